@@ -1,0 +1,1 @@
+"""From Program to Counts: simulators, instruments, and the worker that serves them."""

@@ -1,0 +1,86 @@
+"""What a backend is: it turns a batch of programs into raw counts, never into a fidelity."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum.program import Batch, Program
+
+__all__ = ["KEEP", "RANDOM", "Backend", "Outcome", "Plan", "Truth", "plan_of"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Basis numbers of a :class:`Plan`: 0 xx, 1 yy, 2 zz (the order of ``quantum.bell.BASES``).
+KEEP = -1
+RANDOM = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How each of the B programs of a batch ends.
+
+    ``basis`` (B,): :data:`KEEP`, 0-2, or :data:`RANDOM` (a fresh uniform basis for every shot);
+    ``shots`` (B,), 0 where the pair is kept; ``draw`` (B,): for a single shot in a fixed basis the
+    keyed uniform that decides it (pass when ``draw < p``), so that backends agree; NaN where the
+    backend draws for itself.
+    """
+
+    basis: Ints
+    shots: Ints
+    draw: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What only a simulator knows: exact Bell populations (B, 4) given success, and the product of
+    all herald probabilities (B,).
+    """
+
+    populations: Floats
+    success: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """``counts`` (B, 3, 2): bases xx, yy, zz by (pass, fail). ``truth`` is None on hardware.
+
+    ``source`` says where the counts come from: ``sim``, ``stub`` or ``real``.
+    """
+
+    counts: Ints
+    truth: Truth | None
+    source: str
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Executes programs. Opened once, closed once; one thread."""
+
+    name: str
+    keeps: bool
+    """Whether pairs can be held. A backend that cannot answers UNSUPP to a keep."""
+
+    def run(self, batch: Batch, plan: Plan, rng: np.random.Generator) -> Outcome:
+        """Execute each program of the batch once for every shot of the plan."""
+
+    def close(self) -> None:
+        """Release everything; safe to call twice."""
+
+
+def plan_of(programs: list[Program]) -> Plan:
+    """Return the plan that the programs' last steps ask for, with free draws."""
+    basis, shots = [], []
+    for program in programs:
+        test = program.measure
+        basis.append(KEEP if test is None else _BASIS[test.basis])
+        shots.append(0 if test is None else test.shots)
+    size = len(programs)
+    return Plan(
+        np.array(basis, dtype=np.int64), np.array(shots, dtype=np.int64), np.full(size, np.nan)
+    )
+
+
+_BASIS = {"xx": 0, "yy": 1, "zz": 2, "random": RANDOM}

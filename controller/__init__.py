@@ -1,0 +1,1 @@
+"""From history to Create: agents, broker, learning, rivals, experiments."""

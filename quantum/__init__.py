@@ -1,0 +1,1 @@
+"""The language that agents, backends and stubs share, and the network world."""

@@ -1,0 +1,71 @@
+"""The ``dpem`` command: gathers the subcommands that the packages register.
+
+Subcommands are entry points of the group ``dpem.commands``. They are loaded only when asked for,
+so that a lab PC without torch and a trainer without qiskit both get the commands they can run.
+"""
+
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from quantum.errors import DpemError
+
+__all__ = ["main"]
+
+
+class Commands(click.Group):
+    """Finds subcommands among the installed entry points."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all installed subcommands."""
+        return sorted(found().keys())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one subcommand, or None when there is no such name."""
+        point = found().get(cmd_name)
+        if point is None:
+            return None
+        command = point.load()
+        assert isinstance(command, click.Command), f"{point.value} is not a click command"
+        return command
+
+
+def found() -> dict[str, EntryPoint]:
+    """Return the installed subcommands by name."""
+    return {point.name: point for point in entry_points(group="dpem.commands")}
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dpem")
+def dpem() -> None:
+    """Plan, run and measure entanglement in quantum networks, on simulators or in the lab."""
+
+
+def main() -> None:
+    """Run ``dpem``; an error of ours is one line on stderr and an exit code, never a traceback."""
+    try:
+        dpem.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except DpemError as wrong:
+        click.echo(f"dpem: {wrong}", err=True)
+        sys.exit(wrong.exit_code)
+    except ModuleNotFoundError as missing:
+        click.echo(
+            f"dpem: {missing.name} is not installed; pip install 'dpem[learn,aer]' adds it",
+            err=True,
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (``dpem ... | head``): not our error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,63 @@
+"""Raw results of parity tests: how often a pair passed or failed in each basis."""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum.errors import InputError
+
+__all__ = ["Counts", "Tally"]
+
+
+class Tally(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"passed": "pass", "failed": "fail"},
+):
+    """Passes and fails in one basis (keys ``pass`` and ``fail`` in JSON)."""
+
+    passed: int = 0
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.passed < 0 or self.failed < 0:
+            raise InputError(f"counts must be >= 0, got pass={self.passed} fail={self.failed}")
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.passed + other.passed, self.failed + other.failed)
+
+
+class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tests that agreed (``passed``) or disagreed with the parity of phi_plus, by basis.
+
+    >>> Counts(xx=Tally(3, 1)) + Counts(zz=Tally(2, 0))
+    Counts(xx=Tally(passed=3, failed=1), yy=Tally(passed=0, failed=0), zz=Tally(passed=2, failed=0))
+    """
+
+    xx: Tally = Tally()
+    yy: Tally = Tally()
+    zz: Tally = Tally()
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.xx + other.xx, self.yy + other.yy, self.zz + other.zz)
+
+    @property
+    def passed(self) -> int:
+        """Passes over all bases."""
+        return self.xx.passed + self.yy.passed + self.zz.passed
+
+    @property
+    def shots(self) -> int:
+        """Tests over all bases."""
+        return self.passed + self.xx.failed + self.yy.failed + self.zz.failed
+
+    @staticmethod
+    def from_array(table: NDArray[np.int64]) -> "Counts":
+        """Read a ``(3, 2)`` array: bases xx, yy, zz by (pass, fail)."""
+        xx, yy, zz = (Tally(int(row[0]), int(row[1])) for row in table)
+        return Counts(xx, yy, zz)
+
+    def to_array(self) -> NDArray[np.int64]:
+        """Return the ``(3, 2)`` array that :meth:`from_array` reads."""
+        return np.array([[t.passed, t.failed] for t in (self.xx, self.yy, self.zz)], dtype=np.int64)

@@ -1,0 +1,45 @@
+"""Where results go: ``--json FILE`` or ``-``, always complete or not at all."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from quantum.errors import InputError
+
+__all__ = ["json_option", "write_json", "write_whole"]
+
+json_option = click.option(
+    "--json",
+    "json_path",
+    metavar="FILE|-",
+    help="Write the result as JSON to FILE, or to standard output with '-'.",
+)
+
+
+def write_json(value: Any, path: str | None) -> None:
+    """Write a result as indented JSON; nothing where ``path`` is None."""
+    if path is None:
+        return
+    text = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2) + b"\n"
+    if path == "-":
+        sys.stdout.write(text.decode())
+        sys.stdout.flush()
+    else:
+        write_whole(Path(path), text)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as wrong:
+        raise InputError(f"cannot write {path}: {wrong.strerror}") from wrong
