@@ -8,7 +8,9 @@ heralds, test bases): draw number (node, slot) does not depend on what was drawn
 import hashlib
 
 import numpy as np
-from numba import njit, vectorize
+from numba import vectorize
+
+from quantum.kernels import kernel, small
 
 __all__ = ["generator", "stream", "uniform", "uniforms"]
 
@@ -32,7 +34,7 @@ def generator(seed: int, *key: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words])))
 
 
-@njit(cache=True, inline="always")
+@small
 def _mix(x: np.uint64) -> np.uint64:
     """Finalise a 64-bit word (SplitMix64, Steele et al., OOPSLA 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -40,7 +42,7 @@ def _mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@njit(cache=True)
+@kernel
 def uniform(seed: int, name: int, a: int, b: int, c: int) -> float:
     """Return the draw in [0, 1) of (seed, stream number, a, b, c)."""
     golden = np.uint64(0x9E3779B97F4A7C15)

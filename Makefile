@@ -1,0 +1,58 @@
+# One target per wish. `make run` and `make test` need nothing but Python and a network on a fresh
+# clone: they create .venv from requirements.lock first.
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.complete
+EXTRAS := learn,aer,dev
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-long lint clean lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## play the closed loop (ARGS="--seconds 10" passes options on)
+	$(VENV)/bin/dpem run $(ARGS)
+
+test: lint ## lint, then all tests that take less than minutes
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-long: lint ## the same with the tests that take minutes
+	$(VENV)/bin/python -m pytest -m "not hardware" $(ARGS)
+
+lint: $(STAMP) ## style, types, layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean: ## remove what the other targets made, run folders excepted
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find controller backends quantum firmware_stubs tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Made again when the lock or the project's metadata (entry points, extras) change. The stamp comes
+# last, so an interrupted installation is taken up again.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "DPEM needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# pip resolves the project afresh (nothing is installed) and we keep names and versions only: no
+# hashes, no index, and torch without the build tag, so that pip takes the build the machine has.
+# CUDA libraries are left to torch, which pins them itself where it wants them.
+lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --dry-run \
+	  --ignore-installed --report $(VENV)/resolved.json '.[$(EXTRAS)]' 'hatchling>=1.27'
+	@$(VENV)/bin/python -c 'import json, sys; \
+	  found = [p["metadata"] for p in json.load(open(sys.argv[1]))["install"]]; \
+	  pins = {p["name"].lower(): p["version"].partition("+")[0] for p in found}; \
+	  print("# Written by `make lock`; installed by every target that needs it."); \
+	  [print(f"{n}=={v}") for n, v in sorted(pins.items()) \
+	   if n != "dpem" and not n.startswith(("nvidia-", "cuda-")) and n != "triton"]' \
+	  $(VENV)/resolved.json > $(VENV)/lock.new
+	@mv $(VENV)/lock.new requirements.lock

@@ -1,0 +1,1 @@
+"""Drivers: one file per instrument, each a plain class with the capabilities it offers."""

@@ -1,0 +1,191 @@
+"""The backend made of instruments: pairs are real coincidences, counted by a driver.
+
+A photonic rack measures pairs as they arrive. It cannot keep, swap or distill them, and the state
+it makes is whatever the source makes: a program's populations are a wish, not a setting. A failed
+instrument raises :class:`quantum.errors.DeviceError`; it never becomes a count.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.contract import KEEP, RANDOM, Outcome, Plan
+from backends.rack import SHIPPED_RACK, open_instrument
+from quantum.bell import BASES
+from quantum.errors import Code, DeviceError, InputError, RequestError
+from quantum.program import Batch
+from quantum.rack import STUB, load_rack
+
+__all__ = ["LabBackend"]
+
+Ints = NDArray[np.int64]
+
+#: Whether equal outcomes are what phi_plus shows, for bases xx, yy, zz.
+_EVEN_PASSES = (True, False, True)
+
+#: Windows without any coincidence after which light is taken to be gone.
+_DARK_WINDOWS = 20
+
+
+@dataclass(frozen=True)
+class _Surplus:
+    """Pairs that were counted but not needed; the oldest was measured at ``since_s``."""
+
+    passed: int
+    failed: int
+    since_s: float
+
+
+class LabBackend:
+    """Runs single-pair tests on the instrument of one link of a rack.
+
+    ``rack`` is a rack file, by default the shipped one with a stub of its own. ``link`` numbers the
+    link of the rack's network. Pairs are drawn without replacement from windows counted after the
+    basis was set; what is left over serves later requests in the same basis while it is young.
+    """
+
+    name = "lab"
+    keeps = False
+
+    def __init__(
+        self,
+        rack: Path | None = None,
+        *,
+        link: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.rack = load_rack(rack if rack is not None else SHIPPED_RACK)
+        if not 0 <= link < len(self.rack.links):
+            raise InputError(f"link must be 0 to {len(self.rack.links) - 1}, got {link}")
+        self._entry = self.rack.instruments[self.rack.links[link].instrument]
+        self._clock = clock
+        self._basis: int | None = None
+        self._configured = False
+        self._touched = False
+        self._closed = False
+        self._surplus: dict[int, _Surplus] = {}
+        self.driver, self.stub = open_instrument(self._entry, self.rack.folder)
+        try:
+            stubbed = self._entry.address == STUB or self.driver.identify().is_stub
+        except DeviceError:
+            self.close()
+            raise
+        self.source = "stub" if stubbed else "real"
+
+    def run(self, batch: Batch, plan: Plan, rng: np.random.Generator) -> Outcome:
+        """Test as many real pairs as the plan asks for; ``plan.draw`` has no meaning here."""
+        if self._closed:
+            raise DeviceError("the lab backend is closed")
+        _refuse(batch, plan)
+        wanted = _wanted(plan, rng)
+        counts = np.zeros((len(batch), 3, 2), dtype=np.int64)
+        try:
+            for basis in self._order(wanted):
+                need = wanted[:, basis]
+                passed = self._collect(basis, int(need.sum()), rng)
+                counts[:, basis, 0] = rng.multivariate_hypergeometric(need, passed)
+                counts[:, basis, 1] = need - counts[:, basis, 0]
+        except DeviceError:
+            # The instrument may have restarted or hold another basis: trust nothing of before.
+            self._forget()
+            raise
+        return Outcome(counts=counts, truth=None, source=self.source)
+
+    def close(self) -> None:
+        """Leave the instrument safe and release everything; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # An instrument that is gone already must not keep us from closing the rest.
+            with contextlib.suppress(DeviceError):
+                if self._touched:
+                    self.driver.safe_state()
+        finally:
+            self.driver.close()
+            if self.stub is not None:
+                self.stub.close()
+
+    def _order(self, wanted: Ints) -> list[int]:
+        """Bases that are needed, the present one first: each change costs several windows."""
+        needed = [basis for basis in range(3) if wanted[:, basis].any()]
+        return sorted(needed, key=lambda basis: (basis != self._basis, basis))
+
+    def _collect(self, basis: int, need: int, rng: np.random.Generator) -> int:
+        """Take ``need`` pairs in a basis; return how many of them passed."""
+        taken = passed = 0
+        old = self._surplus.pop(basis, None)
+        if old is not None and self._clock() - old.since_s <= self._entry.max_age_s:
+            taken, passed = self._take(basis, old, need, rng)
+        dark = 0
+        while taken < need:
+            window = self._window(basis)
+            dark = 0 if window.passed + window.failed else dark + 1
+            if dark == _DARK_WINDOWS:
+                raise DeviceError(
+                    f"{self._entry.name}: no coincidence in {dark} windows of "
+                    f"{self._entry.integration_s:g} s; check source, clock offset and detectors"
+                )
+            more, good = self._take(basis, window, need - taken, rng)
+            taken, passed = taken + more, passed + good
+        return passed
+
+    def _take(
+        self, basis: int, pool: _Surplus, need: int, rng: np.random.Generator
+    ) -> tuple[int, int]:
+        """Draw up to ``need`` pairs from a pool without replacement; keep the rest."""
+        size = pool.passed + pool.failed
+        taken = min(need, size)
+        passed = int(rng.hypergeometric(pool.passed, pool.failed, taken)) if taken else 0
+        if taken < size:
+            left = pool.passed - passed, pool.failed - (taken - passed)
+            self._surplus[basis] = _Surplus(left[0], left[1], pool.since_s)
+        return taken, passed
+
+    def _window(self, basis: int) -> _Surplus:
+        integration_s = self._entry.integration_s
+        if not self._configured:
+            self._touched = True
+            self.driver.configure(integration_s)
+            self._configured = True
+        if self._basis != basis:
+            self._basis = None
+            self.driver.set_basis(BASES[basis])
+            self._basis = basis
+        seen = self.driver.coincidences(integration_s)
+        good, bad = (seen.even, seen.odd) if _EVEN_PASSES[basis] else (seen.odd, seen.even)
+        return _Surplus(good, bad, seen.not_before_s)
+
+    def _forget(self) -> None:
+        self._basis = None
+        self._configured = False
+        self._surplus.clear()
+
+
+def _refuse(batch: Batch, plan: Plan) -> None:
+    """Raise :class:`RequestError` for whatever a photonic rack cannot do."""
+    kinds = [kind for kind, _, _ in batch.skeleton]
+    if kinds.count("generate") != 1 or set(kinds) - {"generate", "wait"}:
+        raise RequestError(
+            Code.UNSUPP, "the lab backend tests single pairs, without swap or distill"
+        )
+    if batch.waits_s.size and batch.waits_s.max() > 0.0:
+        raise RequestError(Code.UNSUPP, "the lab backend has no memory: every wait must be 0 s")
+    if np.any(plan.basis == KEEP):
+        raise RequestError(Code.UNSUPP, "the lab backend measures pairs and cannot keep them")
+
+
+def _wanted(plan: Plan, rng: np.random.Generator) -> Ints:
+    """Return the shots of each program in each basis, (B, 3); random bases are drawn here."""
+    wanted = np.zeros((len(plan.basis), 3), dtype=np.int64)
+    for number, (basis, shots) in enumerate(zip(plan.basis, plan.shots, strict=True)):
+        if basis == RANDOM:
+            wanted[number] = rng.multinomial(shots, [1.0 / 3.0] * 3)
+        else:
+            wanted[number, basis] = shots
+    return wanted

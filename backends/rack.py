@@ -1,0 +1,138 @@
+"""Open the instruments of a rack: at their address, or as a firmware stub that ends with us."""
+
+import contextlib
+import re
+import select
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backends.drivers.capabilities import PairTester
+from quantum.errors import DeviceError, DeviceTimeout, InputError
+from quantum.rack import STUB, InstrumentEntry
+
+__all__ = ["SHIPPED_RACK", "StubProcess", "open_instrument"]
+
+#: The rack that is used when none is given: one stub.
+SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
+
+_FIRST_LINE = re.compile(r"(?P<kind>\S+) (?P<address>tcp://\S+) control (?P<control>tcp://\S+)\n\Z")
+_START_S = 60.0
+_STOP_S = 5.0
+
+
+class StubProcess:
+    """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens.
+
+    The stub watches its standard input, so it also ends when this process dies.
+    """
+
+    def __init__(self, kind: str, options: list[str], *, patience_s: float = _START_S) -> None:
+        command = [sys.executable, "-m", "firmware_stubs", kind, "--until-eof", *options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            line = self._first_line(patience_s)
+            parts = _FIRST_LINE.match(line)
+            if parts is None:
+                raise DeviceError(f"stub {kind} did not start: {self._complaint() or line!r}")
+        except DeviceError:
+            self.close()
+            raise
+        self.address = parts["address"]
+        self.control = parts["control"]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the stub."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the stub and wait for it; safe to call twice."""
+        process = self._process
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                # A stub that died leaves a broken pipe: nothing to flush to.
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _first_line(self, patience_s: float) -> str:
+        out = self._process.stdout
+        assert out is not None
+        deadline = time.monotonic() + patience_s
+        ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise DeviceTimeout(f"the stub did not start within {patience_s:g} s")
+        return out.readline().decode("utf-8", errors="replace")
+
+    def _complaint(self) -> str:
+        """Return the last line that a stub which ended wrote to standard error."""
+        if self._process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_S)
+        if self._process.poll() is None or self._process.stderr is None:
+            return ""
+        lines = self._process.stderr.read().decode("utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else ""
+
+
+def open_instrument(entry: InstrumentEntry, folder: Path) -> tuple[PairTester, StubProcess | None]:
+    """Open an instrument, starting its stub first where the rack asks for one.
+
+    The driver comes from the entry points of the group ``dpem.drivers``; it takes the address and
+    the settings of the entry as keywords. Raises :class:`InputError` for an unknown kind and
+    :class:`DeviceError` for an instrument that does not answer.
+    """
+    known = {point.name: point for point in entry_points(group="dpem.drivers")}
+    if entry.kind not in known:
+        raise InputError(
+            f"instrument kind {entry.kind!r} is unknown; known: {', '.join(sorted(known))}"
+        )
+    stub = StubProcess(entry.kind, _stub_options(entry, folder)) if entry.address == STUB else None
+    try:
+        driver: PairTester = known[entry.kind].load()(
+            stub.address if stub is not None else entry.address,
+            timeout_s=entry.timeout_s,
+            window_ps=entry.window_ps,
+            threshold_v=entry.threshold_v,
+            settle_s=entry.settle_s,
+            integration_unit=entry.integration_unit,
+            shared_clock=entry.shared_clock,
+        )
+    except (DeviceError, InputError):
+        if stub is not None:
+            stub.close()
+        raise
+    return driver, stub
+
+
+def _stub_options(entry: InstrumentEntry, folder: Path) -> list[str]:
+    options = ["--seed", str(entry.stub.seed), "--speed", repr(entry.stub.speed)]
+    if entry.stub.fidelity is not None:
+        options += ["--fidelity", repr(entry.stub.fidelity)]
+    if entry.stub.rate_hz is not None:
+        options += ["--rate-hz", repr(entry.stub.rate_hz)]
+    if entry.stub.scenario is not None:
+        options += ["--scenario", str(folder / entry.stub.scenario)]
+    return options

@@ -1,0 +1,71 @@
+"""From exact states to counts: what a simulator's detectors click.
+
+The outcome of every test is drawn from its exact distribution, which is the statistics of running
+the program shot by shot at a cost that does not depend on the number of shots.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backends.contract import KEEP, RANDOM, Plan, Truth
+from quantum.bell import pass_probability
+from quantum.errors import InputError
+
+__all__ = ["check_plan", "sample"]
+
+Ints = NDArray[np.int64]
+
+
+def check_plan(plan: Plan, size: int) -> Plan:
+    """Return the plan, or raise :class:`InputError` where it does not fit a batch of ``size``."""
+    for name in ("basis", "shots", "draw"):
+        shape = getattr(plan, name).shape
+        if shape != (size,):
+            raise InputError(f"plan.{name} must have shape ({size},), got {shape}")
+    if size == 0:
+        return plan
+    if plan.basis.min() < KEEP or plan.basis.max() > RANDOM:
+        raise InputError(f"plan.basis must be {KEEP} (keep), 0-2 or {RANDOM} (random)")
+    if plan.shots.min() < 0:
+        raise InputError(f"plan.shots must be >= 0, got {plan.shots.min()}")
+    if np.any(plan.shots[plan.basis == KEEP] != 0):
+        raise InputError("plan.shots must be 0 where a pair is kept")
+    keyed = ~np.isnan(plan.draw)
+    if np.any((plan.draw[keyed] < 0.0) | (plan.draw[keyed] >= 1.0)):
+        raise InputError("plan.draw must be in [0, 1) or NaN")
+    return plan
+
+
+def sample(truth: Truth, plan: Plan, rng: np.random.Generator) -> Ints:
+    """Return the counts ``(B, 3, 2)`` of a checked plan: bases xx, yy, zz by (pass, fail).
+
+    A single shot in a fixed basis with a keyed draw passes when ``draw < p`` and takes nothing from
+    ``rng``, so that backends with equal truth agree; every other test draws from ``rng``. A program
+    that can never succeed has no pair to test and counts nothing.
+    """
+    size = len(plan.basis)
+    counts = np.zeros((size, 3, 2), dtype=np.int64)
+    tested = np.flatnonzero((plan.basis != KEEP) & (plan.shots > 0) & (truth.success > 0.0))
+    if len(tested) == 0:
+        return counts
+    basis, shots, draw = plan.basis[tested], plan.shots[tested], plan.draw[tested]
+    chance = pass_probability(truth.populations[tested])
+    keyed = (basis != RANDOM) & (shots == 1) & ~np.isnan(draw)
+
+    single = np.flatnonzero(keyed)
+    passed = draw[single] < chance[single, basis[single]]
+    counts[tested[single], basis[single], np.where(passed, 0, 1)] = 1
+
+    fixed = np.flatnonzero(~keyed & (basis != RANDOM))
+    if len(fixed):
+        passes = rng.binomial(shots[fixed], chance[fixed, basis[fixed]])
+        counts[tested[fixed], basis[fixed], 0] = passes
+        counts[tested[fixed], basis[fixed], 1] = shots[fixed] - passes
+
+    random = np.flatnonzero(basis == RANDOM)
+    if len(random):
+        by_basis = rng.multinomial(shots[random], np.full(3, 1.0 / 3.0))
+        passes = rng.binomial(by_basis, chance[random])
+        counts[tested[random], :, 0] = passes
+        counts[tested[random], :, 1] = by_basis - passes
+    return counts

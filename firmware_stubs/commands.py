@@ -1,0 +1,80 @@
+"""``dpem stub KIND``: run a firmware stub until it is stopped."""
+
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+
+from quantum.errors import InputError
+from quantum.output import json_option
+
+__all__ = ["command"]
+
+
+@click.command(name="stub")
+@click.argument("kind")
+@click.option(
+    "--bind", default="127.0.0.1:0", show_default=True, help="HOST:PORT; port 0 picks one."
+)
+@click.option("--control", default="127.0.0.1:0", show_default=True, help="Out-of-band HOST:PORT.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
+@click.option("--fidelity", type=float, help="Fidelity of the source to phi_plus, 0-1.")
+@click.option("--rate-hz", type=float, help="Pairs per second that the source emits.")
+@click.option(
+    "--speed",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Seconds of bench time in a second of wall time: counts in a window grow by this factor.",
+)
+@click.option("--scenario", type=click.Path(path_type=Path), help="TOML: bench, switches, events.")
+@click.option("--until-eof", is_flag=True, help="Also stop when standard input is closed.")
+@json_option
+def command(
+    kind: str,
+    bind: str,
+    control: str,
+    seed: int,
+    fidelity: float | None,
+    rate_hz: float | None,
+    speed: float,
+    scenario: Path | None,
+    until_eof: bool,
+    json_path: str | None,
+) -> None:
+    """Run the firmware stub KIND (id900) until SIGINT or SIGTERM.
+
+    The first line on standard output is "KIND ADDRESS control ADDRESS".
+    """
+    import msgspec
+
+    from firmware_stubs.control import Scenario, load_scenario
+    from firmware_stubs.server import StubOptions
+
+    known = {point.name: point for point in entry_points(group="dpem.stubs")}
+    if kind not in known:
+        raise InputError(f"stub {kind!r} is unknown; known: {', '.join(sorted(known))}")
+    if not 0.0 < speed <= 1e6:
+        raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
+    plan = Scenario() if scenario is None else load_scenario(scenario)
+    optics = plan.bench
+    if fidelity is not None:
+        optics = msgspec.structs.replace(optics, fidelity=fidelity, bell_diagonal=None)
+    if rate_hz is not None:
+        optics = msgspec.structs.replace(optics, rate_hz=rate_hz)
+    options = StubOptions(
+        kind=kind,
+        bind=bind,
+        control=control,
+        seed=seed,
+        speed=speed,
+        optics=optics.check(),
+        switches=plan.switches,
+        events=plan.event,
+        json_path=json_path,
+        until_eof=until_eof,
+    )
+    code = known[kind].load()(options)
+    if code:
+        sys.exit(code)

@@ -1,0 +1,187 @@
+"""Generation: heuristic choices, and what becomes of choices when memories are full.
+
+An action of a node is, for each of its tokens, a link (or idle) with an *urgency*, and once per
+slot the link whose oldest pair it would give up first, with that pair's *surplus*. A pair is made
+when both ends have room, or when every full end yields a pair and urgency + surplus exceeds the
+rule's ``evict``.
+"""
+
+import numpy as np
+
+from quantum.kernels import Table, kernel, small
+from quantum.ledger.observe import OLDEST, PEER_FILL, STOCK, WANTED, observe
+from quantum.ledger.places import oldest_of, put, take
+from quantum.ledger.state import (
+    EVICTED,
+    GENERATED,
+    RAW,
+    REFUSED,
+    TIES,
+    WASTED,
+    Floats,
+    Ints,
+    Ledger,
+    Rule,
+    World,
+)
+from quantum.seeding import uniform
+
+__all__ = [
+    "CLAIMED",
+    "NEVER",
+    "act_by_rule",
+    "choose",
+    "generate",
+    "is_crowded",
+    "score_links",
+    "surplus_of",
+    "urgency_of",
+]
+
+#: Score of a link that live requests are waiting for; above any gap to a target.
+CLAIMED = 100.0
+#: A rule with this ``evict`` or more never drops a stored pair.
+NEVER = 1e17
+FILL_NONE, FILL_ANY, FILL_GAP = 0, 1, 2
+
+
+@kernel
+def score_links(
+    rule: Rule, links: Ints, degree: int, own_full: bool, view: Floats, scores: Floats
+) -> None:
+    """Score one more pair on each link of a view; -inf where it cannot be stored.
+
+    ``links`` (K,) numbers of the incident links, ``view`` (K, 6), ``scores`` (K,) is written. The
+    tuned mean-rate heuristic: claims first, then the gap to the target, absolute and relative, and
+    rather with neighbours that have room.
+    """
+    targets, yielding = rule.targets, rule.evict < NEVER
+    for k in range(len(scores)):
+        scores[k] = -np.inf
+    for k in range(degree):
+        target, stock = targets[links[k]], view[k, STOCK]
+        missing, gap = view[k, WANTED] - stock, target - stock
+        full = own_full or view[k, PEER_FILL] >= 1.0
+        if missing > 0.0:
+            if not full or yielding:
+                scores[k] = CLAIMED + missing
+        elif not full or (yielding and gap > 0.0):
+            gain = rule.gap * gap + rule.relative * gap / (target + 0.3)
+            scores[k] = gain - rule.peer_fill * view[k, PEER_FILL]
+
+
+@kernel
+def choose(rule: Rule, degree: int, view: Floats, scores: Floats, draw: float) -> int:
+    """Pick the position of a link for one token by the rule, -1 for idle."""
+    best, found = -np.inf, -1
+    for k in range(degree):
+        claimed = view[k, WANTED] > view[k, STOCK]
+        if (claimed or rule.fill == FILL_GAP) and scores[k] + 1e-6 * draw * k > best:
+            best, found = scores[k] + 1e-6 * draw * k, k
+    if found >= 0 or rule.fill != FILL_ANY or degree == 0:
+        return found
+    start = int(draw * degree)
+    for offset in range(degree):
+        k = (start + offset) % degree
+        if scores[k] > -np.inf:
+            return k
+    return -1
+
+
+@kernel
+def urgency_of(rule: Rule, link: int, view: Floats, k: int) -> float:
+    """Say how much one more pair on the k-th link is missed."""
+    if view[k, WANTED] > view[k, STOCK]:
+        return CLAIMED
+    return rule.targets[link] - view[k, STOCK]
+
+
+@kernel
+def surplus_of(rule: Rule, links: Ints, degree: int, view: Floats) -> tuple[int, float]:
+    """Choose the link whose oldest pair would be missed least: (position or -1, surplus)."""
+    best, found = -1e18, -1
+    for k in range(degree):
+        if view[k, STOCK] < 1.0:
+            continue
+        need = max(view[k, WANTED], rule.targets[links[k]])
+        surplus = view[k, STOCK] - need + 0.5 * view[k, OLDEST]
+        if surplus > best:
+            best, found = surplus, k
+    return found, best
+
+
+@small
+def is_crowded(nodes: Table, fixed: Table, node: int) -> bool:
+    """Tell whether a memory is full or nearly, so that it must say what it would yield."""
+    return bool(nodes[node].fill >= fixed[node].qubits - 1)
+
+
+@kernel
+def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Write the action of every node that has a token or a crowded memory, by the rule."""
+    nodes, fixed, inc_link = ledger.node, world.node, world.inc_link
+    width = inc_link.shape[1]
+    view, scores = np.empty((width, RAW)), np.empty(width)
+    for node in range(world.n):
+        nodes[node].yields = -1
+        tokens, degree = nodes[node].tokens, fixed[node].degree
+        crowded = is_crowded(nodes, fixed, node) and rule.evict < NEVER
+        if tokens == 0 and not crowded:
+            continue
+        observe(world, ledger, node, view)
+        if crowded:
+            nodes[node].yields, nodes[node].surplus = surplus_of(rule, inc_link[node], degree, view)
+        full = nodes[node].fill >= fixed[node].qubits
+        for number in range(tokens):
+            draw = uniform(world.seed, TIES, node, ledger.now[0].clock, number)
+            score_links(rule, inc_link[node], degree, full, view, scores)
+            best = choose(rule, degree, view, scores, draw)
+            ledger.choice[node, number] = best
+            if best >= 0:
+                ledger.urgency[node, number] = urgency_of(rule, inc_link[node, best], view, best)
+                view[best, STOCK] += 1.0
+
+
+@kernel
+def generate(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Carry out the actions, node by node in index order."""
+    nodes, choice, totals = ledger.node, ledger.choice, ledger.totals
+    for node in range(world.n):
+        for number in range(nodes[node].tokens):
+            k = choice[node, number]
+            if k < 0 or k >= world.node[node].degree:
+                totals[WASTED] += 1
+                continue
+            link, peer = world.inc_link[node, k], world.inc_node[node, k]
+            urgency = ledger.urgency[node, number]
+            if _make_room(world, ledger, rule, node, link, urgency) and _make_room(
+                world, ledger, rule, peer, link, urgency
+            ):
+                put(world, ledger, link, node)
+                totals[GENERATED] += 1
+            else:
+                totals[REFUSED] += 1
+        nodes[node].tokens = 0
+
+
+@kernel
+def _make_room(
+    world: World, ledger: Ledger, rule: Rule, node: int, wish: int, urgency: float
+) -> bool:
+    """Tell whether ``node`` has a free qubit, after yielding a pair if it may."""
+    spot = ledger.node[node]
+    if spot.fill < world.node[node].qubits:
+        return True
+    k = spot.yields
+    if k < 0 or k >= world.node[node].degree or world.inc_link[node, k] == wish:
+        return False
+    if urgency + spot.surplus <= rule.evict:
+        return False
+    place = oldest_of(ledger.pair, ledger.held[node], spot.fill, world.inc_link[node, k])
+    if place < 0:
+        return False
+    take(ledger, place)
+    ledger.totals[EVICTED] += 1
+    # One pair was promised; the next eviction needs a new look.
+    spot.yields = -1
+    return True

@@ -1,0 +1,39 @@
+"""What a node sees: itself, its links, and its neighbours one hop away."""
+
+from quantum.kernels import kernel
+from quantum.ledger.state import Floats, Ledger, World
+
+__all__ = ["FORECAST", "OLDEST", "PEER_BUCKET", "PEER_FILL", "STOCK", "WANTED", "observe"]
+
+#: Columns of a view, one row for each incident link.
+STOCK = 0  # stored pairs of the link
+WANTED = 1  # pairs that live requests need on it
+PEER_FILL = 2  # share of the neighbour's memory in use
+PEER_BUCKET = 3  # share of the neighbour's swap bucket that is full
+OLDEST = 4  # age of the oldest pair over the cutoff
+FORECAST = 5  # pairs expected to be asked of the link soon
+
+
+@kernel
+def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
+    """Write what ``node`` sees into ``view`` (K, 6); unused rows become zero."""
+    for k in range(view.shape[0]):
+        for column in range(view.shape[1]):
+            view[k, column] = 0.0
+    nodes, links, pairs, fixed = ledger.node, ledger.link, ledger.pair, world.node
+    inc_link, degree = world.inc_link[node], fixed[node].degree
+    for k in range(degree):
+        link, peer = inc_link[k], world.inc_node[node, k]
+        view[k, STOCK] = links[link].stock
+        view[k, WANTED] = links[link].wanted
+        view[k, PEER_FILL] = nodes[peer].fill / max(1, fixed[peer].qubits)
+        view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket
+        view[k, FORECAST] = links[link].forecast
+    slot = ledger.now[0].clock
+    for position in range(nodes[node].fill):
+        pair = pairs[ledger.held[node, position]]
+        age = (slot - pair.birth) / world.cutoff
+        for k in range(degree):
+            if inc_link[k] == pair.link:
+                view[k, OLDEST] = max(view[k, OLDEST], age)
+                break

@@ -1,0 +1,194 @@
+"""Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
+
+import numpy as np
+
+from quantum.kernels import kernel
+from quantum.ledger.paths import cheapest_path
+from quantum.ledger.places import take, value_now
+from quantum.ledger.prices import price_link, price_node, price_stock
+from quantum.ledger.state import (
+    ASSEMBLED,
+    DELIVERED,
+    HERALD,
+    LOST,
+    SWAPS,
+    TEST_PAIR,
+    TESTED,
+    TESTS,
+    Ledger,
+    Rule,
+    World,
+)
+from quantum.seeding import uniform
+
+__all__ = ["serve"]
+
+
+@kernel
+def serve(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Assemble pairs for live requests until no chain is left for them."""
+    slot = ledger.now[0].clock
+    priced = False
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival > slot or slot > world.request[request].deadline:
+            continue
+        row = world.request[request].cls
+        a, b = world.cls[row].a, world.cls[row].b
+        if ledger.node[a].fill == 0 or ledger.node[b].fill == 0:
+            continue
+        if not priced:
+            price_stock(world, ledger, rule)
+            priced = True
+        while ledger.request[request].left > 0:
+            length = cheapest_path(world, ledger, rule, row, 0)
+            if length == 0:
+                break
+            _choose_pairs(world, ledger, row, length)
+            _assemble(world, ledger, rule, request, length)
+
+
+@kernel
+def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
+    """Turn the links in ``ledger.chain`` into stored pairs: the oldest that are good enough.
+
+    The path was found with the youngest pair of every link. Link by link, the oldest pair with
+    which the chain still meets the fidelity takes its place, so that the young ones can wait.
+    """
+    links, pairs, chain, decay = ledger.link, ledger.pair, ledger.chain, world.decay
+    slot, need = ledger.now[0].clock, 4.0 * world.cls[row].fidelity - 1.0
+    c = np.ones(3)
+    for back in range(length):
+        for axis in range(3):
+            c[axis] *= links[chain[back]].corr[axis]
+            if back > 0:
+                c[axis] *= world.swap_xyz[axis]
+    for back in range(length):
+        number = chain[back]
+        link = links[number]
+        chosen = link.youngest
+        rest = c / np.maximum(link.corr, 1e-300)
+        node = world.link[number].a
+        for position in range(ledger.node[node].fill):
+            place = ledger.held[node, position]
+            if pairs[place].link != number or pairs[place].birth >= pairs[chosen].birth:
+                continue
+            total = 0.0
+            for axis in range(3):
+                aged = value_now(link.belief[axis], axis, decay[slot - pairs[place].birth])
+                total += rest[axis] * aged
+            if total >= need:
+                chosen = place
+        for axis in range(3):
+            aged = value_now(link.belief[axis], axis, decay[slot - pairs[chosen].birth])
+            c[axis] = rest[axis] * aged
+        chain[back] = chosen
+
+
+@kernel
+def _assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int) -> None:
+    """Swap the chosen pairs into one: deliver it, test it, or lose it."""
+    pairs, chain, nodes, decay = ledger.pair, ledger.chain, ledger.node, world.decay
+    slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
+    attempt = asked.attempts
+    asked.attempts += 1
+    true, believed = np.ones(3), np.ones(3)
+    alive = True
+    node = world.cls[row].b
+    for back in range(length):
+        pair = pairs[chain[back]]
+        held, link = decay[slot - pair.birth], ledger.link[pair.link]
+        for axis in range(3):
+            true[axis] *= value_now(pair.truth[axis], axis, held)
+            believed[axis] *= value_now(link.belief[axis], axis, held)
+        node = pair.u if pair.v == node else pair.v
+        if back < length - 1:
+            nodes[node].swap_tokens -= 1.0
+            ledger.totals[SWAPS] += 1
+            price_node(nodes[node], world.node[node].bucket, rule.bucket, rule.inverse)
+            true *= world.swap_xyz
+            believed *= world.swap_xyz
+            if world.swap_success < 1.0:
+                draw = uniform(world.seed, HERALD, request, attempt, back)
+                alive = alive and draw < world.swap_success
+    fidelity = (1.0 + true.sum()) / 4.0
+    kind = LOST
+    if alive:
+        ledger.totals[ASSEMBLED] += 1
+        if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+            kind = TESTED
+            ledger.totals[TESTS] += 1
+        else:
+            kind = DELIVERED
+            asked.left -= 1
+            asked.latency += slot - world.request[request].arrival
+            if fidelity >= world.cls[row].fidelity:
+                asked.good += 1
+            _pay(world, ledger, row, length)
+    _record(world, ledger, request, attempt, kind, length, fidelity, (1.0 + believed.sum()) / 4.0)
+    _note_use(world, ledger, length)
+    for back in range(length):
+        link_number = pairs[chain[back]].link
+        take(ledger, chain[back])
+        price_link(world, ledger, rule, link_number)
+
+
+@kernel
+def _pay(world: World, ledger: Ledger, row: int, length: int) -> None:
+    """Share the reward of a delivered pair among the nodes that made and swapped it.
+
+    The reward is the probability, by measured tests, that the pair meets its request; see
+    ``controller/reward.py``.
+    """
+    part = ledger.trust[row] / (2.0 * length - 1.0)
+    node = world.cls[row].b
+    for back in range(length):
+        place = ledger.chain[back]
+        ledger.node[ledger.pair[place].maker].credit += part
+        u, v = ledger.pair[place].u, ledger.pair[place].v
+        node = u if v == node else v
+        if back < length - 1:
+            ledger.node[node].credit += part
+
+
+@kernel
+def _record(
+    world: World,
+    ledger: Ledger,
+    request: int,
+    attempt: int,
+    kind: int,
+    length: int,
+    true: float,
+    believed: float,
+) -> None:
+    """Remember an assembled pair for execution, as long as there is room."""
+    event = ledger.now[0].events
+    if event >= len(ledger.event):
+        return
+    ledger.now[0].events += 1
+    ledger.event[event].kind = kind
+    ledger.event[event].request = request
+    ledger.event[event].slot = ledger.now[0].clock
+    ledger.event[event].attempt = attempt
+    ledger.event[event].hops = length
+    for back in range(length):
+        place = ledger.chain[back]
+        ledger.event[event].links[length - 1 - back] = ledger.pair[place].link
+        ledger.event[event].ages[length - 1 - back] = ledger.now[0].clock - ledger.pair[place].birth
+    ledger.event[event].true = true
+    ledger.event[event].believed = believed
+
+
+@kernel
+def _note_use(world: World, ledger: Ledger, length: int) -> None:
+    """Raise the share of every used link at both its ends (adaptive generation learns from it)."""
+    rate = 0.05
+    for back in range(length):
+        link = ledger.pair[ledger.chain[back]].link
+        for end in range(2):
+            node = world.link[link].a if end == 0 else world.link[link].b
+            for k in range(world.node[node].degree):
+                ledger.use[node, k] *= 1.0 - rate
+                if world.inc_link[node, k] == link:
+                    ledger.use[node, k] += rate

@@ -1,0 +1,169 @@
+"""The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
+
+from quantum.kernels import Table, kernel
+from quantum.ledger.paths import claim_path
+from quantum.ledger.places import drop_expired
+from quantum.ledger.prices import price_claims
+from quantum.ledger.state import (
+    BASIS,
+    LINK_TESTED,
+    OVERFLOWED,
+    SHARED,
+    TEST_LINK,
+    TEST_TOKEN,
+    TESTS,
+    Ledger,
+    Rule,
+    World,
+    tokens_of,
+)
+from quantum.seeding import uniform
+
+__all__ = ["ANNOUNCED_S", "close_slot", "open_slot"]
+
+#: An announced request claims its path so long before it starts; longer only fills memories.
+ANNOUNCED_S = 0.5
+
+
+@kernel
+def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Begin the slot of ``ledger.clock``: drop, refill, draw tokens, admit requests, claim."""
+    slot = ledger.now[0].clock
+    drop_expired(world, ledger)
+    _refill(world, ledger)
+    _arrive(world, ledger, slot)
+    links = ledger.link
+    for number in range(world.m):
+        links[number].wanted = 0.0
+    soon = int(ANNOUNCED_S / world.slot_s)
+    priced = False
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival <= slot + soon:
+            if rule.complete == 1 and not priced:
+                price_claims(world, ledger, rule)
+                priced = True
+            claim_path(world, ledger, rule, request)
+
+
+@kernel
+def _refill(world: World, ledger: Ledger) -> None:
+    """Fill swap buckets and draw this slot's generation tokens; some are link tests."""
+    slot = ledger.now[0].clock
+    nodes, fixed, totals = ledger.node, world.node, ledger.totals
+    for node in range(world.n):
+        level = nodes[node].swap_tokens + fixed[node].swap_rate
+        if level > fixed[node].bucket:
+            totals[OVERFLOWED] += 1
+            level = fixed[node].bucket
+        nodes[node].swap_tokens = level
+        drawn = tokens_of(world.seed, node, slot, fixed[node].generation)
+        left = drawn
+        for number in range(drawn):
+            if uniform(world.seed, TEST_TOKEN, node, slot, number) < world.test_share:
+                left -= 1
+                _test_link(world, ledger, node, slot, number)
+        nodes[node].tokens = left
+
+
+@kernel
+def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) -> None:
+    """Spend a token on measuring a fresh pair of a link that the key picks."""
+    if world.node[node].degree == 0:
+        return
+    which = int(uniform(world.seed, TEST_LINK, node, slot, number) * world.node[node].degree)
+    link = world.inc_link[node, which]
+    ledger.totals[TESTS] += 1
+    event = ledger.now[0].events
+    if event >= len(ledger.event):
+        return
+    ledger.now[0].events += 1
+    block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
+    ledger.event[event].kind = LINK_TESTED
+    ledger.event[event].request = node
+    ledger.event[event].slot = slot
+    ledger.event[event].attempt = number
+    ledger.event[event].hops = 1
+    ledger.event[event].links[0] = link
+    ledger.event[event].ages[0] = 0
+    ledger.event[event].true = (1.0 + world.truth[block, link].sum()) / 4.0
+    ledger.event[event].believed = (1.0 + ledger.link[link].belief.sum()) / 4.0
+
+
+@kernel
+def _arrive(world: World, ledger: Ledger, slot: int) -> None:
+    """Let requests claim their resources on arrival and be known when word has come."""
+    while (
+        ledger.now[0].next_arrival < len(world.request)
+        and world.request[ledger.now[0].next_arrival].arrival <= slot
+    ):
+        request = ledger.now[0].next_arrival
+        _claim(world, ledger, request, 1)
+        ledger.queue[ledger.now[0].claimants].claimant = request
+        ledger.now[0].claimants += 1
+        ledger.now[0].next_arrival += 1
+    while ledger.now[0].next_visible < len(ledger.request):
+        request = ledger.request[ledger.now[0].next_visible].order
+        if ledger.request[request].visible > slot:
+            break
+        ledger.queue[ledger.now[0].live].live = request
+        ledger.now[0].live += 1
+        ledger.now[0].next_visible += 1
+
+
+@kernel
+def _claim(world: World, ledger: Ledger, request: int, change: int) -> None:
+    """Count a live request on the links and swap nodes of its shortest feasible path."""
+    row = world.request[request].cls
+    for hop in range(world.path_links.shape[1]):
+        link = world.path_links[row, hop]
+        if link < 0:
+            break
+        ledger.link[link].claims += change
+    for hop in range(world.path_nodes.shape[1]):
+        node = world.path_nodes[row, hop]
+        if node < 0:
+            break
+        ledger.node[node].claims += change
+
+
+@kernel
+def _shared(resources: Table) -> int:
+    """Count the resources that two or more live requests want."""
+    count = 0
+    for number in range(len(resources)):
+        if resources[number].claims >= 2:
+            count += 1
+    return count
+
+
+@kernel
+def close_slot(world: World, ledger: Ledger) -> None:
+    """Count contention, let served and expired requests leave, and step the clock."""
+    slot = ledger.now[0].clock
+    if world.warmup <= slot < world.warmup + world.slots:
+        ledger.totals[SHARED] += _shared(ledger.link) + _shared(ledger.node)
+    # A request wants its path from arrival to its end, whether anybody knows of it or not.
+    kept = 0
+    for index in range(ledger.now[0].claimants):
+        request = ledger.queue[index].claimant
+        if ledger.request[request].left == 0 or slot >= world.request[request].deadline:
+            _claim(world, ledger, request, -1)
+        else:
+            ledger.queue[kept].claimant = request
+            kept += 1
+    ledger.now[0].claimants = kept
+    kept = 0
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if ledger.request[request].left > 0 and slot < world.request[request].deadline:
+            ledger.queue[kept].live = request
+            kept += 1
+    ledger.now[0].live = kept
+    ledger.now[0].clock = slot + 1
+
+
+@kernel
+def basis_of(seed: int, event_key: int, slot: int, attempt: int) -> int:
+    """Draw the basis of a test pair: 0 xx, 1 yy, 2 zz."""
+    return int(uniform(seed, BASIS, event_key, slot, attempt) * 3.0)

@@ -1,0 +1,384 @@
+"""The values that the kernels work on: World (constant), Ledger (mutable), Rule (a heuristic)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum.bell import correlators
+from quantum.errors import InputError
+from quantum.kernels import Table, kernel, table
+from quantum.scenario import Scenario
+from quantum.seeding import stream, uniform
+
+__all__ = [
+    "ACTION_TOKENS",
+    "RAW",
+    "Ledger",
+    "Rule",
+    "World",
+    "new_ledger",
+    "new_world",
+    "token_totals",
+    "tokens_of",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Generation tokens of one node in one slot that can be used; at 10/s and 20 ms more than these
+#: come once in 10^11 node-slots.
+ACTION_TOKENS = 8
+#: Columns of what a node sees of each incident link; see :mod:`quantum.ledger.observe`.
+RAW = 6
+#: Longest chain that is ever swapped.
+MAX_HOPS = 16
+
+TOKENS = stream("tokens")
+TIES = stream("ties")
+TEST_TOKEN = stream("test token")
+TEST_LINK = stream("test link")
+TEST_PAIR = stream("test pair")
+BASIS = stream("basis")
+OUTCOME = stream("outcome")
+HERALD = stream("herald")
+
+# What happened to an assembled pair (``ev_kind``).
+DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
+# Rows of ``Ledger.totals``.
+(
+    GENERATED,
+    DROPPED,
+    EVICTED,
+    SWAPS,
+    OVERFLOWED,
+    REFUSED,
+    SHARED,
+    TESTS,
+    ASSEMBLED,
+    WASTED,
+) = range(10)
+
+
+class World(NamedTuple):
+    """What does not change while a scenario is played; times are slots.
+
+    n nodes, m links, K padded degree, R requests, C classes (commodity and minimum fidelity).
+    """
+
+    seed: int
+    slot_s: float
+    n: int
+    m: int
+    truth_slots: int  # slots that a block of ``truth`` lasts
+    cutoff: int
+    swap_success: float
+    test_share: float
+    warmup: int
+    slots: int  # counted slots
+    horizon: int  # all slots, until the last deadline has passed
+    node: Table  # (n,) degree, generation and swap_rate per slot, bucket, qubits
+    link: Table  # (m,) a, b
+    inc_link: Ints  # (n, K)
+    inc_node: Ints  # (n, K)
+    truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
+    decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
+    swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
+    cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``
+    distance: NDArray[np.int16]  # (destinations, n) hops to the destination
+    path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
+    path_nodes: Ints  # (C, H) swap nodes of that path, -1 padded
+    request: Table  # (R,) arrival, told, deadline (last slot to serve it), cls, pairs
+
+
+class Ledger(NamedTuple):
+    """What changes; P places for stored pairs, E events, T tokens a node can use in a slot."""
+
+    now: Table  # (1,) clock, live, next_visible, next_arrival, events, claimants, search
+    node: Table  # (n,) see new_ledger
+    link: Table  # (m,)
+    pair: Table  # (P,)
+    request: Table  # (R,)
+    queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
+    trust: Floats  # (C,) probability that a pair of the class meets its fidelity
+    held: Ints  # (n, Q) places of the pairs that a node holds
+    use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
+    totals: Ints  # (10,) counters
+    choice: Ints  # (n, T) action: incident link by position, -1 idle
+    urgency: Floats  # (n, T) action: how much the pair is missed
+    event: Table  # (E,) assembled pairs and link tests since they were last taken
+    label: Table  # (H + 1, n) of the path search
+    frontier: Ints  # (2, n)
+    chain: Ints  # (H,) result of the last search, destination first
+
+
+class Rule(NamedTuple):
+    """A heuristic allocator in numbers; see ``controller/rivals`` for the ones that have names."""
+
+    fill: int  # what unclaimed tokens do: 0 nothing, 1 any link, 2 the largest gap to the target
+    complete: int  # claims go along 0 the shortest path, 1 the cheapest path that completes stock
+    targets: Floats  # (m,) pairs to keep in stock
+    gap: float = 0.5  # weight of the gap to the target
+    relative: float = 1.0  # weight of the gap relative to the target
+    peer_fill: float = 0.5  # weight of the neighbour's full memory
+    evict: float = 0.2  # gain needed to drop a stored pair; inf: never drop
+    bucket: float = 2.0  # path cost of an empty swap bucket
+    inverse: float = 3.0  # path cost 1 / (swap tokens + 0.3)
+    scarce: float = 1.0  # path cost of a pair below target
+    age: float = 0.5  # discount for pairs about to be dropped
+    fidelity: float = 0.5  # path cost of using up all the loss of fidelity a request can afford
+    rate: float = 1.0  # path cost of a link without stock, over its generation rate
+
+
+@kernel
+def tokens_of(seed: int, node: int, slot: int, mean: float) -> int:
+    """Draw the Poisson generation tokens of (seed, node, slot) by inversion."""
+    u = uniform(seed, TOKENS, node, slot, 0)
+    chance = np.exp(-mean)
+    total = chance
+    count = 0
+    while u >= total and count < ACTION_TOKENS:
+        count += 1
+        chance *= mean / count
+        total += chance
+    return count
+
+
+@kernel
+def token_totals(seed: int, generation: Floats, first: int, stop: int) -> Ints:
+    """Sum the tokens of every node over slots ``first`` to ``stop - 1``, shape (n,)."""
+    out = np.zeros(len(generation), dtype=np.int64)
+    for node in range(len(generation)):
+        for slot in range(first, stop):
+            out[node] += tokens_of(seed, node, slot, generation[node])
+    return out
+
+
+def new_world(
+    scenario: Scenario,
+    *,
+    paths: Callable[[Scenario, Ints, Floats], tuple[Ints, Ints]],
+    truth: Floats | None = None,
+    truth_slots: int = 1,
+) -> World:
+    """Turn a scenario into the arrays of the kernels.
+
+    ``paths(scenario, commodity (C,), fidelity (C,))`` returns the links and the swap nodes of the
+    shortest feasible path of each class, -1 padded. ``truth`` (blocks, m, 3) are the correlators of
+    fresh pairs where they drift; by default they are the network's.
+    """
+    net, trace = scenario.network, scenario.trace
+    inc = net.incidence
+    n, m = len(net.nodes), len(net.links)
+    cutoff = max(1, round(net.cutoff_s / scenario.slot_s))
+    if cutoff > 10_000_000:
+        raise InputError(f"network.cutoff_s = {net.cutoff_s:g} s is too many slots to keep")
+    held = np.arange(cutoff + 1) * scenario.slot_s
+    ground = 1.0 - np.exp(-held / net.memory.t1_s)
+    gates = net.gates
+    kept, flip = 1.0 - gates.gate_depolarizing, 1.0 - 2.0 * gates.readout_error
+    fresh = correlators(net.populations)[None] if truth is None else truth
+    keys = np.stack([trace.commodity.astype(np.float64), trace.minimum_fidelity], axis=1)
+    classes, request_class = (
+        np.unique(keys, axis=0, return_inverse=True)
+        if len(keys)
+        else (np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
+    )
+    commodity = classes[:, 0].astype(np.int64)
+    ends = trace.commodities[commodity] if len(commodity) else np.zeros((0, 2), dtype=np.int64)
+    targets, row = np.unique(ends[:, 1], return_inverse=True)
+    hops = np.array(
+        [_most_hops(fresh, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
+    ).reshape(-1)
+    path_links, path_nodes = paths(scenario, commodity, classes[:, 1])
+    arrival = np.floor(trace.time_s / scenario.slot_s + 1e-9).astype(np.int64)
+    deadline = np.floor((trace.time_s + trace.deadline_s) / scenario.slot_s + 1e-9).astype(np.int64)
+    stop = scenario.warmup_slots + scenario.slots
+    last = max([stop, *(deadline[arrival < stop] + 1).tolist()])
+    node = table(n, degree=int, generation=float, swap_rate=float, bucket=float, qubits=int)
+    node.degree, node.qubits = inc.degree, net.qubits
+    node.generation = net.generation_hz * scenario.slot_s
+    node.swap_rate = net.swap_hz * scenario.slot_s
+    node.bucket = np.maximum(1.0, net.swap_hz)
+    link = table(m, a=int, b=int)
+    link.a, link.b = net.links[:, 0], net.links[:, 1]
+    decay = table(cutoff + 1, xy=float, zz=float, shift=float)
+    decay.xy = np.exp(-2.0 * held / net.memory.t2_s)
+    decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
+    cls = table(len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int)
+    cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
+    afford = np.clip((4.0 * cls.fidelity - 1.0) / 3.0, 1e-9, 1.0 - 1e-9)
+    cls.budget = -np.log(afford)
+    request = table(len(arrival), arrival=int, told=int, deadline=int, cls=int, pairs=int)
+    request.arrival, request.deadline = arrival, deadline
+    request.told = np.minimum(arrival, np.floor(trace.told_s / scenario.slot_s).astype(np.int64))
+    request.cls, request.pairs = request_class.reshape(-1), trace.pairs
+    return World(
+        seed=scenario.seed,
+        slot_s=scenario.slot_s,
+        n=n,
+        m=m,
+        truth_slots=max(1, truth_slots),
+        cutoff=cutoff,
+        swap_success=gates.success,
+        test_share=scenario.test_share,
+        warmup=scenario.warmup_slots,
+        slots=scenario.slots,
+        horizon=int(last),
+        node=node,
+        link=link,
+        inc_link=inc.link,
+        inc_node=inc.neighbour,
+        truth=np.ascontiguousarray(fresh),
+        decay=decay,
+        swap_xyz=np.array([kept * flip, kept * flip * flip, kept * flip]),
+        cls=cls,
+        distance=_distances(inc.degree, inc.neighbour, targets.astype(np.int64), n),
+        path_links=path_links,
+        path_nodes=path_nodes,
+        request=request,
+    )
+
+
+def _most_hops(fresh: Floats, kept: float, flip: float, fidelity: float) -> int:
+    """Return how many of the best links a chain may have before it must miss the fidelity."""
+    if fresh.shape[1] == 0:
+        return 0
+    best = np.clip(fresh.reshape(-1, 3).max(axis=0), 0.0, 1.0)
+    swap = np.array([kept * flip, kept * flip * flip, kept * flip])
+    product = np.ones(3)
+    for hops in range(1, MAX_HOPS + 1):
+        product = product * best * (swap if hops > 1 else 1.0)
+        if (1.0 + product.sum()) / 4.0 < fidelity:
+            return hops - 1
+    return MAX_HOPS
+
+
+@kernel
+def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[np.int16]:
+    """Count hops from every node to each target by breadth-first search."""
+    far = np.int16(30000)
+    out = np.full((len(targets), n), far, dtype=np.int16)
+    queue = np.empty(n, dtype=np.int64)
+    for row in range(len(targets)):
+        queue[0] = targets[row]
+        out[row, targets[row]] = 0
+        head, tail = 0, 1
+        while head < tail:
+            u = queue[head]
+            head += 1
+            for k in range(degree[u]):
+                v = neighbour[u, k]
+                if out[row, v] == far:
+                    out[row, v] = out[row, u] + 1
+                    queue[tail] = v
+                    tail += 1
+    return out
+
+
+def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4096) -> Ledger:
+    """Return the ledger before the first slot: empty memories, full swap buckets.
+
+    ``delay_slots`` (R,) is how long after its arrival (or announcement) a request becomes known to
+    whoever decides; at least one slot. ``events`` is how many assembled pairs can be remembered
+    until they are taken; 0 where nobody takes them.
+    """
+    n, m, requests = world.n, world.m, len(world.request)
+    places = int(world.node.qubits.sum()) // 2 + 1
+    delay = np.ones(requests, dtype=np.int64) if delay_slots is None else np.maximum(1, delay_slots)
+    node = table(
+        n,
+        fill=int,  # qubits in use
+        swap_tokens=float,
+        tokens=int,  # generation tokens of this slot
+        yields=int,  # action: position of the link whose oldest pair goes first, -1 none
+        surplus=float,  # action: how little that pair would be missed
+        claims=int,  # live requests that want to swap here
+        credit=float,  # reward earned since it was last taken
+        price=float,  # cost of a swap here, in a path search
+        best_stamp=int,  # search that reached the node
+        best_cost=float,
+    )
+    node.swap_tokens, node.yields = world.node.bucket, -1
+    link = table(
+        m,
+        stock=int,
+        wanted=float,  # pairs that live requests need
+        forecast=float,  # pairs expected to be asked soon
+        claims=int,
+        price=float,
+        loss=float,  # -log of the mean correlator
+        oldest=int,  # place of its oldest pair, while serving; -1 none
+        youngest=int,
+        corr=(float, 3),  # correlators that the path search counts on
+        belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
+    )
+    link.belief = world.truth[0]
+    pair = table(
+        places,
+        u=int,  # -1 where the place is free
+        v=int,
+        birth=int,
+        link=int,
+        maker=int,  # node whose token made it
+        truth=(float, 3),  # correlators when it was fresh
+        free=int,  # stack of free places; its height is now.free
+    )
+    pair.u, pair.free = -1, np.arange(places)
+    request = table(
+        requests,
+        visible=int,  # slot from which the controller knows it
+        order=int,  # requests in the order in which they become visible
+        left=int,  # pairs still to deliver
+        good=int,  # delivered with the fidelity asked
+        attempts=int,  # assembled pairs
+        latency=int,  # slots since arrival, summed over delivered pairs
+    )
+    request.visible = world.request.told + delay
+    request.order = np.argsort(request.visible, kind="stable")
+    request.left = world.request.pairs
+    now = table(
+        1,
+        clock=int,
+        free=int,
+        live=int,
+        next_visible=int,
+        next_arrival=int,
+        events=int,
+        claimants=int,
+        search=int,
+    )
+    now.free = places
+    event = table(
+        events,
+        kind=int,
+        request=int,  # or the node of a link test
+        slot=int,
+        attempt=int,
+        hops=int,
+        links=(int, MAX_HOPS),  # in the order of the chain
+        ages=(int, MAX_HOPS),  # slots since each pair was made
+        true=float,  # fidelity
+        believed=float,
+    )
+    label = table((MAX_HOPS + 1, n), stamp=int, via=int, cost=float, c0=float, c1=float, c2=float)
+    width = max(1, int(world.node.qubits.max()))
+    return Ledger(
+        now=now,
+        node=node,
+        link=link,
+        pair=pair,
+        request=request,
+        queue=table(requests + 1, live=int, claimant=int),
+        trust=np.ones(len(world.cls)),
+        held=np.zeros((n, width), np.int64),
+        use=np.zeros(world.inc_link.shape),
+        totals=np.zeros(10, np.int64),
+        choice=np.full((n, ACTION_TOKENS), -1, np.int64),
+        urgency=np.zeros((n, ACTION_TOKENS)),
+        event=event,
+        label=label,
+        frontier=np.zeros((2, n), np.int64),
+        chain=np.zeros(MAX_HOPS, np.int64),
+    )

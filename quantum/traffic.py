@@ -1,0 +1,216 @@
+"""Request traces: who asks for pairs in a network, when and of what quality.
+
+The *arena* (which node pairs ask, and in what shares) depends on the network seed alone; the draws
+of a trace depend on the run's seed. All demand is in batches of four pairs. No public data set of
+entanglement requests was found, so the Abilene kind is shaped by real classical traffic.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum import traffic_abilene as abilene
+from quantum.demand import Trace
+from quantum.errors import InputError
+from quantum.network import Network
+from quantum.seeding import generator
+from quantum.topologies.entry import near
+from quantum.traffic_arena import Arena, arena
+from quantum.traffic_files import is_file, read_trace
+
+__all__ = ["BATCH", "KINDS", "make_trace"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Pairs of a request.
+BATCH = 4
+#: Kinds of demand that are made here; a path to a CSV file is the other way.
+KINDS = ("poisson", "scheduled", "announced", "hotspot", "abilene")
+#: Scheduled key refresh: time between the blocks of a node pair, and its scatter.
+REFRESH_S = 20.0
+JITTER_S = 0.2
+#: How long before its time an announced request is told.
+NOTICE_S = 2.0
+#: Hot spot: groups of node pairs that take turns, and the time of a round.
+GROUPS = 8
+ROUND_S = 20.0
+#: Share of a group's demand that comes while it is hot; the rest comes evenly.
+HOT_SHARE = 0.8
+#: Most requests of a trace.
+_MOST = 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    """What a maker of arrivals needs to know, beside its draws."""
+
+    network: Network
+    arena: Arena
+    load_hz: float
+    duration_s: float
+    network_seed: int
+
+
+def make_trace(
+    kind: str,
+    network: Network,
+    *,
+    load_hz: float,
+    deadline_s: float,
+    seed: int,
+    network_seed: int,
+    duration_s: float,
+    fidelities: tuple[float, ...] = (0.75, 0.85),
+    commodities: int = 150,
+    distillation_rounds: int = 0,
+) -> Trace:
+    """Make the requests of ``duration_s`` seconds (warm-up included) for a network.
+
+    ``kind`` is one of :data:`KINDS` or the path of a CSV file (see
+    :mod:`quantum.traffic_files`). ``load_hz`` is the mean over all node pairs in pairs per second;
+    each request asks for one of ``fidelities``, with equal chances. A file brings its own times and
+    fidelities; only the deadline is taken from here where it has none. A network with a single node
+    gives an empty trace. Raises :class:`InputError` for impossible wishes.
+    """
+    _check(load_hz, deadline_s, duration_s, fidelities, commodities, seed, network_seed)
+    if is_file(kind):
+        return read_trace(kind, network, deadline_s=deadline_s, duration_s=duration_s)
+    name = kind.lower()
+    make = _MAKERS.get(name)
+    if make is None:
+        raise InputError(
+            f"demand {kind!r} is unknown{near(kind, KINDS)}; "
+            f"it is {', '.join(KINDS)} or the path of a .csv file"
+        )
+    found = arena(
+        network,
+        network_seed,
+        fidelity=max(fidelities),
+        commodities=commodities,
+        distillation_rounds=distillation_rounds,
+        real=name == "abilene" and abilene.fits(network),
+    )
+    if not len(found.pairs):
+        time, commodity = np.zeros(0), np.zeros(0, dtype=np.int64)
+    else:
+        # Announced requests are the scheduled ones, only told earlier.
+        key = "scheduled" if name == "announced" else name
+        rng = generator(seed, "demand", network.name, key)
+        time, commodity = make(_Wish(network, found, load_hz, duration_s, network_seed), rng)
+    order = np.lexsort((commodity, time))
+    time, commodity = time[order], commodity[order]
+    coin = generator(seed, "demand", network.name, "fidelity").integers(
+        len(fidelities), size=len(time)
+    )
+    notice = NOTICE_S if name == "announced" else 0.0
+    return Trace(
+        name=name,
+        commodities=found.pairs,
+        weights=found.weights,
+        load_hz=load_hz,
+        time_s=time,
+        commodity=commodity,
+        pairs=np.full(len(time), BATCH, dtype=np.int64),
+        minimum_fidelity=np.asarray(fidelities, dtype=np.float64)[coin],
+        deadline_s=np.full(len(time), deadline_s),
+        told_s=np.maximum(time - notice, 0.0),
+    )
+
+
+def _poisson(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw independent batches at constant rates."""
+    rate = wish.load_hz / BATCH * wish.arena.weights[None, :]
+    return _arrivals(rate, np.array([0.0, wish.duration_s]), rng)
+
+
+def _scheduled(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw one block of batches per node pair and refresh time; its size keeps the mean load."""
+    size = len(wish.arena.pairs)
+    blocks = math.ceil(wish.duration_s / REFRESH_S) + 2
+    phase = rng.uniform(0.0, REFRESH_S, size)
+    start = phase + REFRESH_S * (np.arange(blocks)[:, None] - 1.0)
+    time = start + rng.normal(0.0, JITTER_S, (blocks, size))
+    wanted = wish.load_hz * wish.arena.weights * REFRESH_S / BATCH
+    count = np.floor(wanted + rng.random((blocks, size))).astype(np.int64)
+    count[(time < 0.0) | (time >= wish.duration_s)] = 0
+    commodity = np.broadcast_to(np.arange(size), (blocks, size))
+    return np.repeat(time.ravel(), count.ravel()), np.repeat(commodity.ravel(), count.ravel())
+
+
+def _hotspot(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw batches while eight groups of node pairs are hot in turn."""
+    size = len(wish.arena.pairs)
+    group = rng.permutation(size) % GROUPS
+    turn_s = ROUND_S / GROUPS
+    edges = np.append(np.arange(0.0, wish.duration_s, turn_s), wish.duration_s)
+    hot = np.arange(len(edges) - 1)[:, None] % GROUPS == group[None, :]
+    shape = (1.0 - HOT_SHARE) + np.where(hot, HOT_SHARE * GROUPS, 0.0)
+    return _arrivals(wish.load_hz / BATCH * wish.arena.weights * shape, edges, rng)
+
+
+def _abilene(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw batches that follow real traffic, a slot of five minutes for each second.
+
+    On the Abilene network each pair has its own traffic; elsewhere each takes that of an
+    origin-destination pair drawn with the network. Day and hour of the start are the run's. The
+    mean over the run is ``load_hz``.
+    """
+    edges = np.append(np.arange(0.0, wish.duration_s, 1.0), wish.duration_s)
+    if abilene.fits(wish.network):
+        curve = abilene.curves(wish.network, wish.arena.pairs)
+    else:
+        draw = generator(wish.network_seed, "demand", wish.network.name, "abilene columns")
+        curve = abilene.any_curves(draw, len(wish.arena.pairs))
+    start = int(rng.integers(len(curve)))
+    slot = (start + np.arange(len(edges) - 1)) % len(curve)
+    rate = wish.arena.weights * curve[slot]
+    total = float((rate * np.diff(edges)[:, None]).sum())
+    scale = wish.load_hz * wish.duration_s / BATCH / total if total > 0 else 0.0
+    return _arrivals(scale * rate, edges, rng)
+
+
+def _arrivals(rate: Floats, edges: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw times and commodities of batches; ``rate`` (S, K) per second, ``edges`` (S + 1,)."""
+    length = np.diff(edges)
+    segment, commodity = np.nonzero(count := rng.poisson(rate * length[:, None]))
+    repeat = count[segment, commodity]
+    segment, commodity = np.repeat(segment, repeat), np.repeat(commodity, repeat)
+    return edges[segment] + length[segment] * rng.random(len(segment)), commodity
+
+
+_MAKERS: dict[str, Callable[[_Wish, np.random.Generator], tuple[Floats, Ints]]] = {
+    "poisson": _poisson,
+    "scheduled": _scheduled,
+    "announced": _scheduled,
+    "hotspot": _hotspot,
+    "abilene": _abilene,
+}
+
+
+def _check(
+    load_hz: float,
+    deadline_s: float,
+    duration_s: float,
+    fidelities: tuple[float, ...],
+    commodities: int,
+    seed: int,
+    network_seed: int,
+) -> None:
+    if not 0.0 <= load_hz < math.inf:
+        raise InputError(f"load must be >= 0 pairs/s, got {load_hz}")
+    if not 0.0 < deadline_s < math.inf:
+        raise InputError(f"deadline_s must be > 0 seconds, got {deadline_s}")
+    if not 0.0 < duration_s < math.inf:
+        raise InputError(f"duration_s must be > 0 seconds, got {duration_s}")
+    if load_hz * duration_s / BATCH > _MOST:
+        raise InputError(f"load x duration must be at most {_MOST * BATCH} pairs")
+    if not fidelities or not all(0.0 <= f <= 1.0 for f in fidelities):
+        raise InputError(f"fidelities asked must be between 0 and 1, got {fidelities}")
+    if commodities < 1:
+        raise InputError(f"commodities must be >= 1, got {commodities}")
+    if seed < 0 or network_seed < 0:
+        raise InputError(f"seeds must be >= 0, got {seed} and {network_seed}")

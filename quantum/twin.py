@@ -1,0 +1,83 @@
+"""The twin: a whole network played in one process, at millions of node-slots a second.
+
+Rule-based allocators run in one compiled loop; a learned policy is asked between the steps (see
+``controller/env.py``). Draws, physics and accounting are the ledger's, so the live system, which
+plays the same ledger through sockets, takes the same decisions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantum.kernels import kernel
+from quantum.ledger import (
+    Ledger,
+    Rule,
+    World,
+    act_by_rule,
+    close_slot,
+    generate,
+    open_slot,
+    serve,
+)
+from quantum.ledger.state import Ints
+
+__all__ = ["Score", "advance", "delays", "score"]
+
+
+@kernel
+def advance(world: World, ledger: Ledger, rule: Rule, stop: int) -> None:
+    """Play slots by the rule until ``ledger.clock`` is ``stop``."""
+    while ledger.now[0].clock < stop:
+        open_slot(world, ledger, rule)
+        act_by_rule(world, ledger, rule)
+        generate(world, ledger, rule)
+        serve(world, ledger, rule)
+        close_slot(world, ledger)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a run is worth; requests that arrived in the evaluation window count.
+
+    ``pairs_delivered`` meet the fidelity asked; ``contention`` is the share of resource-slots that
+    two or more live requests want; ``latency_ms`` is the mean over delivered pairs.
+    """
+
+    requests: int
+    pairs_requested: int
+    pairs_delivered: int
+    contention: float
+    latency_ms: float
+
+    @property
+    def delivery_rate(self) -> float:
+        """Delivered over requested pairs, 0 where nothing was requested."""
+        return self.pairs_delivered / self.pairs_requested if self.pairs_requested else 0.0
+
+
+def counted(world: World) -> Ints:
+    """Return the requests that arrived in the evaluation window."""
+    stop = world.warmup + world.slots
+    return np.flatnonzero((world.request.arrival >= world.warmup) & (world.request.arrival < stop))
+
+
+def score(world: World, ledger: Ledger) -> Score:
+    """Score a ledger that was played to the world's horizon."""
+    which = counted(world)
+    asked = int(world.request.pairs[which].sum())
+    done = int((world.request.pairs[which] - ledger.request.left[which]).sum())
+    waited = int(ledger.request.latency[which].sum())
+    spaces = (world.m + world.n) * world.slots
+    return Score(
+        requests=len(which),
+        pairs_requested=asked,
+        pairs_delivered=int(ledger.request.good[which].sum()),
+        contention=float(ledger.totals[6]) / spaces if spaces else 0.0,
+        latency_ms=waited / done * world.slot_s * 1e3 if done else 0.0,
+    )
+
+
+def delays(signal_s: "np.ndarray[tuple[int], np.dtype[np.float64]]", slot_s: float) -> Ints:
+    """Turn signalling times (R,) into whole slots, at least one."""
+    return np.maximum(1, np.ceil(signal_s / slot_s - 1e-9)).astype(np.int64)
