@@ -44,10 +44,11 @@ $(STAMP): requirements.lock pyproject.toml
 
 # pip resolves the project afresh (nothing is installed) and we keep names and versions only: no
 # hashes, no index, and torch without the build tag, so that pip takes the build the machine has.
-# CUDA libraries are left to torch, which pins them itself where it wants them.
+# CUDA libraries are left to torch, which pins them itself where it wants them. hatchling and its
+# editables build the project itself without asking the index again.
 lock: $(STAMP) ## pin the newest versions that pyproject.toml allows
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --dry-run \
-	  --ignore-installed --report $(VENV)/resolved.json '.[$(EXTRAS)]' 'hatchling>=1.27'
+	  --ignore-installed --report $(VENV)/resolved.json '.[$(EXTRAS)]' hatchling editables
 	@$(VENV)/bin/python -c 'import json, sys; \
 	  found = [p["metadata"] for p in json.load(open(sys.argv[1]))["install"]]; \
 	  pins = {p["name"].lower(): p["version"].partition("+")[0] for p in found}; \

@@ -20,9 +20,9 @@ from quantum.ledger import (
     open_slot,
     serve,
 )
-from quantum.ledger.state import Ints
+from quantum.ledger.state import SHARED, Ints
 
-__all__ = ["Score", "advance", "delays", "score"]
+__all__ = ["Score", "advance", "counted", "score"]
 
 
 @kernel
@@ -41,14 +41,15 @@ class Score:
     """What a run is worth; requests that arrived in the evaluation window count.
 
     ``pairs_delivered`` meet the fidelity asked; ``contention`` is the share of resource-slots that
-    two or more live requests want; ``latency_ms`` is the mean over delivered pairs.
+    two or more live requests want; latencies are of delivered pairs, in network time.
     """
 
     requests: int
     pairs_requested: int
     pairs_delivered: int
     contention: float
-    latency_ms: float
+    latency_p50_ms: float
+    latency_p99_ms: float
 
     @property
     def delivery_rate(self) -> float:
@@ -58,26 +59,27 @@ class Score:
 
 def counted(world: World) -> Ints:
     """Return the requests that arrived in the evaluation window."""
-    stop = world.warmup + world.slots
-    return np.flatnonzero((world.request.arrival >= world.warmup) & (world.request.arrival < stop))
+    arrival, stop = world.request.arrival, world.warmup + world.slots
+    return np.flatnonzero((arrival >= world.warmup) & (arrival < stop))
 
 
 def score(world: World, ledger: Ledger) -> Score:
     """Score a ledger that was played to the world's horizon."""
     which = counted(world)
-    asked = int(world.request.pairs[which].sum())
-    done = int((world.request.pairs[which] - ledger.request.left[which]).sum())
-    waited = int(ledger.request.latency[which].sum())
     spaces = (world.m + world.n) * world.slots
     return Score(
         requests=len(which),
-        pairs_requested=asked,
+        pairs_requested=int(world.request.pairs[which].sum()),
         pairs_delivered=int(ledger.request.good[which].sum()),
-        contention=float(ledger.totals[6]) / spaces if spaces else 0.0,
-        latency_ms=waited / done * world.slot_s * 1e3 if done else 0.0,
+        contention=float(ledger.totals[SHARED]) / spaces if spaces else 0.0,
+        latency_p50_ms=_wait(ledger.waits, 0.5) * world.slot_s * 1e3,
+        latency_p99_ms=_wait(ledger.waits, 0.99) * world.slot_s * 1e3,
     )
 
 
-def delays(signal_s: "np.ndarray[tuple[int], np.dtype[np.float64]]", slot_s: float) -> Ints:
-    """Turn signalling times (R,) into whole slots, at least one."""
-    return np.maximum(1, np.ceil(signal_s / slot_s - 1e-9)).astype(np.int64)
+def _wait(histogram: Ints, share: float) -> float:
+    """Return the slots within which ``share`` of the delivered pairs came; 0 where none came."""
+    total = int(histogram.sum())
+    if total == 0:
+        return 0.0
+    return float(np.searchsorted(np.cumsum(histogram), share * total))

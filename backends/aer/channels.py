@@ -16,8 +16,10 @@ from quantum.noise import decay
 from quantum.program import Gates, Memory
 
 __all__ = [
+    "EMITTED",
     "SOURCE",
     "TWIRL",
+    "after",
     "bell_measurement",
     "check_channel",
     "check_states",
@@ -101,6 +103,11 @@ def _werner_twirl() -> Complex:
 
 #: A source that emits phi_plus into two qubits, whatever they held.
 SOURCE = check_channel("source", _replace(np.outer(_BELL[:, 0], _BELL[:, 0].conj())))
+#: What the sources have emitted when a program starts, by the width of its register.
+EMITTED = {
+    2: np.outer(_BELL[:, 0], _BELL[:, 0].conj()),
+    4: np.outer(np.kron(_BELL[:, 0], _BELL[:, 0]), np.kron(_BELL[:, 0], _BELL[:, 0]).conj()),
+}
 TWIRL = check_channel("twirl", _werner_twirl())
 
 
@@ -193,6 +200,22 @@ def _checked_decay(seconds: Floats, memory: Memory) -> tuple[Floats, Floats]:
     if not np.all(positive):
         raise InputError("waits must be >= 0 s and memory.t2_s <= 2 t1_s")
     return damping, coherence
+
+
+def after(channel: Complex, one: Complex, place: int) -> Complex:
+    """Return the two-qubit ``channel`` after ``one`` acted on one of its qubits, ``(B, 16, 16)``.
+
+    ``channel`` is ``(16, 16)`` or ``(B, 16, 16)``, ``one`` is ``(B, 4, 4)``; ``place`` 0 is the
+    first qubit. Channels composed of channels are channels.
+    """
+    lead = channel.shape[:-2]
+    # Input index: column bits (second, first), row bits (second, first) -> the qubit's two last.
+    inner = (0, 1, 3, 2, 4) if place == 0 else (0, 2, 4, 1, 3)
+    bits = channel.reshape(*lead, 16, 2, 2, 2, 2)
+    bits = bits.transpose(*range(len(lead)), *(len(lead) + axis for axis in inner))
+    joined = np.matmul(bits.reshape(*lead, 64, 4), one).reshape(-1, 16, 2, 2, 2, 2)
+    outer = (0, 1, 2, 4, 3, 5) if place == 0 else (0, 1, 4, 2, 5, 3)
+    return joined.transpose(outer).reshape(-1, 16, 16)
 
 
 def replacements(states: Complex) -> Complex:

@@ -72,9 +72,10 @@ class DirectPath:
             size = min(_PER_CIRCUIT, tape.size - start)
             circuit = self._empty(tape.width, len(circuits))
             emit = [_emitter(circuit, operation) for operation in tape.operations]
-            save = circuit.save_state
-            qubits = list(tape.save)
+            emitted, register = [channels.EMITTED[tape.width]], list(range(tape.width))
+            start_with, save, qubits = circuit.set_density_matrix, circuit.save_state, list(tape.save)
             for number in range(size):
+                start_with(register, emitted)
                 for put, value in zip(emit, next(rows), strict=True):
                     put(value)
                 save(qubits, "save_density_matrix", "average", str(number))
@@ -156,5 +157,5 @@ def open_direct() -> tuple[DirectPath | None, str]:
 def _known() -> Tape:
     """Return a tape that must end in psi_plus: a source and a bit flip."""
     flip = np.eye(4)[::-1].astype(complex)
-    operations = (Operation((0, 1), channels.SOURCE), Operation((1,), flip[None]))
+    operations = (Operation((1,), flip[None]),)
     return Tape(width=2, size=1, operations=operations, save=(0, 1))

@@ -13,7 +13,7 @@ from backends.aer import channels
 from backends.aer.schedule import Job, Operand
 from quantum.program import Batch
 
-__all__ = ["Operation", "Tape", "lower", "side_by_side"]
+__all__ = ["Operation", "Tape", "fold", "lower", "side_by_side"]
 
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
@@ -40,9 +40,10 @@ class Operation:
 class Tape:
     """Operations on ``width`` qubits, played once for each of ``size`` programs.
 
-    No operation may depend on what the qubits held before: programs follow one another. The result
-    is the reduced density matrix of the ``save`` qubits, the first the least significant. Where
-    there is a third one it is the herald of a distillation: |0> is success.
+    Each program starts with the sources emitting phi_plus into qubits (0, 1) and, where there are
+    four, (2, 3), whatever they held before: programs follow one another. The result is the reduced
+    density matrix of the ``save`` qubits, the first the least significant. Where there is a third
+    one it is the herald of a distillation: |0> is success.
     """
 
     width: int
@@ -58,6 +59,7 @@ class _Writer:
     batch: Batch
     stored: dict[int, Complex]
     operations: list[Operation] = field(default_factory=list)
+    emitted: set[tuple[int, int]] = field(default_factory=lambda: {(0, 1), (2, 3)})
 
     def constant(self, matrix: Complex, *qubits: int) -> None:
         self.operations.append(Operation(qubits, matrix))
@@ -67,6 +69,8 @@ class _Writer:
 
     def enter(self, operand: Operand, left: int, right: int) -> None:
         """Put a pair on two qubits and let it wait."""
+        ready = (left, right) in self.emitted
+        self.emitted.discard((left, right))
         if operand.stored:
             matrices = channels.replacements(self.stored[operand.number])
             self.operations.append(Operation((left, right), matrices))
@@ -74,7 +78,8 @@ class _Writer:
             return
         weights = self.batch.populations[:, operand.number]
         seconds = self.seconds(operand.waits)
-        self.constant(channels.SOURCE, left, right)
+        if not ready:
+            self.constant(channels.SOURCE, left, right)
         if self._decays(operand.waits):
             decays = channels.decays(seconds[:, 0], self.batch.memory)
             self.operations.append(Operation((left,), decays))
@@ -109,6 +114,29 @@ class _Writer:
         self.gate("cz", z_bit, corrected)
 
 
+def fold(operations: list[Operation]) -> tuple[Operation, ...]:
+    """Merge each one-qubit channel into the two-qubit channel that follows it on its qubit.
+
+    The product is the same; every operation less is a few microseconds less for every program.
+    """
+    out: list[Operation | None] = []
+    last: dict[int, int] = {}
+    for operation in operations:
+        merged, matrix = operation, operation.channel
+        if len(operation.qubits) == 2 and matrix is not None and not operation.varies:
+            for place, qubit in enumerate(operation.qubits):
+                before = out[last[qubit]] if qubit in last else None
+                if before is not None and before.varies and len(before.qubits) == 1:
+                    assert before.channel is not None
+                    matrix = channels.after(matrix, before.channel, place)
+                    out[last[qubit]] = None
+            merged = Operation(operation.qubits, matrix)
+        for qubit in operation.qubits:
+            last[qubit] = len(out)
+        out.append(merged)
+    return tuple(operation for operation in out if operation is not None)
+
+
 def lower(job: Job, batch: Batch, stored: dict[int, Complex]) -> Tape:
     """Write a job of a batch as a tape; ``stored`` holds the states ``(B, 4, 4)`` that re-enter."""
     writer = _Writer(batch, stored)
@@ -126,7 +154,7 @@ def lower(job: Job, batch: Batch, stored: dict[int, Complex]) -> Tape:
         writer.wait(join.waits, left, right)
     width = 2 if not job.joins and job.distil is None else 4
     if job.distil is None:
-        return Tape(width, len(batch), tuple(writer.operations), (left, right))
+        return Tape(width, len(batch), fold(writer.operations), (left, right))
     last = job.distil
     writer.enter(last.operand, one, two)
     kept, spent = (left, right), (one, two)
@@ -141,7 +169,7 @@ def lower(job: Job, batch: Batch, stored: dict[int, Complex]) -> Tape:
     writer.constant(channels.distillation_side(batch.gates, -turn), kept[1], spent[1])
     writer.gate("cx", spent[1], spent[0])
     writer.wait(last.waits, *kept)
-    return Tape(width, len(batch), tuple(writer.operations), (*kept, spent[0]))
+    return Tape(width, len(batch), fold(writer.operations), (*kept, spent[0]))
 
 
 def side_by_side(tapes: list[Tape]) -> Tape:

@@ -8,6 +8,7 @@ documented instructions of Aer's density-matrix method.
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.aer import channels
 from backends.aer.lowering import Tape
 
 __all__ = ["PublicPath"]
@@ -42,6 +43,7 @@ class PublicPath:
         for start in range(0, tape.size, _PER_CIRCUIT):
             circuit = QuantumCircuit(tape.width)
             for program in range(start, min(start + _PER_CIRCUIT, tape.size)):
+                circuit.set_density_matrix(channels.EMITTED[tape.width])
                 for operation in tape.operations:
                     qubits = list(operation.qubits)
                     if operation.gate == "cx":

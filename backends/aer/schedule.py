@@ -6,8 +6,8 @@ composite pairs have to meet, or with a distillation, whose herald must be read 
 used; its end state is stored and re-enters a later job. Jobs of one level do not need each other.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from quantum.program import Skeleton
@@ -74,7 +74,8 @@ class Job:
         return entry(self.base), joins, end
 
 
-def schedule(skeleton: Skeleton) -> list[Job]:
+@lru_cache(maxsize=256)
+def schedule(skeleton: Skeleton) -> tuple[Job, ...]:
     """Return the jobs in an order in which each finds its stored states; the last is the result.
 
     >>> two = (("generate", 0, -1), ("generate", 1, -1), ("swap", 0, 1))
@@ -115,7 +116,7 @@ def schedule(skeleton: Skeleton) -> list[Job]:
                     pairs[first] = replace(running, distil=last)
     (result,) = pairs.values()
     store(result)
-    return jobs
+    return tuple(jobs)
 
 
 def _waiting(job: Job, wait: int) -> Job:
@@ -128,7 +129,8 @@ def _waiting(job: Job, wait: int) -> Job:
     return replace(job, base=replace(job.base, waits=(*job.base.waits, wait)))
 
 
-def levels(jobs: Iterable[Job]) -> list[list[list[int]]]:
+@lru_cache(maxsize=256)
+def levels(jobs: tuple[Job, ...]) -> list[list[list[int]]]:
     """Group job numbers by level, and within a level by shape: each group is one execution."""
     out: list[dict[tuple[object, ...], list[int]]] = []
     for number, job in enumerate(jobs):

@@ -121,7 +121,9 @@ def _assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: in
         else:
             kind = DELIVERED
             asked.left -= 1
-            asked.latency += slot - world.request[request].arrival
+            arrival = world.request[request].arrival
+            if world.warmup <= arrival < world.warmup + world.slots:
+                ledger.waits[slot - arrival] += 1
             if fidelity >= world.cls[row].fidelity:
                 asked.good += 1
             _pay(world, ledger, row, length)

@@ -106,9 +106,10 @@ def _arrive(world: World, ledger: Ledger, slot: int) -> None:
         request = ledger.request[ledger.now[0].next_visible].order
         if ledger.request[request].visible > slot:
             break
-        ledger.queue[ledger.now[0].live].live = request
-        ledger.now[0].live += 1
         ledger.now[0].next_visible += 1
+        if ledger.request[request].asked == 1:
+            ledger.queue[ledger.now[0].live].live = request
+            ledger.now[0].live += 1
 
 
 @kernel

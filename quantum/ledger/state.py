@@ -105,6 +105,7 @@ class Ledger(NamedTuple):
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
     totals: Ints  # (10,) counters
+    waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
     event: Table  # (E,) assembled pairs and link tests since they were last taken
@@ -333,11 +334,11 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         left=int,  # pairs still to deliver
         good=int,  # delivered with the fidelity asked
         attempts=int,  # assembled pairs
-        latency=int,  # slots since arrival, summed over delivered pairs
+        asked=int,  # whether its node has asked for it; only then it is served
     )
     request.visible = world.request.told + delay
     request.order = np.argsort(request.visible, kind="stable")
-    request.left = world.request.pairs
+    request.left, request.asked = world.request.pairs, 1
     now = table(
         1,
         clock=int,
@@ -375,6 +376,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
         totals=np.zeros(10, np.int64),
+        waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
         event=event,
@@ -382,3 +384,8 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         frontier=np.zeros((2, n), np.int64),
         chain=np.zeros(MAX_HOPS, np.int64),
     )
+
+
+def _longest_wait(world: World) -> int:
+    spans = world.request.deadline - world.request.arrival
+    return int(spans.max(initial=0))
