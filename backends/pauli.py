@@ -95,7 +95,7 @@ def dejmps(keep: Floats, spend: Floats, gates: Gates) -> tuple[Floats, Floats]:
 
 @cache
 def _pull_back() -> tuple[Ints, Ints, Floats, Ints]:
-    """Follow Paulis backwards through rotation and CNOT, for each side: left +90, right -90 degrees.
+    """Follow Paulis backwards through CNOT and rotation (left +90, right -90 degrees).
 
     For sigma_a on the kept qubit and I or Z on the spent one, indexed ``[side, a, bit]``: the Pauli
     on the kept and on the spent input qubit, the sign, and whether depolarising noise touches it.

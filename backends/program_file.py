@@ -112,9 +112,7 @@ def to_program(file: ProgramFile) -> Program:
         while len(raw) > 1:
             assert file.distill is not None
             protocol = cast(Protocol, file.distill.protocol)
-            steps += [
-                Distill(a, b, protocol) for a, b in zip(raw[::2], raw[1::2], strict=True)
-            ]
+            steps += [Distill(a, b, protocol) for a, b in zip(raw[::2], raw[1::2], strict=True)]
             raw = raw[::2]
         ends.append(raw[0])
     steps += [Swap(ends[0], other) for other in ends[1:]]
@@ -144,7 +142,9 @@ def _check(file: ProgramFile) -> int:
         raise InputError(f"program.shots must be between 1 and {_MOST_SHOTS}, got {file.shots}")
     rounds = 0 if file.distill is None else file.distill.rounds
     if not 0 <= rounds <= _MOST_ROUNDS:
-        raise InputError(f"program.distill.rounds must be between 0 and {_MOST_ROUNDS}, got {rounds}")
+        raise InputError(
+            f"program.distill.rounds must be between 0 and {_MOST_ROUNDS}, got {rounds}"
+        )
     known = get_args(Protocol)
     if file.distill is not None and file.distill.protocol not in known:
         raise InputError(

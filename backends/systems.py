@@ -1,21 +1,27 @@
 """Systems with closed answers, for judging backends: what to ask and what must come out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantum import bell, werner
-from quantum.program import Batch, Gates, Memory, Skeleton
+from quantum.program import Batch, Gates, Kind, Memory, Protocol, Skeleton
 
 __all__ = ["SYSTEMS", "System"]
 
 Floats = NDArray[np.float64]
+Step = tuple[Kind, int, int]
+Formula = Callable[[Floats, Floats, Gates], tuple[Floats, Floats]]
 
 _FIDELITIES = np.array([0.55, 0.8, 0.97])
 _SKEWED = np.array([[0.8, 0.1, 0.07, 0.03], [0.6, 0.05, 0.05, 0.3], [0.9, 0.0, 0.1, 0.0]])
 _MEMORY = Memory(t1_s=1.0, t2_s=0.7)
 _GATES = Gates(success=0.9, gate_depolarizing=0.03, readout_error=0.02)
+
+
+_PROTOCOLS: dict[Protocol, Formula] = {"dejmps": werner.dejmps, "bbpssw": werner.bbpssw}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +46,13 @@ def _system(
 ) -> System:
     size = len(fresh[0])
     waits = np.array(waits_s or []).reshape(1, -1, 2)
-    batch = Batch(
-        skeleton, np.stack(fresh, axis=1), np.repeat(waits, size, axis=0), memory, gates
-    )
+    batch = Batch(skeleton, np.stack(fresh, axis=1), np.repeat(waits, size, axis=0), memory, gates)
     chance = np.broadcast_to(np.asarray(success, dtype=np.float64), (size,))
     return System(name, batch, bell.populations(signed), chance)
+
+
+def _generate(count: int) -> list[Step]:
+    return [("generate", pair, -1) for pair in range(count)]
 
 
 def _pairs() -> list[System]:
@@ -70,7 +78,7 @@ def _chains() -> list[System]:
     out = []
     fresh = bell.werner(_FIDELITIES)
     for links in range(1, 6):
-        steps: list[tuple[str, int, int]] = []
+        steps: list[Step] = []
         for pair in range(links):
             steps += [("generate", pair, -1), ("wait", pair, -1)]
         steps += [("swap", 0, pair) for pair in range(1, links)]
@@ -82,7 +90,7 @@ def _chains() -> list[System]:
         out.append(
             _system(
                 f"chain of {links}",
-                tuple(steps),  # type: ignore[arg-type]
+                tuple(steps),
                 [fresh] * links,
                 signed,
                 _GATES.success ** (links - 1),
@@ -103,8 +111,8 @@ def _distillations() -> list[System]:
     signed = bell.correlators(_SKEWED)
     once: Skeleton
     for gates, label in ((Gates(), "ideal"), (_GATES, "noisy")):
-        for protocol, formula in (("dejmps", werner.dejmps), ("bbpssw", werner.bbpssw)):
-            once = (("generate", 0, -1), ("generate", 1, -1), (protocol, 0, 1))  # type: ignore[assignment]
+        for protocol, formula in _PROTOCOLS.items():
+            once = (("generate", 0, -1), ("generate", 1, -1), (protocol, 0, 1))
             better, chance = formula(signed, signed[::-1], gates)
             out.append(
                 _system(
@@ -116,10 +124,12 @@ def _distillations() -> list[System]:
                     gates=gates,
                 )
             )
-    for protocol, formula in (("dejmps", werner.dejmps), ("bbpssw", werner.bbpssw)):
+    for protocol, formula in _PROTOCOLS.items():
         twice: Skeleton = (
-            *(("generate", pair, -1) for pair in range(4)),  # type: ignore[assignment]
-            *((protocol, *pairs) for pairs in ((0, 1), (2, 3), (0, 2))),
+            *_generate(4),
+            (protocol, 0, 1),
+            (protocol, 2, 3),
+            (protocol, 0, 2),
         )
         first, chance = formula(signed, signed, _GATES)
         better, again = formula(first, first, _GATES)
@@ -127,14 +137,11 @@ def _distillations() -> list[System]:
         out.append(
             _system(f"{protocol}, two rounds", twice, fresh, better, chance * chance * again)
         )
-    # The rotations of DEJMPS leave phi_plus and psi_plus as they are, and those two never show equal
-    # bits.
+    # The rotations of DEJMPS leave phi_plus and psi_plus as they are; those never show equal bits.
     plus, other = np.tile(np.eye(4)[0], (3, 1)), np.tile(np.eye(4)[2], (3, 1))
     once = (("generate", 0, -1), ("generate", 1, -1), ("dejmps", 0, 1))
     never = np.zeros((3, 3))
-    out.append(
-        _system("dark: no herald", once, [plus, other], never, 0.0, gates=Gates())
-    )
+    out.append(_system("dark: no herald", once, [plus, other], never, 0.0, gates=Gates()))
     return out
 
 

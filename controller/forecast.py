@@ -15,12 +15,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from scipy.stats import nbinom, poisson
 
 from controller.adam import Adam, copy_into, views
 from quantum.errors import InputError
+from quantum.kernels import kernel
 from quantum.seeding import generator
 
 __all__ = ["Forecaster"]
@@ -214,7 +214,7 @@ class Forecaster:
             raise InputError(f"{name} must be finite")
 
 
-@njit(cache=True, fastmath=False)
+@kernel
 def _forward(
     wi: Floats,
     bi: Floats,

@@ -93,12 +93,16 @@ class History:
     ) -> None:
         """Count a request at both its ends; closes the bins before it, a late one joins the open.
 
+        A ``destination`` of -1 lives in another process and keeps its own history.
+
         Raises InputError on a node out of range, the same node twice, or values not possible.
         """
         if not (math.isfinite(time_s) and time_s >= 0.0):
             raise InputError(f"request.time_s must be finite and >= 0, got {time_s}")
-        if not (0 <= source < self.nodes and 0 <= destination < self.nodes):
-            raise InputError(f"request source and destination must be 0 to {self.nodes - 1}")
+        if not (0 <= source < self.nodes and -1 <= destination < self.nodes):
+            raise InputError(
+                f"request source and destination must be 0 to {self.nodes - 1}, or a destination -1"
+            )
         if source == destination:
             raise InputError("request source and destination must differ")
         if not 0.0 <= minimum_fidelity <= 1.0:
@@ -106,7 +110,7 @@ class History:
         if pairs < 1:
             raise InputError(f"request.pairs must be >= 1, got {pairs}")
         self.advance(time_s)
-        for node in (source, destination):
+        for node in (source, destination) if destination >= 0 else (source,):
             as_source = pairs if node == source else 0
             self._open[node] += (1.0, pairs, as_source, minimum_fidelity)
             self._last_s[node] = max(time_s, self._last_s[node])

@@ -19,10 +19,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from quantum.errors import InputError
+from quantum.kernels import kernel
 from quantum.seeding import generator
 
 __all__ = [
@@ -110,7 +110,7 @@ def from_parameters(flat: Floats, features: int, hidden: int) -> Actor:
     )
 
 
-@njit(cache=True, fastmath=False)
+@kernel
 def logits(
     w1: Floats,
     b1: Floats,
@@ -142,7 +142,7 @@ def logits(
         out[c] = base[c] / temperature + residual
 
 
-@njit(cache=True, fastmath=False)
+@kernel
 def pick(logits: Floats, mask: NDArray[np.bool_], u: float) -> tuple[int, float]:
     """Choose a candidate; return its index and its log-probability under the masked softmax.
 

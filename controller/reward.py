@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from quantum.counts import Counts
 from quantum.errors import InputError
 from quantum.estimate import probability_at_least
+from quantum.kernels import kernel
 
 __all__ = ["add_credit", "delivery_reward", "share_credit"]
 
@@ -89,7 +89,7 @@ def share_credit(
     return out
 
 
-@njit(cache=True, fastmath=False)
+@kernel
 def add_credit(out: Floats, reward: float, generating: Ints, swapping: Ints) -> None:
     """Add what :func:`share_credit` returns to ``out`` (nodes,), unchecked, for use in kernels."""
     parts = generating.shape[0] + swapping.shape[0]

@@ -46,9 +46,9 @@ def dpem() -> None:
 def main() -> None:
     """Run ``dpem``; an error of ours is one line on stderr and an exit code, never a traceback."""
     try:
-        dpem.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Not standalone, click returns the code of an Exit and the result of a command, None here.
+        code = dpem.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as wrong:

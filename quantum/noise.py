@@ -1,9 +1,9 @@
 """The only room that converts other people's noise conventions into ours.
 
 Ours: depolarising ``p`` replaces the qubits of a gate by the fully mixed state with probability
-``p`` (rho -> (1-p) rho + p I/d, as in Qiskit Aer), T2 is the decay time of one qubit's coherence and
-includes T1, fidelities are squared. Everything else that is called "p", "error" or "T2" elsewhere
-enters through a function of this module.
+``p`` (rho -> (1-p) rho + p I/d, as in Qiskit Aer), T2 is the decay time of one qubit's coherence
+and includes T1, fidelities are squared. Everything else that is called "p", "error" or "T2"
+elsewhere enters through a function of this module.
 """
 
 import math
@@ -31,7 +31,8 @@ def decay(seconds: ArrayLike, memory: Memory) -> tuple[Floats, Floats]:
     """Return (damping g, coherence c) of one qubit after a wait, each shaped like ``seconds``.
 
     The excited state survives with 1 - g = exp(-t/T1), the off-diagonal element shrinks by
-    c = exp(-t/T2) (Nielsen and Chuang, section 8.3.5 and 8.3.6, as one channel).
+    c = exp(-t/T2) (amplitude and phase damping of Nielsen and Chuang,
+    chapter 8, as one channel).
 
     >>> g, c = decay([0.0, 2.0], Memory(t1_s=1.0, t2_s=1.0))
     >>> g.round(4).tolist(), c.round(4).tolist()

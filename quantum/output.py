@@ -35,11 +35,16 @@ def write_json(value: Any, path: str | None) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it."""
+    name = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except OSError as wrong:
-        raise InputError(f"cannot write {path}: {wrong.strerror}") from wrong
+    except BaseException as wrong:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(wrong, OSError):
+            raise InputError(f"cannot write {path}: {wrong.strerror}") from wrong
+        raise

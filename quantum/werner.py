@@ -17,6 +17,7 @@ from quantum.program import Gates, Memory
 
 __all__ = [
     "IMPOSSIBLE",
+    "PERFECT",
     "bbpssw",
     "bilateral_cnot",
     "dejmps",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+PERFECT = Gates()
 
 #: A herald less likely than this is rounding: it never happens.
 IMPOSSIBLE = 1e-12
@@ -44,9 +47,7 @@ def fidelity(correlators: ArrayLike) -> Floats:
     return total
 
 
-def wait(
-    correlators: ArrayLike, left_s: ArrayLike, right_s: ArrayLike, memory: Memory
-) -> Floats:
+def wait(correlators: ArrayLike, left_s: ArrayLike, right_s: ArrayLike, memory: Memory) -> Floats:
     """Let both qubits of fresh Bell-diagonal pairs decay; seconds broadcast against ``(...)``.
 
     Transverse correlators fall with T2. The longitudinal one becomes
@@ -79,7 +80,7 @@ def swap_factors(gates: Gates) -> Floats:
     return (1.0 - gates.gate_depolarizing) * np.array([flip, flip * flip, flip])
 
 
-def swap(left: ArrayLike, right: ArrayLike, gates: Gates = Gates()) -> Floats:
+def swap(left: ArrayLike, right: ArrayLike, gates: Gates = PERFECT) -> Floats:
     """Return the correlators of two joined pairs: they multiply (Briegel et al., PRL 81, 5932).
 
     >>> c = swap([0.96, 0.96, 0.96], [0.96, 0.96, 0.96])
@@ -107,9 +108,9 @@ def distill_factors(gates: Gates) -> tuple[float, float, float]:
 def bilateral_cnot(keep: ArrayLike, spend: ArrayLike, gates: Gates) -> tuple[Floats, Floats]:
     """Return (correlators given equal bits, chance of equal bits) of one recurrence step.
 
-    A Pauli product on the kept pair pulls back through both CNOTs to one on each pair; the projector
-    on equal bits adds its product with ZZ. Without noise this is eq. (7) of Deutsch et al.,
-    PRL 77, 2818 (1996), without its rotations. Where equal bits never occur both results are 0.
+    A Pauli product on the kept pair pulls back through both CNOTs to one on each pair; the
+    projector on equal bits adds its product with ZZ. This is the step that BBPSSW and DEJMPS share.
+    Where equal bits never occur both results are 0.
     """
     k = np.asarray(keep, dtype=np.float64)
     s = np.asarray(spend, dtype=np.float64)
@@ -123,9 +124,7 @@ def bilateral_cnot(keep: ArrayLike, spend: ArrayLike, gates: Gates) -> tuple[Flo
     return np.where(possible[..., None], given, 0.0), np.where(possible, equal, 0.0)
 
 
-def dejmps(
-    keep: ArrayLike, spend: ArrayLike, gates: Gates = Gates()
-) -> tuple[Floats, Floats]:
+def dejmps(keep: ArrayLike, spend: ArrayLike, gates: Gates = PERFECT) -> tuple[Floats, Floats]:
     """Distil Bell-diagonal pairs with DEJMPS: (correlators ``(..., 3)``, success ``(...)``).
 
     Rotations about x by +90 degrees on the left and -90 degrees on the right qubits exchange
@@ -150,16 +149,14 @@ def twirl(correlators: ArrayLike) -> Floats:
     return np.repeat(c.mean(axis=-1, keepdims=True), 3, axis=-1)
 
 
-def bbpssw(
-    keep: ArrayLike, spend: ArrayLike, gates: Gates = Gates()
-) -> tuple[Floats, Floats]:
+def bbpssw(keep: ArrayLike, spend: ArrayLike, gates: Gates = PERFECT) -> tuple[Floats, Floats]:
     """Distil pairs with BBPSSW: (correlators ``(..., 3)``, success ``(...)``), any states.
 
     Both inputs are twirled to Werner states first, the output is not (Bennett et al., PRL 76, 722,
     1996).
 
     >>> c, p = bbpssw([0.6, 0.6, 0.6], [0.6, 0.6, 0.6])
-    >>> round(fidelity(c).item(), 6), round(p.item(), 6)  # F = 0.7: eq. (7) there
+    >>> round(fidelity(c).item(), 6), round(p.item(), 6)  # F = 0.7
     (0.735294, 0.68)
     """
     return bilateral_cnot(twirl(keep), twirl(spend), gates)

@@ -1,34 +1,20 @@
 """The Aer backend: density matrices of re-used qubits, batch by batch."""
 
-from typing import Literal, Protocol
+from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from backends.aer import channels
-from backends.aer.direct import open_direct
-from backends.aer.lowering import Tape, lower, side_by_side
+from backends import analytic
+from backends.aer.direct import PINNED, DirectPath
+from backends.aer.execution import Path, execute
 from backends.aer.public import PublicPath
-from backends.aer.schedule import levels, schedule
 from backends.contract import Outcome, Plan, Truth
 from backends.sampling import check_plan, sample
 from quantum.errors import InputError
-from quantum.program import Batch
-from quantum.werner import IMPOSSIBLE
+from quantum.program import Batch, Gates, Memory
 
-__all__ = ["AerBackend"]
-
-Complex = NDArray[np.complex128]
-Floats = NDArray[np.float64]
-
-
-class _Path(Protocol):
-    """A way into Aer."""
-
-    name: str
-
-    def play(self, tape: Tape) -> Complex:
-        """Return the density matrices ``(B, d, d)`` of the tape's saved qubits."""
+__all__ = ["AerBackend", "open_direct"]
 
 
 class AerBackend:
@@ -44,7 +30,7 @@ class AerBackend:
 
     def __init__(self, path: Literal["direct", "public"] | None = None) -> None:
         self.why_public = ""
-        self._path: _Path
+        self._path: Path
         if path == "public":
             self._path, self.why_public = PublicPath(), "asked for"
         elif path in ("direct", None):
@@ -66,52 +52,66 @@ class AerBackend:
         truth = self.exact(batch)
         return Outcome(counts=sample(truth, plan, rng), truth=truth, source="sim")
 
+    def exact(self, batch: Batch) -> Truth:
+        """Return the end states that Aer computes for a batch."""
+        return execute(self._path, batch)
+
     def close(self) -> None:
         """Release nothing; safe to call twice."""
 
-    def exact(self, batch: Batch) -> Truth:
-        """Return the end states that Aer computes for a batch.
 
-        Populations are conditional on success; where success never happens they are those of the
-        fully mixed state.
-        """
-        size = len(batch)
-        if size == 0:
-            return Truth(populations=np.empty((0, 4)), success=np.empty(0))
-        swaps = sum(kind == "swap" for kind, _, _ in batch.skeleton)
-        success = np.full(size, float(batch.gates.success) ** swaps)
-        jobs = schedule(batch.skeleton)
-        stored: dict[int, Complex] = {}
-        for groups in levels(jobs):
-            for numbers in groups:
-                tape = side_by_side([lower(jobs[n], batch, stored) for n in numbers])
-                saved = self._path.play(tape)
-                for place, number in enumerate(numbers):
-                    states = saved[place * size : (place + 1) * size]
-                    stored[number], chance = heralded(states)
-                    success = success * chance
-        weights = channels.populations(stored[len(jobs) - 1])
-        weights[success == 0.0] = 0.25
-        return Truth(populations=np.clip(weights, 0.0, 1.0), success=success)
+def open_direct() -> tuple[DirectPath | None, str]:
+    """Return (path, "") if Aer's private interface works as known, else (None, the reason).
 
-
-def heralded(states: Complex) -> tuple[Complex, Floats]:
-    """Return (pairs given success ``(B, 4, 4)``, chance ``(B,)``) of saved states.
-
-    The third qubit, where there is one, is the herald, and 0 is success. Where success never
-    happens the pair is fully mixed.
+    Works means: the version is the known one, and two programs that use every kind of operation
+    end as the analytic backend says.
     """
-    pairs = states[:, :4, :4]
-    # Hundreds of programs in one circuit let the trace drift by 1e-14: everything is relative.
-    chance = _trace(pairs) / _trace(states)
-    possible = chance > IMPOSSIBLE
-    pairs = pairs / np.where(possible, _trace(pairs), 1.0)[:, None, None]
-    if possible.all():
-        return pairs, chance
-    mixed = np.eye(4, dtype=complex) / 4.0
-    return np.where(possible[:, None, None], pairs, mixed), np.where(possible, chance, 0.0)
+    installed = version("qiskit-aer")
+    if installed != PINNED:
+        return None, f"qiskit-aer is {installed}, the interface is known for {PINNED}"
+    try:
+        path = DirectPath()
+        for batch in _known():
+            got, right = execute(path, batch), analytic.exact(batch)
+            error = max(
+                np.abs(got.populations - right.populations).max(),
+                np.abs(got.success - right.success).max(),
+            )
+            if not error < 1e-12:
+                return None, f"qiskit-aer's private interface is off by {error:.2g}"
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, LookupError) as wrong:
+        return None, f"qiskit-aer's private interface has changed: {wrong}"
+    except InputError as wrong:
+        return None, f"qiskit-aer's private interface gives no states: {wrong}"
+    return path, ""
 
 
-def _trace(states: Complex) -> Floats:
-    trace: Floats = np.trace(states, axis1=1, axis2=2).real
-    return trace
+def _known() -> tuple[Batch, Batch]:
+    """Return two small programs: a waiting pair; waits, swaps, distillation and a stored state."""
+    weights = np.array([0.7, 0.05, 0.1, 0.15])
+    memory, gates = Memory(t1_s=1.0, t2_s=0.8), Gates(0.9, 0.1, 0.05)
+    one = Batch(
+        (("generate", 0, -1), ("wait", 0, -1)),
+        np.tile(weights, (1, 1, 1)),
+        np.array([[[0.1, 0.4]]]),
+        memory,
+        gates,
+    )
+    many = Batch(
+        (
+            *(("generate", pair, -1) for pair in range(4)),
+            ("wait", 0, -1),
+            ("wait", 1, -1),
+            ("dejmps", 0, 1),
+            ("wait", 2, -1),
+            ("swap", 3, 2),
+            ("wait", 3, -1),
+            ("swap", 3, 0),
+            ("wait", 3, -1),
+        ),
+        np.tile(weights, (1, 4, 1)),
+        np.linspace(0.05, 0.5, 10).reshape(1, 5, 2),
+        memory,
+        gates,
+    )
+    return one, many

@@ -34,16 +34,14 @@ Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-9
-_PAULI = np.array(
+_PAULI: Complex = np.array(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=complex
 )
-_H = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2.0)
+_H: Complex = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2.0)
 #: Control on the first (least significant) qubit, target on the second.
-_CX = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=complex)
-#: Columns phi_plus, phi_minus, psi_plus, psi_minus.
-_BELL = (
-    np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, -1], [1, -1, 0, 0]], dtype=complex)
-    / np.sqrt(2.0)
+_CX: Complex = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=complex)
+_PHI_PLUS: Complex = np.array(
+    [[0.5, 0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0, 0], [0.5, 0, 0, 0.5]], dtype=np.complex128
 )
 
 
@@ -78,7 +76,8 @@ def check_states(states: Complex) -> Complex:
 
 
 def _unitary(matrix: Complex) -> Complex:
-    return np.kron(matrix.conj(), matrix)
+    channel: Complex = np.kron(matrix.conj(), matrix).astype(np.complex128)
+    return channel
 
 
 def _pauli_mixture(weights: list[float], operators: list[Complex]) -> Complex:
@@ -94,26 +93,26 @@ def _replace(state: Complex) -> Complex:
 
 def _werner_twirl() -> Complex:
     """Return the twirl to a Werner state: phi_plus is kept, the rest spread evenly."""
-    best = np.outer(_BELL[:, 0], _BELL[:, 0].conj())
+    best = _PHI_PLUS
     rest = np.eye(4) - best
     kept = np.outer(best.reshape(-1, order="F"), best.T.reshape(-1, order="F"))
     spread = np.outer(rest.reshape(-1, order="F") / 3.0, rest.T.reshape(-1, order="F"))
-    return kept + spread
+    return (kept + spread).astype(np.complex128)
 
 
 #: A source that emits phi_plus into two qubits, whatever they held.
-SOURCE = check_channel("source", _replace(np.outer(_BELL[:, 0], _BELL[:, 0].conj())))
+SOURCE = check_channel("source", _replace(_PHI_PLUS))
 #: What the sources have emitted when a program starts, by the width of its register.
 EMITTED = {
-    2: np.outer(_BELL[:, 0], _BELL[:, 0].conj()),
-    4: np.outer(np.kron(_BELL[:, 0], _BELL[:, 0]), np.kron(_BELL[:, 0], _BELL[:, 0]).conj()),
+    2: _PHI_PLUS,
+    4: np.kron(_PHI_PLUS, _PHI_PLUS),
 }
 TWIRL = check_channel("twirl", _werner_twirl())
 
 
 def _depolarizing(weight: float) -> Complex:
     """Two qubits: rho -> (1-p) rho + p I/4."""
-    return (1.0 - weight) * np.eye(16) + weight * _replace(np.eye(4, dtype=complex) / 4.0)
+    return (1.0 - weight) * np.eye(16) + weight * _replace((np.eye(4) / 4.0).astype(complex))
 
 
 def _on_second(operator: Complex) -> Complex:
@@ -215,13 +214,15 @@ def after(channel: Complex, one: Complex, place: int) -> Complex:
     bits = bits.transpose(*range(len(lead)), *(len(lead) + axis for axis in inner))
     joined = np.matmul(bits.reshape(*lead, 64, 4), one).reshape(-1, 16, 2, 2, 2, 2)
     outer = (0, 1, 2, 4, 3, 5) if place == 0 else (0, 1, 4, 2, 5, 3)
-    return joined.transpose(outer).reshape(-1, 16, 16)
+    merged: Complex = joined.transpose(outer).reshape(-1, 16, 16)
+    return merged
 
 
 def replacements(states: Complex) -> Complex:
     """Return the channels ``(B, 16, 16)`` that put stored states ``(B, 4, 4)`` into two qubits."""
     stacked = check_states(states).transpose(0, 2, 1).reshape(-1, 16)
-    return stacked[:, :, None] * np.eye(4, dtype=complex).reshape(-1)
+    matrices: Complex = stacked[:, :, None] * np.eye(4, dtype=complex).reshape(-1)
+    return matrices
 
 
 def populations(states: Complex) -> Floats:

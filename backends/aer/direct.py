@@ -2,8 +2,8 @@
 
 ``AerCircuit`` and the controller are Aer's own, private, interface: about a hundred times faster
 than ``QuantumCircuit`` and ``AerSimulator.run``, and free to change. Therefore the version is
-pinned and :func:`open_direct` proves the interface on a known state before it is used; where that
-fails, :mod:`backends.aer.public` plays the same tapes.
+pinned, and :mod:`backends.aer.backend` proves the interface on known programs before it uses it;
+where that fails, :mod:`backends.aer.public` plays the same tapes.
 
 Programs of a batch follow one another in one circuit on two or four qubits, each with its own save,
 because Aer's fixed cost is paid once per circuit.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from backends.aer import channels
 from backends.aer.lowering import Operation, Tape
 
-__all__ = ["PINNED", "DirectPath", "open_direct"]
+__all__ = ["PINNED", "DirectPath"]
 
 Complex = NDArray[np.complex128]
 
@@ -48,9 +48,9 @@ class DirectPath:
         )
 
         self._circuit = AerCircuit
-        self._header = CircuitHeader
         self._controller = aer_controller_execute()
-        self._configs = {}
+        self._configs: dict[int, Any] = {}
+        self._headers: dict[int, Any] = {}
         for width in (2, 4):
             config = AerConfig()
             defaults = AerSimulator(method="density_matrix").options.__dict__
@@ -63,17 +63,31 @@ class DirectPath:
             # Nothing is sampled in Aer, so no result depends on the seed.
             config.seed_simulator = 1
             self._configs[width] = config
+            self._headers[width] = CircuitHeader(
+                n_qubits=width,
+                qreg_sizes=[["q", width]],
+                memory_slots=0,
+                creg_sizes=[],
+                name="dpem",
+                global_phase=0.0,
+                metadata={},
+            )
 
     def play(self, tape: Tape) -> Complex:
         """Return the density matrices ``(B, d, d)`` of the tape's saved qubits."""
         rows = zip(*(_row(operation, tape.size) for operation in tape.operations), strict=False)
-        circuits, sizes = [], []
+        circuits: list[Any] = []
+        sizes: list[int] = []
         for start in range(0, tape.size, _PER_CIRCUIT):
             size = min(_PER_CIRCUIT, tape.size - start)
             circuit = self._empty(tape.width, len(circuits))
             emit = [_emitter(circuit, operation) for operation in tape.operations]
             emitted, register = [channels.EMITTED[tape.width]], list(range(tape.width))
-            start_with, save, qubits = circuit.set_density_matrix, circuit.save_state, list(tape.save)
+            start_with, save, qubits = (
+                circuit.set_density_matrix,
+                circuit.save_state,
+                list(tape.save),
+            )
             for number in range(size):
                 start_with(register, emitted)
                 for put, value in zip(emit, next(rows), strict=True):
@@ -96,17 +110,7 @@ class DirectPath:
 
     def _empty(self, width: int, number: int) -> Any:
         circuit = self._circuit()
-        circuit.set_header(
-            self._header(
-                n_qubits=width,
-                qreg_sizes=[["q", width]],
-                memory_slots=0,
-                creg_sizes=[],
-                name="dpem",
-                global_phase=0.0,
-                metadata={},
-            )
-        )
+        circuit.set_header(self._headers[width])
         circuit.num_qubits, circuit.num_memory = width, 0
         circuit.global_phase_angle = 0.0
         circuit.circ_id = number
@@ -134,28 +138,3 @@ def _emitter(circuit: Any, operation: Operation) -> Callable[[Any], None]:
             # Aer's own cz costs more than the same gate given as a diagonal.
             put = partial(circuit.diagonal, qubits, _CZ, -1, "cz")
     return lambda _: put()
-
-
-def open_direct() -> tuple[DirectPath | None, str]:
-    """Return (path, "") if Aer's private interface works as known, else (None, the reason)."""
-    try:
-        import qiskit_aer
-    except ImportError as missing:
-        return None, f"{missing.name} is not installed"
-    if qiskit_aer.__version__ != PINNED:
-        return None, f"qiskit-aer is {qiskit_aer.__version__}, the interface is known for {PINNED}"
-    try:
-        path = DirectPath()
-        state = path.play(_known())[0]
-    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, LookupError) as wrong:
-        return None, f"qiskit-aer's private interface has changed: {wrong}"
-    if np.abs(channels.populations(state[None])[0] - [0.0, 0.0, 1.0, 0.0]).max() > 1e-12:
-        return None, "qiskit-aer's private interface gives another state than it should"
-    return path, ""
-
-
-def _known() -> Tape:
-    """Return a tape that must end in psi_plus: a source and a bit flip."""
-    flip = np.eye(4)[::-1].astype(complex)
-    operations = (Operation((1,), flip[None]),)
-    return Tape(width=2, size=1, operations=operations, save=(0, 1))

@@ -97,6 +97,8 @@ def _show(result: dict[str, Any]) -> None:
         table.add_row(f"{basis} pass / fail", f"{tally.passed} / {tally.failed}")
     if exact is not None:
         fidelity = exact["fidelity"]
-        table.add_row("fidelity, exact", "never succeeds" if fidelity is None else f"{fidelity:.9f}")
+        table.add_row(
+            "fidelity, exact", "never succeeds" if fidelity is None else f"{fidelity:.9f}"
+        )
         table.add_row("success probability", f"{exact['success_probability']:.9g}")
     Console().print(table)

@@ -149,6 +149,7 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
     for node in range(world.n):
         for number in range(nodes[node].tokens):
             k = choice[node, number]
+            ledger.made[node, number] = -1
             if k < 0 or k >= world.node[node].degree:
                 totals[WASTED] += 1
                 continue
@@ -159,9 +160,9 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
             ):
                 put(world, ledger, link, node)
                 totals[GENERATED] += 1
+                ledger.made[node, number] = totals[GENERATED]
             else:
                 totals[REFUSED] += 1
-        nodes[node].tokens = 0
 
 
 @kernel

@@ -1,9 +1,11 @@
 """What a node sees: itself, its links, and its neighbours one hop away."""
 
-from quantum.kernels import kernel
-from quantum.ledger.state import Floats, Ledger, World
+import numpy as np
 
-__all__ = ["FORECAST", "OLDEST", "PEER_BUCKET", "PEER_FILL", "STOCK", "WANTED", "observe"]
+from quantum.kernels import kernel
+from quantum.ledger.state import RAW, Floats, Ints, Ledger, World
+
+__all__ = ["FORECAST", "OLDEST", "PEER_BUCKET", "PEER_FILL", "STOCK", "WANTED", "gather", "observe"]
 
 #: Columns of a view, one row for each incident link.
 STOCK = 0  # stored pairs of the link
@@ -37,3 +39,27 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
             if inc_link[k] == pair.link:
                 view[k, OLDEST] = max(view[k, OLDEST], age)
                 break
+
+
+@kernel
+def gather(
+    world: World, ledger: Ledger, nodes: Ints, yielding: bool
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """Collect what those of ``nodes`` see that have something to decide.
+
+    Returns (nodes (B,), tokens (B,), fill (B,), views (B, K, 6)). A node is in it if it has a token
+    or, with ``yielding``, if its memory is crowded.
+    """
+    found = np.empty(len(nodes), dtype=np.int64)
+    size = 0
+    for node in nodes:
+        spot = ledger.node[node]
+        if spot.tokens > 0 or (yielding and spot.fill >= world.node[node].qubits - 1):
+            found[size] = node
+            size += 1
+    tokens, fill = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+    views = np.empty((size, world.inc_link.shape[1], RAW))
+    for row in range(size):
+        tokens[row], fill[row] = ledger.node[found[row]].tokens, ledger.node[found[row]].fill
+        observe(world, ledger, found[row], views[row])
+    return found[:size], tokens, fill, views

@@ -15,6 +15,7 @@ from quantum.ledger.state import (
     TEST_PAIR,
     TESTED,
     TESTS,
+    Floats,
     Ledger,
     Rule,
     World,
@@ -126,31 +127,12 @@ def _assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: in
                 ledger.waits[slot - arrival] += 1
             if fidelity >= world.cls[row].fidelity:
                 asked.good += 1
-            _pay(world, ledger, row, length)
-    _record(world, ledger, request, attempt, kind, length, fidelity, (1.0 + believed.sum()) / 4.0)
+    _record(world, ledger, request, attempt, kind, length, true, believed)
     _note_use(world, ledger, length)
     for back in range(length):
         link_number = pairs[chain[back]].link
         take(ledger, chain[back])
         price_link(world, ledger, rule, link_number)
-
-
-@kernel
-def _pay(world: World, ledger: Ledger, row: int, length: int) -> None:
-    """Share the reward of a delivered pair among the nodes that made and swapped it.
-
-    The reward is the probability, by measured tests, that the pair meets its request; see
-    ``controller/reward.py``.
-    """
-    part = ledger.trust[row] / (2.0 * length - 1.0)
-    node = world.cls[row].b
-    for back in range(length):
-        place = ledger.chain[back]
-        ledger.node[ledger.pair[place].maker].credit += part
-        u, v = ledger.pair[place].u, ledger.pair[place].v
-        node = u if v == node else v
-        if back < length - 1:
-            ledger.node[node].credit += part
 
 
 @kernel
@@ -161,25 +143,29 @@ def _record(
     attempt: int,
     kind: int,
     length: int,
-    true: float,
-    believed: float,
+    true: Floats,
+    believed: Floats,
 ) -> None:
     """Remember an assembled pair for execution, as long as there is room."""
-    event = ledger.now[0].events
-    if event >= len(ledger.event):
+    if ledger.now[0].events >= len(ledger.event):
         return
+    pairs, chain, slot = ledger.pair, ledger.chain, ledger.now[0].clock
+    event = ledger.event[ledger.now[0].events]
     ledger.now[0].events += 1
-    ledger.event[event].kind = kind
-    ledger.event[event].request = request
-    ledger.event[event].slot = ledger.now[0].clock
-    ledger.event[event].attempt = attempt
-    ledger.event[event].hops = length
+    event.kind, event.request, event.slot = kind, request, slot
+    event.attempt, event.hops = attempt, length
+    node = world.cls[world.request[request].cls].b
     for back in range(length):
-        place = ledger.chain[back]
-        ledger.event[event].links[length - 1 - back] = ledger.pair[place].link
-        ledger.event[event].ages[length - 1 - back] = ledger.now[0].clock - ledger.pair[place].birth
-    ledger.event[event].true = true
-    ledger.event[event].believed = believed
+        pair = pairs[chain[back]]
+        hop = length - 1 - back
+        event.links[hop], event.ages[hop] = pair.link, slot - pair.birth
+        event.makers[hop] = pair.maker
+        node = pair.u if pair.v == node else pair.v
+        if back < length - 1:
+            event.swaps[hop - 1] = node
+    for axis in range(3):
+        event.corr[axis] = true[axis]
+    event.true, event.believed = (1.0 + true.sum()) / 4.0, (1.0 + believed.sum()) / 4.0
 
 
 @kernel

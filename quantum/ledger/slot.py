@@ -5,7 +5,6 @@ from quantum.ledger.paths import claim_path
 from quantum.ledger.places import drop_expired
 from quantum.ledger.prices import price_claims
 from quantum.ledger.state import (
-    BASIS,
     LINK_TESTED,
     OVERFLOWED,
     SHARED,
@@ -74,20 +73,17 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     which = int(uniform(world.seed, TEST_LINK, node, slot, number) * world.node[node].degree)
     link = world.inc_link[node, which]
     ledger.totals[TESTS] += 1
-    event = ledger.now[0].events
-    if event >= len(ledger.event):
+    if ledger.now[0].events >= len(ledger.event):
         return
+    event = ledger.event[ledger.now[0].events]
     ledger.now[0].events += 1
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
-    ledger.event[event].kind = LINK_TESTED
-    ledger.event[event].request = node
-    ledger.event[event].slot = slot
-    ledger.event[event].attempt = number
-    ledger.event[event].hops = 1
-    ledger.event[event].links[0] = link
-    ledger.event[event].ages[0] = 0
-    ledger.event[event].true = (1.0 + world.truth[block, link].sum()) / 4.0
-    ledger.event[event].believed = (1.0 + ledger.link[link].belief.sum()) / 4.0
+    event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
+    event.hops, event.links[0], event.ages[0], event.makers[0] = 1, link, 0, node
+    for axis in range(3):
+        event.corr[axis] = world.truth[block, link, axis]
+    event.true = (1.0 + event.corr.sum()) / 4.0
+    event.believed = (1.0 + ledger.link[link].belief.sum()) / 4.0
 
 
 @kernel
@@ -162,9 +158,3 @@ def close_slot(world: World, ledger: Ledger) -> None:
             kept += 1
     ledger.now[0].live = kept
     ledger.now[0].clock = slot + 1
-
-
-@kernel
-def basis_of(seed: int, event_key: int, slot: int, attempt: int) -> int:
-    """Draw the basis of a test pair: 0 xx, 1 yy, 2 zz."""
-    return int(uniform(seed, BASIS, event_key, slot, attempt) * 3.0)

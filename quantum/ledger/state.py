@@ -101,13 +101,13 @@ class Ledger(NamedTuple):
     pair: Table  # (P,)
     request: Table  # (R,)
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
-    trust: Floats  # (C,) probability that a pair of the class meets its fidelity
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
     totals: Ints  # (10,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
+    made: Ints  # (n, T) result: running number of the pair, -1 refused
     event: Table  # (E,) assembled pairs and link tests since they were last taken
     label: Table  # (H + 1, n) of the path search
     frontier: Ints  # (2, n)
@@ -242,6 +242,12 @@ def new_world(
     )
 
 
+def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Ints, Ints]:
+    """Stand in for ``paths`` where nobody counts contention: no class has a path."""
+    none = np.full((len(commodity), 1), -1, dtype=np.int64)
+    return none, none
+
+
 def _most_hops(fresh: Floats, kept: float, flip: float, fidelity: float) -> int:
     """Return how many of the best links a chain may have before it must miss the fidelity."""
     if fresh.shape[1] == 0:
@@ -296,7 +302,6 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         yields=int,  # action: position of the link whose oldest pair goes first, -1 none
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
-        credit=float,  # reward earned since it was last taken
         price=float,  # cost of a swap here, in a path search
         best_stamp=int,  # search that reached the node
         best_cost=float,
@@ -360,6 +365,9 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         hops=int,
         links=(int, MAX_HOPS),  # in the order of the chain
         ages=(int, MAX_HOPS),  # slots since each pair was made
+        makers=(int, MAX_HOPS),  # node whose token made each pair
+        swaps=(int, MAX_HOPS),  # swap nodes, one less than links
+        corr=(float, 3),  # true correlators of the assembled pair
         true=float,  # fidelity
         believed=float,
     )
@@ -372,13 +380,13 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         pair=pair,
         request=request,
         queue=table(requests + 1, live=int, claimant=int),
-        trust=np.ones(len(world.cls)),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
         totals=np.zeros(10, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
+        made=np.full((n, ACTION_TOKENS), -1, np.int64),
         event=event,
         label=label,
         frontier=np.zeros((2, n), np.int64),

@@ -9,11 +9,12 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from backends.aer import AerBackend
 from backends.analytic import AnalyticBackend, correlators_suffice
 from backends.contract import KEEP, Plan
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from quantum.program import Batch, Gates, Memory
 from quantum.seeding import generator
 
@@ -128,9 +129,7 @@ def dense(batch, index):
             pairs[first] = dense_swap(pairs[first], pairs.pop(second), batch.gates)
             success *= batch.gates.success
         else:
-            pairs[first], chance = dense_distill(
-                pairs[first], pairs.pop(second), kind, batch.gates
-            )
+            pairs[first], chance = dense_distill(pairs[first], pairs.pop(second), kind, batch.gates)
             success *= chance
     (rho,) = pairs.values()
     return np.array([(b.conj() @ rho @ b).real for b in BELL]), success

@@ -16,10 +16,13 @@ from quantum.bound import Classes, fluid_bound, horizon, run_bound, window_class
 from quantum.bound_columns import arcs, cheapest, distilled
 from quantum.demand import Trace
 from quantum.errors import InputError
-from quantum.ledger import token_totals
+from quantum.flows import shortest_paths
+from quantum.ledger import Rule, new_ledger, new_world, token_totals
 from quantum.network import Network
+from quantum.presets import build, run_cell
 from quantum.program import Gates, Memory
 from quantum.scenario import Scenario
+from quantum.twin import advance, score
 
 IDEAL = Gates()
 
@@ -398,3 +401,19 @@ def test_run_bound_of_the_ledgers_draws():
 
 def test_empty_trace_has_bound_zero():
     assert run_bound(scenario([]), tokens=np.full(3, 10)).total == 0.0
+
+
+@pytest.mark.parametrize(("demand", "seed"), [("poisson", 0), ("scheduled", 1), ("poisson", 2)])
+def test_the_ledger_stays_below(demand, seed):
+    """A small mesh under heavy load, so that tokens and not requests decide."""
+    cell = run_cell("mesh-20", demand, load_hz=160.0, commodities=30)
+    world = build(cell, seed, seconds=10.0, warmup_s=2.0)
+    game = new_world(world, paths=shortest_paths)
+    assert game.horizon == horizon(world)[1]
+    played = new_ledger(game)
+    advance(game, played, Rule(fill=2, complete=1, targets=np.ones(game.m)), game.horizon)
+    result = score(game, played)
+    assert result.pairs_requested == window_classes(world).pairs.sum()
+    tokens = token_totals(world.seed, world.network.generation_hz * 0.02, *horizon(world))
+    bound = run_bound(world, tokens=tokens)
+    assert 0 < result.pairs_delivered <= bound.total < result.pairs_requested

@@ -1,0 +1,107 @@
+"""The worker's socket loop: jobs from the broker, executed on one backend, one at a time.
+
+``python -m backends.worker CONFIG`` with a JSON file of :class:`WorkerConfig`.
+"""
+
+import signal
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from backends.contract import Backend
+from backends.service import execute
+from quantum.egp import VERSION, Bye, Hello, Job, Refuse, Welcome
+from quantum.errors import DeviceError, InputError, WireError
+from quantum.seeding import generator
+from quantum.wire import MAX_BYTES, decode, encode
+
+__all__ = ["WorkerConfig", "known_backends", "main", "open_backend", "work"]
+
+#: A worker that hears nothing for so long says hello again.
+SILENCE_MS = 10_000
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the broker is, which key proves who we are, and what executes programs."""
+
+    address: str
+    server_key: str
+    public_key: str
+    secret_key: str
+    name: str
+    backend: str
+    seed: int
+    rack: str | None = None
+
+
+def known_backends() -> list[str]:
+    """Return the names of the installed backends."""
+    return sorted(point.name for point in entry_points(group="dpem.backends"))
+
+
+def open_backend(name: str, rack: str | None = None) -> Backend:
+    """Open a backend by its name; only ``lab`` takes a rack file."""
+    for point in entry_points(group="dpem.backends"):
+        if point.name == name:
+            factory = point.load()
+            backend = factory(Path(rack)) if rack else factory()
+            assert isinstance(backend, Backend)
+            return backend
+    raise InputError(f"backend {name!r} is unknown; known: {', '.join(known_backends())}")
+
+
+def work(config: WorkerConfig) -> None:
+    """Serve jobs until the broker says goodbye."""
+    backend = open_backend(config.backend, config.rack)
+    rng = generator(config.seed, "worker", config.name)
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
+    socket.curve_serverkey = config.server_key.encode()
+    socket.curve_publickey = config.public_key.encode()
+    socket.curve_secretkey = config.secret_key.encode()
+    hello = encode(Hello(VERSION, "worker", config.name, keeps=backend.keeps))
+    try:
+        socket.connect(config.address)
+        socket.send(hello)
+        while True:
+            if not socket.poll(SILENCE_MS):
+                socket.send(hello)
+                continue
+            try:
+                message = decode(socket.recv())
+            except WireError:
+                continue
+            match message:
+                case Job():
+                    socket.send(encode(execute(backend, message, rng)))
+                case Bye():
+                    return
+                case Refuse(_, detail):
+                    raise InputError(f"the broker refused worker {config.name}: {detail}")
+                case Welcome():
+                    pass
+                case _:
+                    pass
+    finally:
+        backend.close()
+        context.destroy(linger=500)
+
+
+def main() -> None:
+    """Run a worker process; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
+    try:
+        work(config)
+    except (InputError, DeviceError) as wrong:
+        sys.stderr.write(f"dpem worker: {wrong}\n")
+        sys.exit(wrong.exit_code)
+
+
+if __name__ == "__main__":
+    main()

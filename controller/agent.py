@@ -1,0 +1,106 @@
+"""An agent process: the socket loop around the mind of one or many nodes.
+
+``python -m controller.agent CONFIG`` with a JSON file of :class:`AgentConfig`.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import zmq
+
+from quantum.egp import VERSION, Bye, Hello, Look, Refuse, Welcome
+from quantum.errors import DpemError, InputError, WireError
+from quantum.wire import MAX_BYTES, decode, encode
+
+__all__ = ["AgentConfig", "main"]
+
+#: An agent that hears nothing for so long after its hello says hello again.
+SILENCE_MS = 10_000
+
+
+class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the broker is, which key proves who we are, and whose mind this is.
+
+    ``setting`` is the run's :class:`controller.setting.Setting` as JSON; ``targets`` are the stock
+    targets of the heuristic, one number for every link.
+    """
+
+    address: str
+    server_key: str
+    public_key: str
+    secret_key: str
+    name: str
+    nodes: tuple[int, ...]
+    setting: msgspec.Raw
+    targets: tuple[float, ...]
+
+
+def act(config: AgentConfig) -> None:
+    """Speak for the nodes until the broker says goodbye."""
+    # Heavy rooms are entered here: a process that only reads its configuration stays light.
+    import torch
+
+    from controller.mind import Mind
+    from controller.rivals.dpem import rule_of
+    from controller.setting import Setting, scenario_of
+    from quantum.ledger import new_world
+    from quantum.ledger.state import no_paths
+
+    torch.set_num_threads(1)
+    setting = msgspec.json.decode(config.setting, type=Setting)
+    world = new_world(scenario_of(setting), paths=no_paths)
+    mind = Mind(
+        world,
+        rule_of(np.array(config.targets)),
+        np.array(config.nodes, dtype=np.int64),
+        seed=setting.seed,
+        learn=setting.learn,
+    )
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
+    socket.curve_serverkey = config.server_key.encode()
+    socket.curve_publickey = config.public_key.encode()
+    socket.curve_secretkey = config.secret_key.encode()
+    hello = encode(Hello(VERSION, "agent", config.name, config.nodes))
+    greeted = False
+    try:
+        socket.connect(config.address)
+        socket.send(hello)
+        while True:
+            if not socket.poll(SILENCE_MS):
+                if not greeted:
+                    socket.send(hello)
+                continue
+            match decode(socket.recv()):
+                case Look() as look:
+                    socket.send(encode(mind.speak(look)))
+                case Welcome():
+                    greeted = True
+                case Bye():
+                    return
+                case Refuse(_, detail):
+                    raise InputError(f"the broker refused agent {config.name}: {detail}")
+                case _:
+                    pass
+    finally:
+        context.destroy(linger=500)
+
+
+def main() -> None:
+    """Run an agent process; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=AgentConfig)
+    try:
+        act(config)
+    except (DpemError, WireError) as wrong:
+        sys.stderr.write(f"dpem agent: {wrong}\n")
+        sys.exit(wrong.exit_code)
+
+
+if __name__ == "__main__":
+    main()

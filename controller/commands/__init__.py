@@ -1,0 +1,1 @@
+"""Subcommands of ``dpem`` that decide, learn and compare."""

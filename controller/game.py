@@ -1,0 +1,186 @@
+"""One scenario made ready, and one allocator played on it.
+
+A game holds what all allocators of a scenario share: the world with its draws, the plan and the
+bound. Playing changes nothing in it, so the same game can be played by one after the other.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from controller.losses import contention_loss
+from controller.plan import Flows, Plan, Plans, controller_node, delay_slots, flows_of, plan_of
+from controller.rivals.allocator import Allocator, Player
+from quantum.bell import correlators
+from quantum.bound import horizon, run_bound
+from quantum.drift import drifted_populations
+from quantum.flows import shortest_paths
+from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
+from quantum.ledger import state as codes
+from quantum.ledger.state import Floats, Ints
+from quantum.scenario import Scenario
+from quantum.twin import Score, advance, score
+
+__all__ = [
+    "Flows",
+    "Game",
+    "Plan",
+    "Plans",
+    "Result",
+    "controller_node",
+    "delay_slots",
+    "flows_of",
+    "plan_of",
+    "play",
+    "player_of",
+    "prepare",
+]
+
+#: Slots for which a block of drifting link fidelities lasts.
+_BLOCK_SLOTS = 50
+#: Tokens between two times that the events are taken out of the ledger, about.
+_TAKEN_AFTER = 4096.0
+_TOTALS = {
+    "generated": codes.GENERATED,
+    "dropped": codes.DROPPED,
+    "evicted": codes.EVICTED,
+    "swaps": codes.SWAPS,
+    "refused": codes.REFUSED,
+    "wasted": codes.WASTED,
+    "assembled": codes.ASSEMBLED,
+    "tests": codes.TESTS,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Game:
+    """A scenario ready to be played; ``bound`` is in pairs, see :mod:`quantum.bound`."""
+
+    scenario: Scenario
+    world: World
+    plan: Plan
+    bound: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an allocator made of a game; requests that arrived in the evaluation window count.
+
+    ``fidelity`` is the mean true fidelity of the delivered pairs and ``latency_ms`` their mean
+    network time since arrival, None where there are none; ``totals`` counts over the whole run.
+    """
+
+    allocator: str
+    score: Score
+    bound: float
+    contention_loss: float
+    fidelity: float | None
+    latency_ms: float | None
+    totals: dict[str, int]
+
+    @property
+    def fraction_of_bound(self) -> float:
+        """Delivered pairs over the bound, 0 where the bound is 0."""
+        return self.score.pairs_delivered / self.bound if self.bound > 0.0 else 0.0
+
+
+def prepare(
+    scenario: Scenario, plans: Plans | None = None, *, max_rounds: int = 0, drift: bool = False
+) -> Game:
+    """Make a scenario ready: world, plan and bound.
+
+    ``plans`` keeps flows for other scenarios of the same network and demand. ``max_rounds`` of
+    distillation count for bound, plan and contention; ``drift`` lets link fidelities wander.
+    """
+    paths = partial(shortest_paths, max_rounds=max_rounds)
+    truth: Floats | None = None
+    if drift:
+        slots = horizon(scenario)[1]
+        walk = drifted_populations(
+            scenario.network,
+            scenario.seed,
+            slots,
+            slot_s=scenario.slot_s,
+            block_slots=_BLOCK_SLOTS,
+        )
+        truth = correlators(walk)
+    world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
+    first, stop = horizon(scenario)
+    tokens = token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop)
+    bound = run_bound(
+        scenario,
+        tokens=tokens,
+        max_rounds=max_rounds,
+        # No pair is ever better than its link was at its best.
+        correlators=None if truth is None else np.abs(truth).max(axis=0),
+    )
+    return Game(
+        scenario=scenario,
+        world=world,
+        plan=plan_of(scenario, plans, max_rounds=max_rounds),
+        bound=bound.total,
+    )
+
+
+def player_of(game: Game, allocator: Allocator) -> Player:
+    """Return what plays a ledger of the game: the allocator's own player, or its rule."""
+    if allocator.play is not None:
+        return allocator.play(game)
+    rule = allocator.rule(game.scenario, game.plan)
+
+    def player(ledger: Ledger, stop: int) -> None:
+        advance(game.world, ledger, rule, stop)
+
+    return player
+
+
+def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Result:
+    """Play a game from its first slot to its horizon.
+
+    ``with_losses`` also plays every request that missed pairs alone, which costs about as much
+    again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
+    """
+    world = game.world
+    delay = delay_slots(game.scenario, central=allocator.central)
+    pace = float(world.node.generation.sum())
+    step = max(1, int(_TAKEN_AFTER / max(pace, 1e-9)))
+    step = min(step, world.horizon)
+    # Every event spends a token of this time or a pair from before; ten standard deviations more.
+    room = len(game.world.node) + int(world.node.qubits.sum()) // 2
+    room += int(pace * step + 10.0 * np.sqrt(pace * step)) + 16
+    ledger = new_ledger(world, delay_slots=delay, events=room)
+    player = player_of(game, allocator)
+    total, pairs = 0.0, 0
+    for stop in [*range(step, world.horizon, step), world.horizon]:
+        player(ledger, stop)
+        more, count = _delivered(world, ledger)
+        total, pairs = total + more, pairs + count
+        ledger.now.events = 0
+    loss = 0.0
+    if with_losses:
+        rule = allocator.rule(game.scenario, game.plan)
+        loss = contention_loss(world, ledger, rule, delay)
+    return Result(
+        allocator=allocator.name,
+        score=score(world, ledger),
+        bound=game.bound,
+        contention_loss=loss,
+        fidelity=total / pairs if pairs else None,
+        latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
+        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()},
+    )
+
+
+def _delivered(world: World, ledger: Ledger) -> tuple[float, int]:
+    """Sum the true fidelity of the delivered pairs among the events, and count them."""
+    events = ledger.event[: int(ledger.now[0].events)]
+    kept = events[events.kind == codes.DELIVERED]
+    arrival = world.request.arrival[kept.request]
+    inside = (arrival >= world.warmup) & (arrival < world.warmup + world.slots)
+    return float(kept.true[inside].sum()), int(inside.sum())
+
+
+def _mean_wait_ms(waits: Ints, slot_s: float) -> float | None:
+    count = int(waits.sum())
+    return float(waits @ np.arange(len(waits))) / count * slot_s * 1e3 if count else None

@@ -1,0 +1,81 @@
+"""Contention loss: what requests miss because others are there.
+
+Every request that missed pairs is played again in a world in which nobody else ever asks, on the
+same draws and by the same rule, from the state in which that world would be when the request
+becomes known. What it gets there and did not get here was lost to others.
+"""
+
+import numpy as np
+
+from quantum.kernels import kernel
+from quantum.ledger import Ledger, Rule, World, new_ledger
+from quantum.ledger.state import Ints
+from quantum.twin import advance, counted
+
+__all__ = ["contention_loss", "lost_pairs", "pairs_alone"]
+
+#: What decides how a slot goes on; the rest is written before it is read, or only counted.
+_STATE = ("now", "node", "link", "pair", "held", "use")
+
+
+def contention_loss(
+    world: World, ledger: Ledger, rule: Rule, delay_slots: Ints | None = None
+) -> float:
+    """Return the pairs lost to other requests over the pairs requested, between 0 and 1.
+
+    ``ledger`` was played to the horizon by ``rule``; requests of the evaluation window count.
+    ``delay_slots`` (R,) is that of the ledger.
+    """
+    which = counted(world)
+    requested = int(world.request.pairs[which].sum())
+    if requested == 0:
+        return 0.0
+    return int(lost_pairs(world, ledger, rule, delay_slots)[which].sum()) / requested
+
+
+def lost_pairs(world: World, ledger: Ledger, rule: Rule, delay_slots: Ints | None = None) -> Ints:
+    """Return the pairs that each request lost to others, shape (R,); 0 outside the window."""
+    which = counted(world)
+    missed = which[ledger.request.good[which] < world.request.pairs[which]]
+    lost = np.zeros(len(world.request), dtype=np.int64)
+    alone = pairs_alone(world, rule, missed, delay_slots)
+    lost[missed] = np.maximum(0, alone - ledger.request.good[missed])
+    return lost
+
+
+def pairs_alone(world: World, rule: Rule, requests: Ints, delay_slots: Ints | None = None) -> Ints:
+    """Return the pairs of the asked fidelity that each of ``requests`` would get alone."""
+    empty = new_ledger(world, delay_slots=delay_slots, events=0)
+    # Nobody comes: the queues of arrivals are at their ends.
+    empty.now.next_arrival = empty.now.next_visible = len(world.request)
+    scratch = new_ledger(world, delay_slots=delay_slots, events=0)
+    visible = empty.request.visible
+    got = np.zeros(len(requests), dtype=np.int64)
+    for index in np.argsort(visible[requests], kind="stable"):
+        request = int(requests[index])
+        if visible[request] > world.request.deadline[request]:
+            continue
+        advance(world, empty, rule, int(visible[request]))
+        _fork(empty, scratch)
+        got[index] = _alone(world, scratch, rule, request)
+    return got
+
+
+def _fork(source: Ledger, target: Ledger) -> None:
+    """Copy the state of a ledger into another one of the same world."""
+    # Marks that earlier searches left in the target must stay older than any new one.
+    newest = max(int(source.now[0].search), int(target.now[0].search))
+    for name in _STATE:
+        np.copyto(getattr(target, name), getattr(source, name))
+    target.now.search = newest
+
+
+@kernel
+def _alone(world: World, ledger: Ledger, rule: Rule, request: int) -> int:
+    """Play one request to its end, from the slot in which it becomes known."""
+    asked = ledger.request[request]
+    ledger.queue[0].live = request
+    ledger.now[0].live = 1
+    while ledger.now[0].live == 1:
+        advance(world, ledger, rule, ledger.now[0].clock + 1)
+    return int(asked.good)

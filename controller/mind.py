@@ -1,0 +1,252 @@
+"""The mind of an agent process: what its nodes remember, forecast, decide and learn.
+
+No sockets: it maps a Look to a Speak. The live agent and the twin of a learned policy use it alike.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.decide import FEATURES, Memory, decide, new_memory
+from controller.federated import clip
+from controller.forecast import Forecaster
+from controller.history import History, HistoryConfig
+from controller.policy import Actor, from_parameters, initial_actor, parameters
+from controller.ppo import Learner, PPOConfig, Rollout
+from quantum.egp import Create, Look, Speak, Yield
+from quantum.ledger.state import ACTION_TOKENS, RAW, Floats, Ints, Rule, World
+from quantum.seeding import generator
+
+__all__ = ["LearnConfig", "Mind"]
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """How agents learn while they act; a sentence under every number."""
+
+    temperature: float = 0.05
+    """Spread of exploration in units of the heuristic's score (pairs)."""
+    gamma_slot: float = 0.98
+    """Discount per slot: half a second ahead counts for 60 %."""
+    clip_norm: float = 0.2
+    """Largest change of one node's weights in a federated round."""
+    steps: int = 256
+    """Decisions of a node that are remembered between two updates."""
+    forecast_every: int = 25
+    """Slots between two forecasts."""
+    forecast_ahead_s: float = 0.5
+    """Demand within this time is what generation can still serve (headroom measurements)."""
+    forecast_steps: int = 2
+    """Training steps of the forecaster in every round."""
+
+
+class Mind:
+    """Decides for ``nodes`` of a world, starting as the heuristic ``rule``."""
+
+    def __init__(
+        self,
+        world: World,
+        rule: Rule,
+        nodes: Ints,
+        *,
+        seed: int,
+        learn: bool,
+        config: LearnConfig | None = None,
+        actor: Actor | None = None,
+    ) -> None:
+        self._world, self._rule, self._nodes = world, rule, nodes
+        self._seed, self._learn = seed, learn
+        self._config = config or LearnConfig()
+        self._local = np.full(world.n, -1, dtype=np.int64)
+        self._local[nodes] = np.arange(len(nodes))
+        width = world.inc_link.shape[1]
+        self._shape = (width, RAW)
+        self.actor = actor or initial_actor(len(nodes), len(FEATURES), seed=seed)
+        steps = self._config.steps if learn else 1
+        self._memory: Memory = new_memory(len(nodes), steps, width + 1)
+        source = world.cls.a[world.request.cls]
+        mine = np.flatnonzero(np.isin(source, nodes))
+        self._requests = mine[np.argsort(world.request.told[mine], kind="stable")]
+        self._next = 0
+        self.updates = 0
+        self._learner: Learner | None = None
+        self._forecaster: Forecaster | None = None
+        if learn:
+            ppo = PPOConfig(temperature=self._config.temperature)
+            self._learner = Learner(len(nodes), len(FEATURES), seed=seed, config=ppo)
+            self._learner.load_actor(self.actor)
+            self._history = History(len(nodes), HistoryConfig())
+            inputs = len(HistoryConfig().columns)
+            self._forecaster = Forecaster(
+                len(nodes), inputs, horizon=HistoryConfig().horizon, seed=seed
+            )
+
+    def speak(self, look: Look) -> Speak:
+        """Return what the nodes do after they saw ``look``."""
+        update = b""
+        if self._learn:
+            self._memory.pending[:] += np.frombuffer(look.credit, dtype="<f8")
+            if look.parameters:
+                self._adopt(np.frombuffer(look.parameters, dtype="<f8"))
+            if look.learn:
+                update = self._improve(look.slot)
+        creates, yields = self._act(look)
+        return Speak(
+            slot=look.slot,
+            creates=tuple(self._requested(look.slot) + creates),
+            yields=tuple(yields),
+            forecast=self._forecast(look.slot),
+            update=update,
+            updates_done=self.updates,
+        )
+
+    def _act(self, look: Look) -> tuple[list[Create], list[Yield]]:
+        """Spend the tokens of the nodes in the look."""
+        size = len(look.nodes)
+        if size == 0:
+            return [], []
+        nodes = np.array(look.nodes, dtype=np.int64)
+        tokens = np.array(look.tokens, dtype=np.int64)
+        views = np.frombuffer(look.views, dtype="<f8").reshape(size, *self._shape).copy()
+        choice = np.full((size, ACTION_TOKENS), -1, dtype=np.int64)
+        urgency = np.zeros((size, ACTION_TOKENS))
+        given, surplus = np.full(size, -1, dtype=np.int64), np.zeros(size)
+        world = self._world
+        decide(
+            self._rule,
+            world.node,
+            world.inc_link,
+            world.inc_node,
+            world.slot_s,
+            world.seed,
+            look.slot,
+            nodes,
+            self._local[nodes],
+            tokens,
+            np.array(look.fill, dtype=np.int64),
+            views,
+            self.actor,
+            self._config.temperature,
+            self._learn,
+            self._memory,
+            choice,
+            urgency,
+            given,
+            surplus,
+        )
+        creates = [
+            Create(
+                create_id=-1 - number,
+                source=node,
+                destination=int(world.inc_node[node, k]),
+                hold=True,
+                urgency=float(urgency[row, number]),
+            )
+            for row, node in enumerate(look.nodes)
+            for number in range(look.tokens[row])
+            if (k := int(choice[row, number])) >= 0
+        ]
+        yields = [
+            Yield(node=look.nodes[row], position=int(given[row]), surplus=float(surplus[row]))
+            for row in range(size)
+            if given[row] >= 0
+        ]
+        return creates, yields
+
+    def _requested(self, slot: int) -> list[Create]:
+        """Return the applications' requests that the nodes hear of in this slot."""
+        world, out = self._world, []
+        while self._next < len(self._requests):
+            number = int(self._requests[self._next])
+            request = world.request[number]
+            if request.told > slot:
+                break
+            self._next += 1
+            cls = world.cls[request.cls]
+            out.append(
+                Create(
+                    create_id=number,
+                    source=int(cls.a),
+                    destination=int(cls.b),
+                    pairs=int(request.pairs),
+                    minimum_fidelity=float(cls.fidelity),
+                    max_time_s=float((request.deadline - request.arrival) * world.slot_s),
+                )
+            )
+            if self._learn:
+                self._history.record(
+                    slot * world.slot_s,
+                    source=int(self._local[cls.a]),
+                    destination=-1,
+                    minimum_fidelity=float(cls.fidelity),
+                    pairs=int(request.pairs),
+                )
+        return out
+
+    def _forecast(self, slot: int) -> bytes:
+        """Publish the pairs each node expects to be asked for soon; empty in most slots."""
+        if self._forecaster is None or slot % self._config.forecast_every:
+            return b""
+        self._history.advance(slot * self._world.slot_s)
+        bins = max(1, round(self._config.forecast_ahead_s / HistoryConfig().bin_s))
+        soon: Floats = self._forecaster.predict(self._history.inputs())[:, :bins].sum(axis=1)
+        return np.ascontiguousarray(soon, dtype="<f8").tobytes()
+
+    def _improve(self, slot: int) -> bytes:
+        """Update policy and forecaster; return the clipped change of the weights."""
+        assert self._learner is not None
+        assert self._forecaster is not None
+        before = parameters(self.actor)
+        rollout = _rollout(self._memory, self._config.gamma_slot)
+        if rollout is not None:
+            self._learner.update(rollout)
+            self.updates += 1
+        self._memory.taken[:] = 0
+        self._memory.pending[:] = 0.0
+        change = clip(parameters(self._learner.actor()) - before, self._config.clip_norm)
+        self._adopt((before + change).reshape(-1))
+        rng = generator(self._seed, "forecast windows", slot)
+        if slot * self._world.slot_s > 3.0:
+            windows, targets = self._history.windows(16, rng)
+            self._forecaster.train(windows, targets, self._config.forecast_steps)
+        return np.ascontiguousarray(change, dtype="<f8").tobytes()
+
+    def _adopt(self, flat: Floats) -> None:
+        """Take weights: one set for every node, or (after an average) one for all."""
+        assert self._learner is not None
+        hidden = self.actor.w1.shape[2]
+        size = self.actor.w1[0].size + 2 * hidden
+        rows = flat.reshape(-1, size)
+        if len(rows) == 1:
+            rows = np.repeat(rows, len(self._nodes), axis=0)
+        self.actor = from_parameters(rows, len(FEATURES), hidden)
+        self._learner.load_actor(self.actor)
+
+
+def _rollout(memory: Memory, gamma_slot: float) -> Rollout | None:
+    """Turn the memory into a rollout; None where no node has two decisions.
+
+    A node's last decision has not been rewarded in full: it only serves as the state that the
+    decision before it led to.
+    """
+    done = np.maximum(memory.taken - 1, 0)
+    steps = int(done.max(initial=0))
+    if steps == 0:
+        return None
+    valid = np.arange(steps)[None, :] < done[:, None]
+    later = np.minimum(np.arange(1, steps + 1), memory.slot.shape[1] - 1)
+    passed = np.where(valid, memory.slot[:, later] - memory.slot[:, :steps], 0)
+    rows = np.arange(len(done))
+    return Rollout(
+        features=memory.features[:, :steps],
+        mask=memory.mask[:, :steps],
+        base=memory.base[:, :steps],
+        action=memory.action[:, :steps],
+        log_probability=memory.log_probability[:, :steps],
+        reward=memory.reward[:, :steps],
+        discount=np.where(valid, gamma_slot**passed, 1.0),
+        terminated=np.zeros_like(valid),
+        valid=valid,
+        last_features=memory.features[rows, done],
+        last_mask=memory.mask[rows, done],
+    )

@@ -1,0 +1,65 @@
+"""What an allocator is: a name, where it decides, and a rule for the ledger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from quantum.errors import InputError
+from quantum.ledger import Ledger, Rule
+from quantum.scenario import Scenario
+
+if TYPE_CHECKING:
+    from controller.game import Game
+    from controller.plan import Plan
+
+__all__ = ["GROUP", "NEVER", "Allocator", "Player", "find", "known"]
+
+#: Entry points of this group are allocators.
+GROUP = "dpem.allocators"
+#: ``Rule.evict`` of a rule that never drops a stored pair.
+NEVER = 1e18
+
+#: Plays a ledger up to (not including) a slot.
+Player = Callable[[Ledger, int], None]
+
+
+@dataclass(frozen=True)
+class Allocator:
+    """One way of deciding who gets which pairs.
+
+    ``central`` ones decide at a controller and pay the way there; the others decide at the nodes.
+    ``rule`` is the heuristic. An allocator that is more than its rule brings ``play``, which opens
+    a game and returns what plays its ledgers; it is then a start and a counterfactual only. Called,
+    an allocator returns its rule for a scenario.
+    """
+
+    name: str
+    central: bool
+    sentence: str
+    rule: "Callable[[Scenario, Plan], Rule]"
+    play: "Callable[[Game], Player] | None" = None
+
+    def __call__(self, scenario: Scenario, plan: "Plan") -> Rule:
+        """Return the rule for a scenario and what is planned for it."""
+        return self.rule(scenario, plan)
+
+
+def known() -> tuple[str, ...]:
+    """Return the names of the installed allocators, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def find(name: str) -> Allocator:
+    """Load an installed allocator.
+
+    >>> find("on-demand").central
+    True
+    """
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            loaded = point.load()
+            if not isinstance(loaded, Allocator):
+                raise InputError(f"{point.value} is no allocator, but a {type(loaded).__name__}")
+            return loaded
+    raise InputError(f"allocator {name!r} is unknown; it is {', '.join(known())}")

@@ -1,0 +1,21 @@
+"""Uniform: a central controller keeps every link busy, whatever is asked."""
+
+from controller.plan import Plan
+from controller.rivals.allocator import Allocator
+from controller.rivals.on_demand import plain
+from quantum.ledger import Rule
+from quantum.scenario import Scenario
+
+__all__ = ["allocator"]
+
+
+def _rule(scenario: Scenario, plan: Plan) -> Rule:
+    return plain(scenario, fill=1)
+
+
+allocator = Allocator(
+    name="uniform",
+    central=True,
+    sentence="As on-demand, but spare tokens make pairs on links drawn evenly, always.",
+    rule=_rule,
+)

@@ -1,0 +1,104 @@
+"""What a run is asked to be, as one value that every process of it can read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from quantum.bell import fidelity
+from quantum.errors import InputError
+from quantum.network import Network
+from quantum.presets import Cell, build, run_cell
+from quantum.rack import load_rack
+from quantum.scenario import Scenario
+from quantum.traffic import make_trace
+
+__all__ = ["Setting", "scenario_of"]
+
+#: Requests of the laboratory's application, as a share of what its link can make.
+LAB_LOAD = 0.25
+
+
+class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that decides what a run does; the command line in a value.
+
+    ``load_hz`` (pairs/s) is the preset's unless given. With a ``rack`` the network is the rack's.
+    """
+
+    topology: str = "mesh"
+    demand: str = "scheduled"
+    load_hz: float | None = None
+    backend: str = "aer"
+    rack: str | None = None
+    allocator: str = "dpem"
+    seconds: float = 60.0
+    warmup_s: float = 10.0
+    seed: int = 0
+    learn: bool = True
+    agents: int = 2
+    workers: int = 1
+    round_s: float = 5.0
+    epsilon: float = 8.0
+    rivals: tuple[str, ...] = ("on-demand", "uniform", "mean-rate")
+
+    def check(self) -> "Setting":
+        """Refuse numbers that make no run; names are checked where they are looked up."""
+        for name, low, high in (
+            ("seconds", 1e-3, 1e6),
+            ("warmup_s", 0.0, 1e5),
+            ("round_s", 0.02, 1e5),
+            ("epsilon", 1e-2, 1e3),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} must be between {low:g} and {high:g}, got {value}")
+        if self.load_hz is not None and not 0.0 < self.load_hz < 1e7:
+            raise InputError(f"load_hz must be > 0 pairs per second, got {self.load_hz}")
+        for name in ("agents", "workers"):
+            if not 1 <= getattr(self, name) <= 64:
+                raise InputError(f"{name} must be between 1 and 64, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**62:
+            raise InputError(f"seed must be between 0 and 2^62, got {self.seed}")
+        return self
+
+    @property
+    def cell(self) -> Cell:
+        """The preset cell that is played on a simulated network."""
+        return run_cell(self.topology, self.demand, load_hz=self.load_hz)
+
+
+def scenario_of(setting: Setting, knee: Callable[..., float] | None = None) -> Scenario:
+    """Build the scenario; the same in every process of a run."""
+    if setting.rack is None:
+        return build(
+            setting.cell,
+            setting.seed,
+            seconds=setting.seconds,
+            warmup_s=setting.warmup_s,
+            knee=knee,
+        )
+    return _lab_scenario(setting, load_rack(Path(setting.rack)).network)
+
+
+def _lab_scenario(setting: Setting, network: Network) -> Scenario:
+    """Ask a rack's links for pairs of a fidelity that they should be able to meet."""
+    best = float(fidelity(network.populations).max(initial=0.25))
+    asked = (round(max(0.5, best - 0.08), 3),)
+    load = setting.load_hz or LAB_LOAD * float(network.generation_hz.min(initial=1.0))
+    trace = make_trace(
+        "poisson" if setting.demand == "scheduled" else setting.demand,
+        network,
+        load_hz=min(load, 200.0),
+        deadline_s=1.0,
+        seed=setting.seed,
+        network_seed=setting.seed % 4,
+        duration_s=setting.seconds + setting.warmup_s,
+        fidelities=asked,
+    )
+    return Scenario(
+        network=network,
+        trace=trace,
+        seed=setting.seed,
+        seconds=setting.seconds,
+        warmup_s=setting.warmup_s,
+    )

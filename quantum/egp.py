@@ -1,0 +1,221 @@
+"""The messages between agents, broker and workers, in the words of the EGP.
+
+The names are those of the link-layer service of Dahlberg et al. (SIGCOMM 2019; draft
+draft-dahlberg-ll-quantum-03): CREATE, OK, ERR, purpose, minimum fidelity, goodness. A slot goes::
+
+    broker -> agents    Look     what its nodes see, answers to earlier creates, rewards
+    agents -> broker    Speak    creates (pairs to hold, pairs to deliver), what they would yield
+    broker -> workers   Job      programs to execute, each once
+    workers -> broker   Done     raw passes and fails, or Failed
+
+Nodes and links travel as the numbers of the run's network; Bell states and bases by name.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from quantum.errors import Code
+from quantum.estimate import Estimate
+from quantum.program import Program
+
+__all__ = [
+    "VERSION",
+    "Bye",
+    "Create",
+    "Done",
+    "Err",
+    "Failed",
+    "Hello",
+    "Job",
+    "Look",
+    "Message",
+    "Ok",
+    "Refuse",
+    "Speak",
+    "Task",
+    "Telemetry",
+    "Welcome",
+    "Yield",
+]
+
+VERSION = 1
+
+
+class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of all messages: immutable, and strict about what they hold."""
+
+
+class Hello(Frame, frozen=True, tag="hello"):
+    """Open a session: who is there, and for which nodes it speaks."""
+
+    v: int
+    role: Literal["agent", "worker"]
+    name: str
+    nodes: tuple[int, ...] = ()
+    keeps: bool = True
+    """Whether a worker's backend can hold pairs."""
+
+
+class Welcome(Frame, frozen=True, tag="welcome"):
+    """Accept a session."""
+
+    v: int
+    group: int
+
+
+class Refuse(Frame, frozen=True, tag="refuse"):
+    """Refuse a session or a message, and say why."""
+
+    code: Code
+    detail: str
+
+
+class Bye(Frame, frozen=True, tag="bye"):
+    """End a session; ``interrupted`` where the run did not come to its end."""
+
+    interrupted: bool = False
+
+
+class Create(Frame, frozen=True, tag="create"):
+    """Ask for pairs between two nodes.
+
+    ``hold``: make a pair on a link ahead of demand and keep it; otherwise deliver ``pairs`` to the
+    application before ``max_time_s`` has passed. ``urgency`` says how much a held pair is missed.
+    """
+
+    create_id: int
+    source: int
+    destination: int
+    pairs: int = 1
+    minimum_fidelity: float = 0.0
+    max_time_s: float = 0.0
+    hold: bool = False
+    urgency: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.minimum_fidelity <= 1.0:
+            raise ValueError("minimum_fidelity must be between 0 and 1")
+        if self.pairs < 1 or not 0.0 <= self.max_time_s < 1e6:
+            raise ValueError("pairs must be >= 1 and max_time_s >= 0")
+
+
+class Yield(Frame, frozen=True, tag="yield"):
+    """Say which link's oldest pair a crowded memory would give up, and how little it is missed."""
+
+    node: int
+    position: int
+    surplus: float
+
+
+class Ok(Frame, frozen=True, tag="ok"):
+    """A pair exists. ``sequence`` with the two nodes names it; ``goodness`` is measured.
+
+    ``source_of_truth`` says where the estimate comes from: sim, stub or real.
+    """
+
+    create_id: int
+    source: int
+    destination: int
+    sequence: int
+    goodness: Estimate | None = None
+    source_of_truth: str = "sim"
+
+
+class Err(Frame, frozen=True, tag="err"):
+    """A create failed, wholly or for ``pairs`` of its pairs."""
+
+    create_id: int
+    source: int
+    code: Code
+    pairs: int = 1
+
+
+class Look(Frame, frozen=True, tag="look"):
+    """What the nodes of one agent process see at the beginning of a slot.
+
+    ``nodes`` with a token or a crowded memory have a row in ``tokens``, ``fill`` (qubits in use) and ``views``
+    (little-endian float64, (len(nodes), K, 6)). ``credit`` is the reward of each of the process's
+    nodes since the last look (float64). ``learn`` closes a federated round; ``parameters`` are the
+    averaged weights of the last one (float64).
+    """
+
+    slot: int
+    nodes: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    fill: tuple[int, ...] = ()
+    views: bytes = b""
+    answers: tuple[Ok | Err, ...] = ()
+    credit: bytes = b""
+    learn: bool = False
+    parameters: bytes = b""
+
+
+class Speak(Frame, frozen=True, tag="speak"):
+    """What the nodes of one agent process do in a slot."""
+
+    slot: int
+    creates: tuple[Create, ...] = ()
+    yields: tuple[Yield, ...] = ()
+    forecast: bytes = b""
+    """Pairs that each node expects to be asked for soon (float64), now and then."""
+    update: bytes = b""
+    """Clipped change of each node's weights since the last round (float64, (nodes, P))."""
+    updates_done: int = 0
+    """Learning steps taken so far, for the summary."""
+
+
+class Task(Frame, frozen=True):
+    """One program to execute once: ``basis`` -1 keeps the pair, 0 xx, 1 yy, 2 zz measures it.
+
+    ``draw`` is the keyed uniform that decides a simulated outcome.
+    """
+
+    program: Program
+    basis: int = -1
+    draw: float = 0.0
+
+
+class Job(Frame, frozen=True, tag="job"):
+    """Programs to execute."""
+
+    job: int
+    tasks: tuple[Task, ...]
+
+
+class Done(Frame, frozen=True, tag="done"):
+    """What came of a job, task by task: 1 passed, 0 failed, -1 kept.
+
+    ``fidelity`` is the true one where a simulator knows it: recorded for checks, never a reward.
+    """
+
+    job: int
+    passed: tuple[int, ...]
+    fidelity: tuple[float, ...] = ()
+    source_of_truth: str = "sim"
+
+
+class Failed(Frame, frozen=True, tag="failed"):
+    """A job that could not be executed."""
+
+    job: int
+    code: Code
+    detail: str
+
+
+class Telemetry(Frame, frozen=True, tag="telemetry"):
+    """What the broker publishes while it runs."""
+
+    slot: int
+    horizon: int
+    requested: int
+    delivered: int
+    executed: int
+    tested: int
+    stored: int
+    rounds: int
+    reward: float
+    fidelity: Estimate
+
+
+Message = Hello | Welcome | Refuse | Bye | Look | Speak | Job | Done | Failed | Telemetry
