@@ -1,0 +1,189 @@
+"""One live run: the broker here, agents and workers as processes, everything on the record.
+
+The order of things: the scenario and its plan, the rivals in the twin (same draws), the processes,
+the slots, the summary, the seal.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from controller.agent import AgentConfig
+from controller.auth import new_keys
+from controller.broker import Broker
+from controller.dispatch import Dispatch
+from controller.game import Game, play, prepare
+from controller.processes import Processes
+from controller.rivals.allocator import find
+from controller.rivals.dpem import rules_of
+from controller.series import Series
+from controller.setting import Setting, scenario_of
+from controller.summary import rival_rows, summarise
+from quantum.egp import Telemetry
+from quantum.flows import knee
+from quantum.record import RecordWriter
+from quantum.topologies.files import to_json
+
+__all__ = ["Run", "Stage", "run_live"]
+
+#: Tells what a run is doing: a word for people, and the telemetry when there is some.
+Stage = Callable[[str, Telemetry | None], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What came of a run: the summary (keys of ``dpem run --json``), series and rivals."""
+
+    summary: dict[str, Any]
+    series: dict[str, list[float]]
+    rivals: dict[str, dict[str, Any]]
+    interrupted: bool
+
+
+def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
+    """Play a setting for real and leave a sealed record in ``folder``.
+
+    Ctrl-C ends it early: all processes go, the record is sealed as incomplete, and the run says
+    that it was interrupted.
+    """
+    began = time.monotonic()
+    stage("preparing the network", None)
+    scenario = scenario_of(setting, knee)
+    game = prepare(scenario)
+    header = {
+        "setting": msgspec.to_builtins(setting),
+        "dpem": _version(),
+        "slots": scenario.slots,
+        "warmup_slots": scenario.warmup_slots,
+        "horizon": game.world.horizon,
+    }
+    with RecordWriter(folder, header) as record:
+        record.write_file("network.json", to_json(scenario.network))
+        rivals = {}
+        for name in setting.rivals:
+            stage(f"playing {name} in the twin", None)
+            rivals[name] = rival_rows(play(game, find(name)))
+        dispatch, series, wall_s, interrupted = _play(setting, game, record, stage)
+        stage("summing up", None)
+        summary = summarise(setting, game, dispatch, wall_s=wall_s)
+        summary["rivals"] = rivals
+        summary["run_dir"] = str(folder)
+        summary["total_s"] = round(time.monotonic() - began, 3)
+        record.write_file("series.json", msgspec.json.encode(series.columns))
+        for name, data in pictures(summary, series, rivals).items():
+            record.write_file(name, data)
+        record.close(summary, complete=not interrupted)
+    return Run(summary, series.columns, rivals, interrupted)
+
+
+def pictures(
+    summary: dict[str, Any], series: Series, rivals: dict[str, dict[str, Any]]
+) -> dict[str, bytes]:
+    """Draw the figure of a run, as PNG and SVG."""
+    from controller.picture import run_figure
+
+    return {
+        f"run.{kind}": run_figure(series.columns, summary, rivals, kind=kind)
+        for kind in ("png", "svg")
+    }
+
+
+def _play(
+    setting: Setting, game: Game, record: RecordWriter, stage: Stage
+) -> tuple[Dispatch, Series, float, bool]:
+    """Start the processes, play the slots, stop the processes."""
+    world = game.world
+    groups = tuple(
+        tuple(part.tolist())
+        for part in np.array_split(np.arange(world.n), min(setting.agents, world.n))
+    )
+    lab = setting.rack is not None
+    rules = rules_of(
+        game,
+        groups,
+        learn=setting.learn,
+        measured=lab,
+        round_s=setting.round_s,
+        epsilon=setting.epsilon,
+    )
+    dispatch = Dispatch(rules, record.append)
+    series = Series(dispatch)
+    broker_keys = new_keys()
+    agent_keys = [new_keys() for _ in groups]
+    worker_keys = [new_keys() for _ in range(setting.workers)]
+    allowed = {keys.public for keys in (*agent_keys, *worker_keys)}
+    interrupted = False
+    with Processes() as processes:
+        broker = Broker(broker_keys, allowed, alive=processes.check)
+        began = time.monotonic()
+        try:
+            raw = msgspec.Raw(msgspec.json.encode(setting))
+            for number, (keys, nodes) in enumerate(zip(agent_keys, groups, strict=True)):
+                config = AgentConfig(
+                    address=broker.endpoints.agents,
+                    server_key=broker_keys.public,
+                    public_key=keys.public,
+                    secret_key=keys.secret,
+                    name=f"agent-{number}",
+                    nodes=nodes,
+                    setting=raw,
+                    targets=tuple(game.plan.mean_targets.tolist()),
+                )
+                processes.start("controller.agent", config.name, config)
+            for number, keys in enumerate(worker_keys):
+                processes.start(
+                    "backends.worker",
+                    f"worker-{number}",
+                    WorkerConfig(
+                        address=broker.endpoints.workers,
+                        server_key=broker_keys.public,
+                        public_key=keys.public,
+                        secret_key=keys.secret,
+                        name=f"worker-{number}",
+                        backend=setting.backend,
+                        seed=setting.seed,
+                        rack=setting.rack if setting.rack_given else None,
+                    ),
+                )
+            stage("waiting for agents and workers", None)
+            broker.gather(dispatch, setting.workers)
+            began = time.monotonic()
+
+            def progress(telemetry: Telemetry) -> None:
+                series.note(telemetry)
+                record.flush()
+                stage("playing", telemetry)
+
+            broker.play(
+                dispatch, progress=progress, slot_s=world.slot_s if lab else None
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            wall_s = time.monotonic() - began
+            broker.close(interrupted=interrupted)
+    return dispatch, series, wall_s, interrupted
+
+
+class WorkerConfig(msgspec.Struct, frozen=True):
+    """What a worker process is told; its own side of it is in ``backends.worker``."""
+
+    address: str
+    server_key: str
+    public_key: str
+    secret_key: str
+    name: str
+    backend: str
+    seed: int
+    rack: str | None
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("dpem")

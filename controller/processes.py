@@ -1,0 +1,97 @@
+"""The processes of a run: started with their configuration, watched, and stopped.
+
+Configurations hold secret keys: they are files in a private temporary folder, readable by the
+owner only, and gone when the run is over.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from quantum.errors import DpemError, InputError
+
+__all__ = ["Processes"]
+
+#: How long a process may take to leave after it was asked to.
+PATIENCE_S = 5.0
+
+
+class Processes:
+    """Child processes of one run; a context manager that leaves none behind."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="dpem-")
+        self._running: list[tuple[str, subprocess.Popen[bytes], Path]] = []
+
+    def start(self, module: str, name: str, config: msgspec.Struct) -> None:
+        """Start ``python -m module CONFIG``; its complaints go to a file that :meth:`check` reads."""
+        folder = Path(self._folder.name)
+        path, complaints = folder / f"{name}.json", folder / f"{name}.log"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(config))
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
+        with complaints.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+        self._running.append((name, process, complaints))
+
+    def check(self) -> None:
+        """Raise if a process has died, with the last line it wrote."""
+        for name, process, complaints in self._running:
+            code = process.poll()
+            if code is not None:
+                lines = complaints.read_text(errors="replace").strip().splitlines()
+                last = lines[-1] if lines else "without a word"
+                kind = InputError if code == InputError.exit_code else DpemError
+                raise kind(f"process {name} ended with code {code}: {last}")
+
+    def pids(self) -> dict[str, int]:
+        """Return the process numbers by name."""
+        return {name: process.pid for name, process, _ in self._running}
+
+    def stop(self) -> None:
+        """Let processes leave by themselves, then make them; safe to call twice."""
+        until = time.monotonic() + PATIENCE_S
+        for _, process, _ in self._running:
+            try:
+                process.wait(max(0.05, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.terminate()
+        for _, process, _ in self._running:
+            try:
+                process.wait(1.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            for _, process, _ in self._running:
+                process.terminate()
+        self.stop()

@@ -1,0 +1,80 @@
+"""The summary of a run, with the keys that people script against (DESIGN section 7)."""
+
+from typing import Any
+
+import msgspec
+
+from controller.dispatch import Dispatch
+from controller.game import Game, Result
+from controller.learning_round import FEWEST_CLIENTS
+from controller.losses import contention_loss
+from controller.privacy import default_delta, epsilon
+from controller.setting import Setting
+from quantum.twin import score
+
+__all__ = ["rival_rows", "summarise"]
+
+
+def rival_rows(result: Result) -> dict[str, Any]:
+    """Return what the summary shows of a rival."""
+    return {
+        "delivery_rate": result.score.delivery_rate,
+        "fraction_of_bound": result.fraction_of_bound,
+        "contention": result.score.contention,
+        "contention_loss": result.contention_loss,
+        "fidelity": result.fidelity,
+        "latency_ms": {
+            "p50": result.score.latency_p50_ms,
+            "p99": result.score.latency_p99_ms,
+        },
+    }
+
+
+def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float) -> dict[str, Any]:
+    """Return the summary of a run that was played, wholly or in part."""
+    rules, world, ledger = dispatch.rules, game.world, dispatch.ledger
+    done = score(world, ledger)
+    tests = dispatch.pools.overall()
+    rounds = dispatch.rounds.done
+    private = setting.learn and world.n >= FEWEST_CLIENTS and rounds > 0
+    delta = default_delta(world.n) if private else None
+    spent = (
+        epsilon(rules.noise_multiplier, delta, rounds, rules.rate) if delta is not None else None
+    )
+    loss = contention_loss(world, ledger, rules.rule, rules.delay_slots)
+    return {
+        "allocator": setting.allocator,
+        "backend": setting.backend,
+        "topology": game.scenario.network.name,
+        "demand": game.scenario.trace.name,
+        "nodes": world.n,
+        "links": world.m,
+        "seed": setting.seed,
+        "seconds": setting.seconds,
+        "wire": "curve",
+        "slots": min(world.slots, max(0, dispatch.slot - world.warmup)),
+        "requests": done.requests,
+        "pairs_requested": done.pairs_requested,
+        "pairs_delivered": done.pairs_delivered,
+        "delivery_rate": done.delivery_rate,
+        "bound": game.bound,
+        "fraction_of_bound": done.pairs_delivered / game.bound if game.bound > 0.0 else 0.0,
+        "contention": done.contention,
+        "contention_loss": loss,
+        "pairs_executed": dispatch.executed,
+        "pairs_tested": dispatch.tested,
+        "pairs_failed": dispatch.failed,
+        "pairs_per_second": dispatch.executed / wall_s if wall_s > 0.0 else 0.0,
+        "fidelity": msgspec.to_builtins(tests),
+        "fidelity_predicted": (
+            dispatch.pools.predicted / dispatch.tested if dispatch.tested else None
+        ),
+        "latency_ms": {"p50": done.latency_p50_ms, "p99": done.latency_p99_ms},
+        "decision_digest": dispatch.digest.hexdigest(),
+        "updates": dispatch.rounds.updates,
+        "federated_rounds": rounds,
+        "epsilon": spent,
+        "delta": delta,
+        "reward": dispatch.reward,
+        "wall_s": round(wall_s, 3),
+    }
