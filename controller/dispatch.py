@@ -19,7 +19,17 @@ from controller.pools import Pools
 from quantum.egp import Create, Done, Err, Failed, Job, Look, Ok, Speak, Task
 from quantum.errors import Code, WireError
 from quantum.kernels import Table
-from quantum.ledger import Ledger, Rule, World, close_slot, generate, new_ledger, open_slot, serve
+from quantum.ledger import (
+    Ledger,
+    Rule,
+    World,
+    act_by_rule,
+    close_slot,
+    generate,
+    new_ledger,
+    open_slot,
+    serve,
+)
 from quantum.ledger.events import (
     charge,
     closed_form_passes,
@@ -44,7 +54,7 @@ class Rules:
     """What does not change in a run.
 
     ``footprint`` (n, m): pairs of each link used per pair that a node asks for. ``measured``: the
-    links only measure pairs, they cannot hold them. ``lag_slots``: when results count. Federated
+    links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule. ``lag_slots``: when results count. Federated
     rounds of ``round_slots`` with ``noise_multiplier`` and participation ``rate``.
     """
 
@@ -55,6 +65,7 @@ class Rules:
     delay_slots: Ints
     groups: tuple[tuple[int, ...], ...]
     learn: bool
+    central: bool = False
     measured: bool = False
     lag_slots: int = 5
     round_slots: int = 250
@@ -150,7 +161,10 @@ class Dispatch:
         for number, group in enumerate(rules.groups):
             members = np.array(group, dtype=np.int64)
             nodes, tokens, fill, views = gather(
-                rules.world, ledger, members, rules.rule.evict < NEVER
+                rules.world,
+                ledger,
+                members[:0] if rules.central else members,
+                rules.rule.evict < NEVER,
             )
             credit = np.ascontiguousarray(self._credit[members], dtype="<f8").tobytes()
             looks.append(
@@ -200,7 +214,13 @@ class Dispatch:
             if speak.update:
                 self.rounds.add(group, speak.update, speak.updates_done)
         self._spoken.clear()
-        acts = [(n, int(ledger.choice[n, i]), float(ledger.urgency[n, i])) for _, _, n, i in holds]
+        if rules.central:
+            act_by_rule(rules.world, ledger, rules.rule)
+        acts = [
+            (node, number, int(ledger.choice[node, number]), float(ledger.urgency[node, number]))
+            for node, number in np.argwhere(ledger.choice >= 0).tolist()
+            if number < ledger.node[node].tokens
+        ]
         yields = [
             [n, int(ledger.node[n].yields), float(ledger.node[n].surplus)]
             for n in np.flatnonzero(ledger.node.yields >= 0).tolist()
@@ -221,7 +241,7 @@ class Dispatch:
         served = [_row(event) for event in events]
         self.digest.update(slot)
         for act in acts:
-            self.digest.update(act[0], act[1])
+            self.digest.update(*act[:3])
         for row in served:
             self.digest.update(*row[:4], *row[4], *row[5])
         self._journal(

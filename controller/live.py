@@ -27,7 +27,7 @@ from controller.summary import rival_rows, summarise
 from quantum.egp import Telemetry
 from quantum.flows import knee
 from quantum.record import RecordWriter
-from quantum.topologies.files import to_json
+from quantum.topology import to_json
 
 __all__ = ["Run", "Stage", "run_live"]
 
@@ -106,6 +106,7 @@ def _play(
     rules = rules_of(
         game,
         groups,
+        allocator=find(setting.allocator),
         learn=setting.learn,
         measured=lab,
         round_s=setting.round_s,
@@ -147,7 +148,7 @@ def _play(
                         name=f"worker-{number}",
                         backend=setting.backend,
                         seed=setting.seed,
-                        rack=setting.rack if setting.rack_given else None,
+                        rack=setting.rack,
                     ),
                 )
             stage("waiting for agents and workers", None)
@@ -159,9 +160,7 @@ def _play(
                 record.flush()
                 stage("playing", telemetry)
 
-            broker.play(
-                dispatch, progress=progress, slot_s=world.slot_s if lab else None
-            )
+            broker.play(dispatch, progress=progress, slot_s=world.slot_s if lab else None)
         except KeyboardInterrupt:
             interrupted = True
         finally:

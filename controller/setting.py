@@ -1,6 +1,7 @@
 """What a run is asked to be, as one value that every process of it can read."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ __all__ = ["Setting", "scenario_of"]
 
 #: Requests of the laboratory's application, as a share of what its link can make.
 LAB_LOAD = 0.25
+SLOT_S = 0.02
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,6 +84,8 @@ def scenario_of(setting: Setting, knee: Callable[..., float] | None = None) -> S
 
 def _lab_scenario(setting: Setting, network: Network) -> Scenario:
     """Ask a rack's links for pairs of a fidelity that they should be able to meet."""
+    # Photons are measured as they come: nothing lives longer than a slot.
+    network = replace(network, cutoff_s=SLOT_S)
     best = float(fidelity(network.populations).max(initial=0.25))
     asked = (round(max(0.5, best - 0.08), 3),)
     load = setting.load_hz or LAB_LOAD * float(network.generation_hz.min(initial=1.0))

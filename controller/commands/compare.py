@@ -150,12 +150,13 @@ def _show(found: "Comparison", cells: int, sample: int | None) -> None:
 
 
 def _rates(found: "Comparison", title: str) -> Any:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title)
-    table.add_column("allocator")
-    for name in ("delivered", "of bound", "contention", "lost to others", "fidelity", "latency ms"):
-        table.add_column(name, justify="right")
+    table = Table(title=title, box=box.SIMPLE)
+    table.add_column("allocator", no_wrap=True)
+    for name in ("delivered", "of bound", "contention", "lost", "fidelity", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, row in found.allocators.items():
         table.add_row(
             name,
@@ -170,17 +171,18 @@ def _rates(found: "Comparison", title: str) -> Any:
 
 
 def _pairs(found: "Comparison") -> Any:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title="in pairs, relative, with 95 % intervals")
-    for name in ("", "delivered", "better in", "contention"):
-        table.add_column(name, justify="right" if name else "left")
+    table = Table(title="in pairs, relative, with 95 % intervals", box=box.SIMPLE)
+    for name in ("", "delivered", "better", "contention"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for pair, contrast in found.paired.items():
         delivery, contention = contrast["delivery"], contrast["contention"]
         table.add_row(
             pair,
             relative_text(delivery["relative"], [delivery["low"], delivery["high"]]),
-            f"{100 * delivery['p_improvement']:.0f} % of runs",
+            f"{100 * delivery['p_improvement']:.0f} %",
             relative_text(contention["relative"], [contention["low"], contention["high"]]),
         )
     return table

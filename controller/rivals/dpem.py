@@ -47,13 +47,19 @@ def rules_of(
     game: Game,
     groups: tuple[tuple[int, ...], ...],
     *,
+    allocator: Allocator,
     learn: bool,
     measured: bool = False,
     round_s: float = 5.0,
     epsilon: float = 8.0,
 ) -> Rules:
-    """Write down what a run of DPEM on a game is; noise for ``epsilon`` over all its rounds."""
+    """Write down what a run of an allocator on a game is.
+
+    Central allocators decide in the broker by their rule and do not learn. The noise of federated
+    averaging is such that all rounds of the run together cost ``epsilon``.
+    """
     scenario, world = game.scenario, game.world
+    learn = learn and not allocator.central
     round_slots = max(1, round(round_s / scenario.slot_s))
     rounds = (world.horizon - 1) // round_slots
     noise = 0.0
@@ -61,10 +67,11 @@ def rules_of(
         noise = noise_for(epsilon, default_delta(world.n), rounds)
     return Rules(
         world=world,
-        rule=rule_of(game.plan.mean_targets),
+        rule=allocator.rule(scenario, game.plan),
+        central=allocator.central,
         network=scenario.network,
         footprint=footprint_of(scenario, game.plan.shares),
-        delay_slots=delay_slots(scenario, central=False),
+        delay_slots=delay_slots(scenario, central=allocator.central),
         groups=groups,
         learn=learn,
         measured=measured,
@@ -77,7 +84,7 @@ def player(game: Game, *, learn: bool = True, actor: Actor | None = None) -> Pla
     """Return what plays ledgers of the game with one mind for all nodes."""
     world = game.world
     nodes = np.arange(world.n)
-    rules = rules_of(game, (tuple(nodes.tolist()),), learn=learn)
+    rules = rules_of(game, (tuple(nodes.tolist()),), allocator=allocator, learn=learn)
     playing: dict[int, tuple[Dispatch, Mind]] = {}
 
     def play(ledger: Ledger, stop: int) -> None:

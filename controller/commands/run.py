@@ -1,0 +1,170 @@
+"""``dpem run``: the closed loop, as processes over encrypted ZeroMQ."""
+
+import os
+import sys
+import time
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quantum.errors import InputError
+from quantum.output import json_option, write_json
+
+if TYPE_CHECKING:
+    from controller.live import Run, Stage
+    from controller.setting import Setting
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@click.option("--config", "config_path", metavar="FILE", help="Options from a TOML file.")
+@click.option("--topology", metavar="NAME|FILE", help="Network: mesh, geometric, surfnet, ...")
+@click.option("--demand", metavar="NAME|FILE", help="scheduled, poisson, hotspot, abilene, CSV.")
+@click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
+@click.option("--backend", metavar="NAME", help="aer (default), analytic or lab.")
+@click.option("--rack", metavar="FILE", help="Rack file of a laboratory (with --backend lab).")
+@click.option("--allocator", metavar="NAME", help="dpem (default) or the name of a rival.")
+@click.option("--seconds", type=float, help="Network time that is counted (60).")
+@click.option("--warmup", "warmup_s", type=float, help="Network time before that (10).")
+@click.option("--seed", type=int, help="Seed of all draws (0).")
+@click.option("--no-learn", is_flag=True, help="Decide by the policy as it is, do not learn.")
+@click.option("--agents", type=int, help="Agent processes (2); each hosts many nodes.")
+@click.option("--workers", type=int, help="Worker processes (1).")
+@click.option("--out", metavar="DIR", help="Run folder; a new one under runs/ unless given.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@json_option
+def command(
+    config_path: str | None,
+    no_learn: bool,
+    out: str | None,
+    quiet: bool,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Run the closed loop: agents ask over ZeroMQ, a backend makes pairs, tests are the reward.
+
+    Without options: 100 nodes, scheduled demand, 60 pairs per second, on Qiskit Aer.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if no_learn:
+        given["learn"] = False
+    setting = _setting(config_path, given)
+    folder = Path(out) if out else _new_folder(setting.seed)
+    from controller.live import run_live
+
+    shown = sys.stderr.isatty() and not quiet
+    with _Screen(shown) as stage:
+        run = run_live(setting, folder, stage)
+    write_json(run.summary, json_path)
+    if json_path != "-" and not quiet:
+        _show(run)
+    if run.interrupted:
+        click.echo(f"dpem: interrupted; the record so far is in {folder}", err=True)
+        sys.exit(130)
+
+
+def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
+    """Merge the configuration file and the command line, which wins."""
+    import msgspec
+
+    from controller.rivals.allocator import find
+    from controller.setting import Setting
+
+    values: dict[str, Any] = {}
+    if config_path is not None:
+        try:
+            values = tomllib.loads(Path(config_path).read_text())
+        except OSError as wrong:
+            raise InputError(f"cannot read {config_path}: {wrong.strerror}") from wrong
+        except tomllib.TOMLDecodeError as wrong:
+            raise InputError(f"{config_path} is not valid TOML: {wrong}") from wrong
+    try:
+        setting = msgspec.convert(values | given, type=Setting).check()
+    except msgspec.ValidationError as wrong:
+        where = f"{config_path}: " if config_path else ""
+        raise InputError(f"{where}{str(wrong).replace('Object', 'configuration')}") from wrong
+    _known("backend", setting.backend, "dpem.backends")
+    find(setting.allocator)
+    if setting.backend == "lab":
+        rack = setting.rack or str(_shipped_rack())
+        rivals = () if "rivals" not in values else setting.rivals
+        return msgspec.structs.replace(setting, rack=rack, rivals=rivals)
+    if setting.rack is not None:
+        raise InputError(f"rack is for backend lab only, the backend is {setting.backend}")
+    return setting
+
+
+def _known(what: str, name: str, group: str) -> None:
+    names = sorted(point.name for point in entry_points(group=group))
+    if name not in names:
+        raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
+
+
+def _shipped_rack() -> Path:
+    """Return the rack with an own stub that the laboratory's package ships."""
+    for point in entry_points(group="dpem.racks"):
+        path = point.load()
+        assert isinstance(path, Path)
+        return path
+    raise InputError("rack: no rack is shipped here; give one with --rack FILE")
+
+
+def _new_folder(seed: int) -> Path:
+    """Name a run folder after the time; never one that exists."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    base = Path("runs") / f"{stamp}-seed{seed}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+class _Screen:
+    """A live table on a terminal; a line per stage elsewhere is nobody's wish, so nothing."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+        self._live: Any = None
+        self._drawn = 0.0
+
+    def __enter__(self) -> "Stage":
+        if not self._shown:
+            return lambda *_: None
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+        self._live.start()
+        return self._draw
+
+    def _draw(self, word: str, telemetry: Any) -> None:
+        now = time.monotonic()
+        if telemetry is not None and now - self._drawn < 0.1:
+            return
+        self._drawn = now
+        from controller.screen import progress_view
+
+        self._live.update(progress_view(word, telemetry))
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def _show(run: "Run") -> None:
+    """Print the summary for people."""
+    from rich.console import Console
+
+    from controller.table import facts_table, summary_table
+
+    console = Console()
+    console.print(summary_table(run.summary, run.rivals, title="What the network delivered"))
+    console.print(facts_table(run.summary))
+    folder = run.summary["run_dir"]
+    console.print(f"Figure: {os.path.join(folder, 'run.png')}")
+    console.print(f"Check it with: dpem replay {folder}")
