@@ -105,9 +105,10 @@ class Broker:
         groups = len(dispatch.rules.groups)
         while len(self._sessions.agents) < groups or len(self._sessions.workers) < workers:
             if time.monotonic() > deadline:
+                agents, others = len(self._sessions.agents), len(self._sessions.workers)
                 raise DpemError(
-                    f"only {len(self._sessions.agents)} of {groups} agent processes and "
-                    f"{len(self._sessions.workers)} of {workers} workers came within {timeout_s:g} s"
+                    f"only {agents} of {groups} agent processes and {others} of {workers} workers "
+                    f"came within {timeout_s:g} s"
                 )
             self._step(dispatch)
 

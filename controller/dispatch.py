@@ -54,8 +54,8 @@ class Rules:
     """What does not change in a run.
 
     ``footprint`` (n, m): pairs of each link used per pair that a node asks for. ``measured``: the
-    links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule. ``lag_slots``: when results count. Federated
-    rounds of ``round_slots`` with ``noise_multiplier`` and participation ``rate``.
+    links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule.
+    ``lag_slots``: when results count. Federated rounds of ``round_slots`` with ``noise_multiplier`` and participation ``rate``.
     """
 
     world: World

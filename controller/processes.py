@@ -31,7 +31,7 @@ class Processes:
         self._running: list[tuple[str, subprocess.Popen[bytes], Path]] = []
 
     def start(self, module: str, name: str, config: msgspec.Struct) -> None:
-        """Start ``python -m module CONFIG``; its complaints go to a file that :meth:`check` reads."""
+        """Start ``python -m module CONFIG``; what it complains of is read by :meth:`check`."""
         folder = Path(self._folder.name)
         path, complaints = folder / f"{name}.json", folder / f"{name}.log"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

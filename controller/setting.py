@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from quantum.bell import fidelity
 from quantum.errors import InputError
+from quantum.ledger.state import ACTION_TOKENS
 from quantum.network import Network
 from quantum.presets import Cell, build, run_cell
 from quantum.rack import load_rack
@@ -18,6 +20,8 @@ __all__ = ["Setting", "scenario_of"]
 
 #: Requests of the laboratory's application, as a share of what its link can make.
 LAB_LOAD = 0.25
+#: More would wait for the counting windows of the bases.
+MOST_LAB_LOAD_HZ = 100.0
 SLOT_S = 0.02
 
 
@@ -84,15 +88,17 @@ def scenario_of(setting: Setting, knee: Callable[..., float] | None = None) -> S
 
 def _lab_scenario(setting: Setting, network: Network) -> Scenario:
     """Ask a rack's links for pairs of a fidelity that they should be able to meet."""
-    # Photons are measured as they come: nothing lives longer than a slot.
-    network = replace(network, cutoff_s=SLOT_S)
+    # Photons are measured as they come: nothing lives longer than a slot, and places are not
+    # qubits but pairs that can be handled within one.
+    places = np.full(len(network.nodes), ACTION_TOKENS)
+    network = replace(network, cutoff_s=SLOT_S, qubits=places)
     best = float(fidelity(network.populations).max(initial=0.25))
     asked = (round(max(0.5, best - 0.08), 3),)
-    load = setting.load_hz or LAB_LOAD * float(network.generation_hz.min(initial=1.0))
+    load = setting.load_hz or min(MOST_LAB_LOAD_HZ, LAB_LOAD * float(network.generation_hz.min()))
     trace = make_trace(
         "poisson" if setting.demand == "scheduled" else setting.demand,
         network,
-        load_hz=min(load, 200.0),
+        load_hz=load,
         deadline_s=1.0,
         seed=setting.seed,
         network_seed=setting.seed % 4,

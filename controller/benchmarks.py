@@ -1,0 +1,182 @@
+"""How fast the twin is, next to the same kernels in plain Python, measured in the same run.
+
+Rates are per second of CPU time of one process, compiled and warmed up, on the ``paper`` preset
+with its load in proportion to the nodes. Mean-rate targets come from shortest paths here: the
+linear program that spreads them is solved once per network and is no part of the twin.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from controller.plan import RESERVE, STOCK_S
+from quantum.bell import werner
+from quantum.demand import Trace
+from quantum.errors import DpemError
+from quantum.flows import shortest_paths
+from quantum.ledger import Rule, World, new_ledger, new_world
+from quantum.ledger.state import MAX_HOPS, Floats
+from quantum.network import Network
+from quantum.presets import LOAD_PER_NODE_HZ, build, run_cell
+from quantum.program import Gates, Memory
+from quantum.scenario import Scenario
+from quantum.twin import advance
+
+__all__ = ["plain_rate", "twin"]
+
+#: Nodes, and the slots that are played before and while measuring, several times over.
+_SIZES = ((100, 200, 400), (1000, 50, 100), (10000, 20, 20))
+_RUNS = 5
+_PLAIN_SLOTS = 40
+#: Chains: tokens and swaps per second and node, pairs per second asked of every stretch, stock.
+_CHAIN_HZ = 250.0
+_CHAIN_LOAD_HZ = 200.0
+_CHAIN_STOCK = 20.0
+_CHAIN_S = 6.0
+
+
+def twin() -> dict[str, Any]:
+    """Measure node-slots and delivered pairs per CPU second."""
+    results: dict[str, Any] = {
+        f"node_slots_per_cpu_s_{nodes}": nodes * _mesh_slots(nodes, warm, slots)
+        for nodes, warm, slots in _SIZES
+    }
+    results["chain3_pairs_per_cpu_s"] = _chain_pairs(3)
+    results["chain100_pairs_per_cpu_s"] = _chain_pairs(100)
+    results["chain100"] = f"stretches of {MAX_HOPS} links, the longest chain that is ever swapped"
+    plain = _in_plain_python()
+    return {
+        "name": "twin",
+        "results": results,
+        "reference": {
+            "plain_node_slots_per_cpu_s_100": plain,
+            "plain": f"the same kernels uncompiled, slots 0 to {_PLAIN_SLOTS - 1} of 100 nodes",
+        },
+        "ratio": {"node_slots_vs_plain": 100 * _mesh_slots(100, 0, _PLAIN_SLOTS) / plain},
+    }
+
+
+def plain_rate() -> float:
+    """Return node-slots per CPU second on 100 nodes, once, from the first slot on."""
+    world, rule = _mesh(100, _PLAIN_SLOTS)
+    return 100 * _PLAIN_SLOTS / _seconds(world, rule, 0, _PLAIN_SLOTS)
+
+
+def _in_plain_python() -> float:
+    """Measure :func:`plain_rate` in a process whose kernels are not compiled."""
+    code = (
+        "import sys; from controller.benchmarks import plain_rate as f; sys.stdout.write(repr(f()))"
+    )
+    done = subprocess.run(
+        # Hashes overflow on purpose; compiled code says nothing about it.
+        [sys.executable, "-W", "ignore::RuntimeWarning", "-c", code],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DpemError(f"the plain reference failed: {done.stderr.strip().splitlines()[-1:]}")
+    return float(done.stdout)
+
+
+def _mesh_slots(nodes: int, warm: int, slots: int) -> float:
+    """Return slots per CPU second in a mesh, the median of some runs."""
+    world, rule = _mesh(nodes, warm + slots)
+    _seconds(world, rule, 0, 2)
+    return slots / median(_seconds(world, rule, warm, warm + slots) for _ in range(_RUNS))
+
+
+def _seconds(world: World, rule: Rule, first: int, stop: int) -> float:
+    """Return the CPU time of some slots of a new game."""
+    ledger = new_ledger(world)
+    advance(world, ledger, rule, first)
+    start = time.process_time()
+    advance(world, ledger, rule, stop)
+    return time.process_time() - start
+
+
+def _mesh(nodes: int, slots: int) -> tuple[World, Rule]:
+    cell = run_cell(
+        f"mesh-{nodes}" if nodes != 100 else "mesh",
+        "scheduled",
+        load_hz=LOAD_PER_NODE_HZ * nodes,
+        commodities=150 * nodes // 100,
+    )
+    scenario = build(cell, 0, seconds=slots * 0.02, warmup_s=0.0)
+    world = new_world(scenario, paths=shortest_paths)
+    return world, Rule(fill=2, complete=1, targets=_targets(scenario, world))
+
+
+def _targets(scenario: Scenario, world: World) -> Floats:
+    """Return what a second of mean demand uses of each link along shortest paths, plus 0.3."""
+    trace = scenario.trace
+    commodity_of = {
+        (int(a), int(b)): number for number, (a, b) in enumerate(trace.commodities.tolist())
+    }
+    weight = np.array(
+        [trace.weights[commodity_of[int(a), int(b)]] for a, b in zip(world.cls.a, world.cls.b)]
+    )
+    targets = np.full(world.m, RESERVE)
+    row, hop = np.nonzero(world.path_links >= 0)
+    share = STOCK_S * trace.load_hz * weight[row] / max(1, len(np.unique(world.cls.fidelity)))
+    np.add.at(targets, world.path_links[row, hop], share)
+    return targets
+
+
+def _chain_pairs(nodes: int) -> float:
+    """Return pairs delivered per CPU second from end to end of a line, or of its stretches."""
+    scenario = _line(nodes)
+    world = new_world(scenario, paths=shortest_paths)
+    rule = Rule(fill=2, complete=1, targets=np.full(world.m, _CHAIN_STOCK))
+
+    def run() -> float:
+        ledger = new_ledger(world, events=0)
+        start = time.process_time()
+        advance(world, ledger, rule, world.horizon)
+        return int(ledger.request.good.sum()) / (time.process_time() - start)
+
+    run()
+    return median(run() for _ in range(_RUNS))
+
+
+def _line(nodes: int) -> Scenario:
+    """Make a line with fast nodes and a demand of 80 % of what its swaps can do."""
+    reach = min(nodes - 1, MAX_HOPS)
+    links = np.stack([np.arange(nodes - 1), np.arange(1, nodes)], axis=1)
+    ends = np.array([[i, i + reach] for i in range(0, nodes - reach, reach)], dtype=np.int64)
+    each = int(_CHAIN_S * _CHAIN_LOAD_HZ / 4)
+    when = np.repeat(np.arange(each) * 4 / _CHAIN_LOAD_HZ, len(ends))
+    size = len(when)
+    network = Network(
+        name=f"line-{nodes}",
+        nodes=tuple(f"n{number}" for number in range(nodes)),
+        position_km=np.stack([np.arange(nodes) * 10.0, np.zeros(nodes)], axis=1),
+        links=links,
+        length_km=np.full(nodes - 1, 10.0),
+        populations=werner(np.full(nodes - 1, 0.995)),
+        generation_hz=np.full(nodes, _CHAIN_HZ),
+        swap_hz=np.full(nodes, _CHAIN_HZ),
+        qubits=np.full(nodes, 64),
+        memory=Memory(t1_s=3600.0, t2_s=60.0),
+        cutoff_s=1.5,
+        gates=Gates(),
+    )
+    trace = Trace(
+        name="steady",
+        commodities=ends,
+        weights=np.full(len(ends), 1.0 / len(ends)),
+        load_hz=_CHAIN_LOAD_HZ * len(ends),
+        time_s=when,
+        commodity=np.tile(np.arange(len(ends)), each),
+        pairs=np.full(size, 4),
+        minimum_fidelity=np.full(size, 0.7),
+        deadline_s=np.ones(size),
+        told_s=when,
+    )
+    return Scenario(network=network, trace=trace, seed=0, seconds=_CHAIN_S, warmup_s=0.0)
