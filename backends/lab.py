@@ -6,6 +6,7 @@ instrument raises :class:`quantum.errors.DeviceError`; it never becomes a count.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ _EVEN_PASSES = (True, False, True)
 #: Windows without any coincidence after which light is taken to be gone.
 _DARK_WINDOWS = 20
 
+#: An instrument that failed twice in a row is left alone for so long: who waits for one that is
+#: gone, request by request, waits for minutes.
+_REST_S = 3.0
+
 
 @dataclass(frozen=True)
 class _Surplus:
@@ -45,8 +50,9 @@ class LabBackend:
     """Runs single-pair tests on the instrument of one link of a rack.
 
     ``rack`` is a rack file, by default the shipped one with a stub of its own. ``link`` numbers the
-    link of the rack's network. Pairs are drawn without replacement from windows counted after the
-    basis was set; what is left over serves later requests in the same basis while it is young.
+    link of the rack's network; it may be left out where there is but one. Pairs are drawn without
+    replacement from windows counted after the basis was set; what is left over serves later
+    requests in the same basis while it is young.
     """
 
     name = "lab"
@@ -56,19 +62,26 @@ class LabBackend:
         self,
         rack: Path | None = None,
         *,
-        link: int = 0,
+        link: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rack = load_rack(rack if rack is not None else SHIPPED_RACK)
-        if not 0 <= link < len(self.rack.links):
-            raise InputError(f"link must be 0 to {len(self.rack.links) - 1}, got {link}")
-        self._entry = self.rack.instruments[self.rack.links[link].instrument]
+        last = len(self.rack.links) - 1
+        if link is None and last > 0:
+            raise InputError(f"rack {self.rack.name} has {last + 1} links: say which, 0 to {last}")
+        chosen = link or 0
+        if not 0 <= chosen <= last:
+            raise InputError(f"link must be 0 to {last}, got {chosen}")
+        self._entry = self.rack.instruments[self.rack.links[chosen].instrument]
         self._clock = clock
         self._basis: int | None = None
         self._configured = False
         self._touched = False
         self._closed = False
         self._surplus: dict[int, _Surplus] = {}
+        self._failures = 0
+        self._rests_until_s = -math.inf
+        self._trouble = ""
         self.driver, self.stub = open_instrument(self._entry, self.rack.folder)
         try:
             stubbed = self._entry.address == STUB or self.driver.identify().is_stub
@@ -82,6 +95,8 @@ class LabBackend:
         if self._closed:
             raise DeviceError("the lab backend is closed")
         _refuse(batch, plan)
+        if self._clock() < self._rests_until_s:
+            raise DeviceError(f"{self._trouble}; it is tried again every {_REST_S:g} s")
         wanted = _wanted(plan, rng)
         counts = np.zeros((len(batch), 3, 2), dtype=np.int64)
         try:
@@ -90,10 +105,15 @@ class LabBackend:
                 passed = self._collect(basis, int(need.sum()), rng)
                 counts[:, basis, 0] = rng.multivariate_hypergeometric(need, passed)
                 counts[:, basis, 1] = need - counts[:, basis, 0]
-        except DeviceError:
+        except DeviceError as wrong:
             # The instrument may have restarted or hold another basis: trust nothing of before.
             self._forget()
+            self._failures += 1
+            if self._failures > 1:
+                self._trouble = str(wrong)
+                self._rests_until_s = self._clock() + _REST_S
             raise
+        self._failures = 0
         return Outcome(counts=counts, truth=None, source=self.source)
 
     def close(self) -> None:

@@ -6,16 +6,17 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from backends.drivers.capabilities import PairTester
 from quantum.errors import DeviceError, DeviceTimeout, InputError
 from quantum.rack import STUB, InstrumentEntry
 
-__all__ = ["SHIPPED_RACK", "StubProcess", "open_instrument"]
+__all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
 
 #: The rack that is used when none is given: one stub.
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
@@ -34,7 +35,12 @@ class StubProcess:
     def __init__(self, kind: str, options: list[str], *, patience_s: float = _START_S) -> None:
         command = [sys.executable, "-m", "firmware_stubs", kind, "--until-eof", *options]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A Ctrl-C at the terminal is for us: we leave the stub in its safe state first.
+            start_new_session=True,
         )
         try:
             line = self._first_line(patience_s)
@@ -97,21 +103,25 @@ class StubProcess:
         return lines[-1] if lines else ""
 
 
+def driver_of(kind: str) -> Callable[..., PairTester]:
+    """Return what opens an instrument of a kind (entry points of the group ``dpem.drivers``)."""
+    known = {point.name: point for point in entry_points(group="dpem.drivers")}
+    if kind not in known:
+        raise InputError(f"instrument kind {kind!r} is unknown; known: {', '.join(sorted(known))}")
+    return cast(Callable[..., PairTester], known[kind].load())
+
+
 def open_instrument(entry: InstrumentEntry, folder: Path) -> tuple[PairTester, StubProcess | None]:
     """Open an instrument, starting its stub first where the rack asks for one.
 
-    The driver comes from the entry points of the group ``dpem.drivers``; it takes the address and
-    the settings of the entry as keywords. Raises :class:`InputError` for an unknown kind and
-    :class:`DeviceError` for an instrument that does not answer.
+    The driver takes the address and the settings of the entry as keywords. Raises
+    :class:`InputError` for an unknown kind and :class:`DeviceError` for an instrument that does not
+    answer.
     """
-    known = {point.name: point for point in entry_points(group="dpem.drivers")}
-    if entry.kind not in known:
-        raise InputError(
-            f"instrument kind {entry.kind!r} is unknown; known: {', '.join(sorted(known))}"
-        )
+    new_driver = driver_of(entry.kind)
     stub = StubProcess(entry.kind, _stub_options(entry, folder)) if entry.address == STUB else None
     try:
-        driver: PairTester = known[entry.kind].load()(
+        driver: PairTester = new_driver(
             stub.address if stub is not None else entry.address,
             timeout_s=entry.timeout_s,
             window_ps=entry.window_ps,

@@ -3,6 +3,7 @@
 ``python -m backends.worker CONFIG`` with a JSON file of :class:`WorkerConfig`.
 """
 
+import os
 import signal
 import sys
 from importlib.metadata import entry_points
@@ -64,11 +65,14 @@ def work(config: WorkerConfig) -> None:
     socket.curve_publickey = config.public_key.encode()
     socket.curve_secretkey = config.secret_key.encode()
     hello = encode(Hello(VERSION, "worker", config.name, keeps=backend.keeps))
+    parent = os.getppid()
     try:
         socket.connect(config.address)
         socket.send(hello)
         while True:
             if not socket.poll(SILENCE_MS):
+                if os.getppid() != parent:
+                    return  # whoever started us was killed; nobody will say goodbye
                 socket.send(hello)
                 continue
             try:

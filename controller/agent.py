@@ -3,6 +3,7 @@
 ``python -m controller.agent CONFIG`` with a JSON file of :class:`AgentConfig`.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -66,12 +67,14 @@ def act(config: AgentConfig) -> None:
     socket.curve_publickey = config.public_key.encode()
     socket.curve_secretkey = config.secret_key.encode()
     hello = encode(Hello(VERSION, "agent", config.name, config.nodes))
-    greeted = False
+    greeted, parent = False, os.getppid()
     try:
         socket.connect(config.address)
         socket.send(hello)
         while True:
             if not socket.poll(SILENCE_MS):
+                if os.getppid() != parent:
+                    return  # whoever started us was killed; nobody will say goodbye
                 if not greeted:
                     socket.send(hello)
                 continue

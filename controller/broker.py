@@ -129,8 +129,7 @@ class Broker:
                 self._step(dispatch)
             for group, look in enumerate(dispatch.open()):
                 self._send(self._agents, self._sessions.agents[group], look)
-            self._spoken = 0
-            while self._spoken < len(dispatch.rules.groups):
+            while not dispatch.all_spoken:
                 self._step(dispatch)
             job = dispatch.close()
             if job is not None:
@@ -184,7 +183,6 @@ class Broker:
                 if identity not in sessions.group_of:
                     raise WireError("say hello first")
                 dispatch.hear(sessions.group_of[identity], message)
-                self._spoken += 1
             case _:
                 raise WireError(f"agents do not send {type(message).__name__}")
 
@@ -228,11 +226,11 @@ class Broker:
 
     def _send(self, socket: Socket, identity: bytes, message: Message) -> None:
         try:
-            socket.send_multipart([identity, encode(message)])
+            # A peer that does not read must not keep the others waiting.
+            socket.send_multipart([identity, encode(message)], zmq.DONTWAIT)
         except zmq.ZMQError as wrong:
-            if wrong.errno != zmq.EHOSTUNREACH:
+            if wrong.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
-            self._alive()
 
     def close(self, *, interrupted: bool = False) -> None:
         """Say goodbye to everyone and close the sockets; safe to call twice."""

@@ -6,9 +6,10 @@ job count a fixed number of slots later, whenever they arrive, so that a run doe
 speed of its processes.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from controller.learning_round import Rounds
 from controller.policy import initial_actor, parameters
 from controller.pools import Pools
 from quantum.egp import Create, Done, Err, Failed, Job, Look, Ok, Speak, Task
-from quantum.errors import Code, WireError
+from quantum.errors import Code, DeviceError, WireError
 from quantum.kernels import Table
 from quantum.ledger import (
     Ledger,
@@ -40,6 +41,7 @@ from quantum.ledger.events import (
 )
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
+from quantum.ledger.places import drop_expired
 from quantum.ledger.state import DELIVERED, Floats, Ints
 from quantum.network import Network
 from quantum.record import Digest
@@ -48,6 +50,10 @@ __all__ = ["Dispatch", "Rules"]
 
 Journal = Callable[[Mapping[str, Any]], None]
 
+#: Pairs that a node may expect to be asked for soon; more is no forecast.
+_MOST_EXPECTED = 1e6
+_SOURCES = ("sim", "stub", "real")
+
 
 @dataclass(frozen=True, eq=False)
 class Rules:
@@ -55,7 +61,9 @@ class Rules:
 
     ``footprint`` (n, m): pairs of each link used per pair that a node asks for. ``measured``: the
     links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule.
-    ``lag_slots``: when results count. Federated rounds of ``round_slots`` with ``noise_multiplier`` and participation ``rate``.
+    ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
+    ``noise_multiplier`` and participation ``rate``. Tests count for ``window_s``; a backend that
+    has failed for ``patience_s`` ends the run.
     """
 
     world: World
@@ -74,6 +82,17 @@ class Rules:
     rate: float = 1.0
     contention_weight: float = 0.002
     window_s: float = 30.0
+    patience_s: float = math.inf
+
+
+class _Hold(NamedTuple):
+    """A create that was admitted: token ``number`` of ``node`` goes to the link at ``position``."""
+
+    group: int
+    create: Create
+    node: int
+    number: int
+    position: int
 
 
 @dataclass(eq=False)
@@ -105,14 +124,24 @@ class Dispatch:
         self.digest = Digest()
         self.executed = self.tested = self.failed = 0
         self.reward = 0.0
+        self._failing_since: int | None = None
         self._journal = journal
         self._spoken: dict[int, Speak] = {}
+        self._is_open = False
         self._results: dict[int, _Result] = {}
         self._credit = np.zeros(world.n)
+        self._weights: list[tuple[float, float, float, float]] = [
+            (a, b, c, d) for a, b, c, d in rules.network.populations.tolist()
+        ]
         self._answers: list[list[Ok | Err]] = [[] for _ in rules.groups]
-        self._group = np.zeros(world.n, dtype=np.int64)
+        self._group = [0] * world.n
         for number, nodes in enumerate(rules.groups):
-            self._group[list(nodes)] = number
+            for node in nodes:
+                self._group[node] = number
+        # Plain values: reading one field of one row of a table costs microseconds.
+        self._position: list[dict[int, int]] = [
+            {peer: k for k, peer in enumerate(row) if peer >= 0} for row in world.inc_node.tolist()
+        ]
         self._dues: dict[int, list[int]] = {}
         for number, deadline in enumerate(world.request.deadline.tolist()):
             self._dues.setdefault(deadline, []).append(number)
@@ -128,6 +157,11 @@ class Dispatch:
     def finished(self) -> bool:
         """Whether every slot has been played."""
         return self.slot >= self.rules.world.horizon
+
+    @property
+    def all_spoken(self) -> bool:
+        """Whether every agent process has spoken in the slot that is open."""
+        return len(self._spoken) == len(self.rules.groups)
 
     def waiting(self, *, all_jobs: bool = False) -> bool:
         """Tell whether results that count now are still missing."""
@@ -184,30 +218,39 @@ class Dispatch:
         self._credit[:] = 0.0
         ledger.choice[:] = -1
         ledger.node.yields = -1
+        self._is_open = True
         return looks
 
     def hear(self, group: int, speak: Speak) -> bool:
         """Take what an agent process says; True when all have spoken."""
-        if speak.slot != self.slot or group in self._spoken:
+        if not self._is_open or speak.slot != self.slot or group in self._spoken:
             raise WireError(f"slot {speak.slot} is not open for group {group}")
+        if speak.update:
+            self.rounds.check(group, speak.update)
         self._spoken[group] = speak
-        return len(self._spoken) == len(self.rules.groups)
+        return self.all_spoken
 
     def close(self) -> Job | None:
         """End the slot: do what was said, and return what has to be executed."""
         rules, ledger, slot = self.rules, self.ledger, self.slot
+        self._is_open = False
         asked: list[int] = []
-        holds: list[tuple[int, Create, int, int]] = []
+        holds: list[_Hold] = []
+        tokens: list[int] = ledger.node["tokens"].tolist()
         for group in range(len(rules.groups)):
             speak = self._spoken[group]
             used: dict[int, int] = {}
             for create in speak.creates:
                 if create.hold:
-                    self._hold(group, create, used, holds)
+                    self._hold(group, create, tokens, used, holds)
                 else:
                     self._ask(group, create, asked)
             for given in speak.yields:
-                if given.node in rules.groups[group] and np.isfinite(given.surplus):
+                if (
+                    given.node in rules.groups[group]
+                    and 0 <= given.position < rules.world.node[given.node].degree
+                    and np.isfinite(given.surplus)
+                ):
                     ledger.node[given.node].yields = given.position
                     ledger.node[given.node].surplus = given.surplus
             self._foresee(group, speak.forecast)
@@ -216,29 +259,36 @@ class Dispatch:
         self._spoken.clear()
         if rules.central:
             act_by_rule(rules.world, ledger, rules.rule)
-        acts = [
-            (node, number, int(ledger.choice[node, number]), float(ledger.urgency[node, number]))
-            for node, number in np.argwhere(ledger.choice >= 0).tolist()
-            if number < ledger.node[node].tokens
-        ]
-        yields = [
-            [n, int(ledger.node[n].yields), float(ledger.node[n].surplus)]
-            for n in np.flatnonzero(ledger.node.yields >= 0).tolist()
-        ]
+        for hold in holds:
+            ledger.choice[hold.node, hold.number] = hold.position
+            ledger.urgency[hold.node, hold.number] = hold.create.urgency
+        acts = _acts(ledger)
+        crowded = np.flatnonzero(ledger.node["yields"] >= 0)
+        yields = list(
+            zip(
+                crowded.tolist(),
+                ledger.node["yields"][crowded].tolist(),
+                ledger.node["surplus"][crowded].tolist(),
+                strict=True,
+            )
+        )
         generate(rules.world, ledger, rules.rule)
-        for group, create, node, number in holds:
-            made = int(ledger.made[node, number])
-            self._answers[group].append(
-                Ok(create.create_id, node, create.destination, made)
+        for hold in holds:
+            create, made = hold.create, int(ledger.made[hold.node, hold.number])
+            self._answers[hold.group].append(
+                Ok(create.create_id, hold.node, create.destination, made)
                 if made >= 0
-                else Err(create.create_id, node, Code.NORES)
+                else Err(create.create_id, hold.node, Code.NORES)
             )
         serve(rules.world, ledger, rules.rule)
         events = take_events(ledger)
         charge(rules.world, ledger, rules.contention_weight, self._credit)
         close_slot(rules.world, ledger)
+        if rules.measured:
+            # Light cannot be kept: what nobody used in its slot is gone with it.
+            drop_expired(rules.world._replace(cutoff=0), ledger)
         self._expire(slot)
-        served = [_row(event) for event in events]
+        served = _rows(events)
         self.digest.update(slot)
         for act in acts:
             self.digest.update(*act[:3])
@@ -261,28 +311,20 @@ class Dispatch:
         self,
         group: int,
         create: Create,
+        tokens: list[int],
         used: dict[int, int],
-        holds: list[tuple[int, Create, int, int]],
+        holds: "list[_Hold]",
     ) -> None:
         """Take a create that holds a pair on a link of its source."""
-        world, ledger, node = self.rules.world, self.ledger, create.source
+        node = create.source
         number = used.get(node, 0)
-        if (
-            not 0 <= node < world.n
-            or self._group[node] != group
-            or number >= int(ledger.node[node].tokens)
-            or not np.isfinite(create.urgency)
-        ):
-            self._answers[group].append(Err(create.create_id, node, Code.CREATE))
-            return
-        found = np.flatnonzero(world.inc_node[node] == create.destination)
-        if create.destination < 0 or not len(found):
+        allowed = 0 <= node < len(tokens) and self._group[node] == group and number < tokens[node]
+        position = self._position[node].get(create.destination) if allowed else None
+        if position is None or not math.isfinite(create.urgency):
             self._answers[group].append(Err(create.create_id, node, Code.CREATE))
             return
         used[node] = number + 1
-        ledger.choice[node, number] = found[0]
-        ledger.urgency[node, number] = create.urgency
-        holds.append((group, create, node, number))
+        holds.append(_Hold(group, create, node, number, position))
 
     def _ask(self, group: int, create: Create, asked: list[int]) -> None:
         """Admit an application's request, if it is the one that its node may make now."""
@@ -309,7 +351,7 @@ class Dispatch:
         if len(forecast) != 8 * len(members):
             return
         expected = np.frombuffer(forecast, dtype="<f8")
-        if np.all(np.isfinite(expected)) and np.all(expected >= 0.0):
+        if np.all((expected >= 0.0) & (expected <= _MOST_EXPECTED)):
             self.rounds.expected[members] = expected
             self.ledger.link.forecast = self.rounds.expected @ self.rules.footprint
 
@@ -329,16 +371,12 @@ class Dispatch:
         rules, net = self.rules, self.rules.network
         basis, draw = draw_tests(rules.world.seed, events, rules.measured)
         tasks = []
-        for index, event in enumerate(events):
-            hops = int(event.hops)
-            program = program_of(
-                event.links[:hops],
-                event.ages[:hops] * rules.world.slot_s,
-                net.populations,
-                net.memory,
-                net.gates,
-            )
-            tasks.append(Task(program, int(basis[index]), float(draw[index])))
+        for (_, _, _, _, links, ages), which, u in zip(
+            _rows(events), basis.tolist(), draw.tolist(), strict=True
+        ):
+            waits = [age * rules.world.slot_s for age in ages]
+            program = program_of(links, waits, self._weights, net.memory, net.gates)
+            tasks.append(Task(program, which, u))
         self._results[slot] = _Result(slot, events, basis, draw)
         return Job(slot, tuple(tasks))
 
@@ -362,7 +400,9 @@ class Dispatch:
                 }
             )
             self._hand_out(events, None)
+            self._bear(result.slot, answer.detail)
             return
+        self._failing_since = None
         self.executed += int(events.hops.sum())
         for index, passed in enumerate(answer.passed):
             if passed >= 0:
@@ -376,6 +416,13 @@ class Dispatch:
                     passed=passed == 1,
                     predicted=float(event.true),
                 )
+        reward = 0.0
+        if self.rules.learn:
+            before = self._credit.sum()
+            valid = np.ones(len(events), dtype=np.int64)
+            pay(world, events, valid, self.pools.trust(), self._credit)
+            reward = float(self._credit.sum() - before)
+            self.reward += reward
         self._journal(
             {
                 "event": "results",
@@ -384,14 +431,18 @@ class Dispatch:
                 "passed": list(answer.passed),
                 "fidelity": list(answer.fidelity),
                 "source": answer.source_of_truth,
+                "reward": reward,
             }
         )
-        if self.rules.learn:
-            before = self._credit.sum()
-            valid = np.ones(len(events), dtype=np.int64)
-            pay(world, events, valid, self.pools.trust(), self._credit)
-            self.reward += float(self._credit.sum() - before)
         self._hand_out(events, answer.source_of_truth)
+
+    def _bear(self, slot: int, detail: str) -> None:
+        """End the run by :class:`DeviceError` when all jobs have failed for too long."""
+        if self._failing_since is None:
+            self._failing_since = slot
+        failing_s = (slot - self._failing_since) * self.rules.world.slot_s
+        if failing_s >= self.rules.patience_s:
+            raise DeviceError(f"nothing could be executed for {failing_s:g} s: {detail}")
 
     def _hand_out(self, events: Table, source: str | None) -> None:
         """Tell the sources of requests about their pairs; ``source`` None: execution failed."""
@@ -417,20 +468,39 @@ class Dispatch:
 
 def _fits(answer: Done, basis: Ints) -> bool:
     """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, -1 where kept."""
-    passed = np.array(answer.passed, dtype=np.int64)
-    if passed.shape != basis.shape or len(answer.fidelity) not in (0, len(basis)):
+    if len(answer.passed) != len(basis) or len(answer.fidelity) not in (0, len(basis)):
         return False
-    return bool(np.all(np.where(basis >= 0, (passed == 0) | (passed == 1), passed == -1)))
+    if answer.source_of_truth not in _SOURCES:
+        return False
+    if not all(-1e-9 <= f <= 1.0 + 1e-9 for f in answer.fidelity):
+        return False
+    tested = (basis >= 0).tolist()
+    return all(
+        p in (0, 1) if test else p == -1 for p, test in zip(answer.passed, tested, strict=True)
+    )
 
 
-def _row(event: Any) -> list[Any]:
-    """Write an event for the record: kind, request or node, attempt, links, their ages."""
-    hops = int(event.hops)
+def _acts(ledger: Ledger) -> list[tuple[int, int, int, float]]:
+    """Write the choices for the record: node, number of its token, link position, urgency."""
+    nodes, numbers = np.nonzero(ledger.choice >= 0)
+    real = numbers < ledger.node["tokens"][nodes]
+    nodes, numbers = nodes[real], numbers[real]
+    return list(
+        zip(
+            nodes.tolist(),
+            numbers.tolist(),
+            ledger.choice[nodes, numbers].tolist(),
+            ledger.urgency[nodes, numbers].tolist(),
+            strict=True,
+        )
+    )
+
+
+def _rows(events: Table) -> list[tuple[int, int, int, int, list[int], list[int]]]:
+    """Write events for the record: kind, request or node, attempt, hops, links, their ages."""
+    columns = [events[name].tolist() for name in ("kind", "request", "attempt", "hops")]
+    links, ages = events["links"].tolist(), events["ages"].tolist()
     return [
-        int(event.kind),
-        int(event.request),
-        int(event.attempt),
-        hops,
-        event.links[:hops].tolist(),
-        event.ages[:hops].tolist(),
+        (kind, request, attempt, hops, via[:hops], age[:hops])
+        for kind, request, attempt, hops, via, age in zip(*columns, links, ages, strict=True)
     ]

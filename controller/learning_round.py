@@ -43,13 +43,17 @@ class Rounds:
         """Learning steps that the agent processes have taken, summed."""
         return sum(self._updates.values())
 
-    def add(self, group: int, update: bytes, updates_done: int) -> None:
-        """Take the changes of a group's nodes; :class:`WireError` on another size."""
-        members = list(self._rules.groups[group])
-        shape = (len(members), self._changes.shape[1])
+    def check(self, group: int, update: bytes) -> None:
+        """Refuse changes of another size than the group's, (nodes, P), with a WireError."""
+        shape = (len(self._rules.groups[group]), self._changes.shape[1])
         if len(update) != 8 * shape[0] * shape[1]:
             raise WireError(f"update of group {group} must be {shape} float64")
-        self._changes[members] = np.frombuffer(update, dtype="<f8").reshape(shape)
+
+    def add(self, group: int, update: bytes, updates_done: int) -> None:
+        """Take the changes of a group's nodes, which :meth:`check` has seen."""
+        members = list(self._rules.groups[group])
+        changes = np.frombuffer(update, dtype="<f8")
+        self._changes[members] = changes.reshape(len(members), -1)
         self._heard.add(group)
         self._updates[group] = updates_done
 

@@ -4,9 +4,11 @@ The order of things: the scenario and its plan, the rivals in the twin (same dra
 the slots, the summary, the seal.
 """
 
+import math
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from controller.agent import AgentConfig
 from controller.auth import new_keys
 from controller.broker import Broker
-from controller.dispatch import Dispatch
+from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
 from controller.processes import Processes
 from controller.rivals.allocator import find
@@ -25,11 +27,15 @@ from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
 from quantum.egp import Telemetry
+from quantum.errors import DeviceError, DpemError
 from quantum.flows import knee
 from quantum.record import RecordWriter
 from quantum.topology import to_json
 
-__all__ = ["Run", "Stage", "run_live"]
+__all__ = ["Run", "Stage", "live_rules", "run_live"]
+
+#: Results of instruments count after so long: a change of basis must not stop the clock.
+LAB_LAG_S = 0.5
 
 #: Tells what a run is doing: a word for people, and the telemetry when there is some.
 Stage = Callable[[str, Telemetry | None], None]
@@ -37,19 +43,23 @@ Stage = Callable[[str, Telemetry | None], None]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What came of a run: the summary (keys of ``dpem run --json``), series and rivals."""
+    """What came of a run: the summary (keys of ``dpem run --json``), series and rivals.
+
+    ``lost`` says why the instruments of a run were given up, if they were.
+    """
 
     summary: dict[str, Any]
     series: dict[str, list[float]]
     rivals: dict[str, dict[str, Any]]
     interrupted: bool
+    lost: str
 
 
 def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
     """Play a setting for real and leave a sealed record in ``folder``.
 
-    Ctrl-C ends it early: all processes go, the record is sealed as incomplete, and the run says
-    that it was interrupted.
+    Ctrl-C and lost instruments end it early: all processes go, the record is sealed as incomplete,
+    and the run says so. Where no slot was played, nothing is left in ``folder``.
     """
     began = time.monotonic()
     stage("preparing the network", None)
@@ -62,23 +72,33 @@ def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
         "warmup_slots": scenario.warmup_slots,
         "horizon": game.world.horizon,
     }
-    with RecordWriter(folder, header) as record:
-        record.write_file("network.json", to_json(scenario.network))
-        rivals = {}
-        for name in setting.rivals:
-            stage(f"playing {name} in the twin", None)
-            rivals[name] = rival_rows(play(game, find(name)))
-        dispatch, series, wall_s, interrupted = _play(setting, game, record, stage)
-        stage("summing up", None)
-        summary = summarise(setting, game, dispatch, wall_s=wall_s)
-        summary["rivals"] = rivals
-        summary["run_dir"] = str(folder)
-        summary["total_s"] = round(time.monotonic() - began, 3)
-        record.write_file("series.json", msgspec.json.encode(series.columns))
-        for name, data in pictures(summary, series, rivals).items():
-            record.write_file(name, data)
-        record.close(summary, complete=not interrupted)
-    return Run(summary, series.columns, rivals, interrupted)
+    empty = folder.is_dir()
+    record = RecordWriter(folder, header)
+    dispatch = Dispatch(live_rules(setting, game), record.append)
+    try:
+        with record:
+            record.write_file("network.json", to_json(scenario.network))
+            rivals = {}
+            for name in setting.rivals:
+                stage(f"playing {name} in the twin", None)
+                rivals[name] = rival_rows(play(game, find(name)))
+            series, wall_s, interrupted, lost = _play(setting, game, dispatch, record, stage)
+            stage("summing up", None)
+            summary = summarise(setting, game, dispatch, wall_s=wall_s)
+            summary["rivals"] = rivals
+            summary["run_dir"] = str(folder)
+            summary["total_s"] = round(time.monotonic() - began, 3)
+            record.write_file("series.json", msgspec.json.encode(series.columns))
+            for name, data in pictures(summary, series, rivals).items():
+                record.write_file(name, data)
+            record.close(summary, complete=not (interrupted or lost))
+    except DpemError:
+        if dispatch.slot == 0:
+            shutil.rmtree(folder)
+            if empty:
+                folder.mkdir()
+        raise
+    return Run(summary, series.columns, rivals, interrupted, lost)
 
 
 def pictures(
@@ -93,16 +113,13 @@ def pictures(
     }
 
 
-def _play(
-    setting: Setting, game: Game, record: RecordWriter, stage: Stage
-) -> tuple[Dispatch, Series, float, bool]:
-    """Start the processes, play the slots, stop the processes."""
-    world = game.world
+def live_rules(setting: Setting, game: Game) -> Rules:
+    """Return the rules of a run, as the broker plays it."""
+    world, lab = game.world, setting.rack is not None
     groups = tuple(
         tuple(part.tolist())
         for part in np.array_split(np.arange(world.n), min(setting.agents, world.n))
     )
-    lab = setting.rack is not None
     rules = rules_of(
         game,
         groups,
@@ -112,13 +129,25 @@ def _play(
         round_s=setting.round_s,
         epsilon=setting.epsilon,
     )
-    dispatch = Dispatch(rules, record.append)
+    return replace(
+        rules,
+        window_s=setting.trust_window_s,
+        lag_slots=round(LAB_LAG_S / world.slot_s) if lab else rules.lag_slots,
+        patience_s=setting.patience_s if lab else math.inf,
+    )
+
+
+def _play(
+    setting: Setting, game: Game, dispatch: Dispatch, record: RecordWriter, stage: Stage
+) -> tuple[Series, float, bool, str]:
+    """Start the processes, play the slots, stop the processes."""
+    world, groups = game.world, dispatch.rules.groups
     series = Series(dispatch)
     broker_keys = new_keys()
     agent_keys = [new_keys() for _ in groups]
     worker_keys = [new_keys() for _ in range(setting.workers)]
     allowed = {keys.public for keys in (*agent_keys, *worker_keys)}
-    interrupted = False
+    interrupted, lost = False, ""
     with Processes() as processes:
         broker = Broker(broker_keys, allowed, alive=processes.check)
         began = time.monotonic()
@@ -160,13 +189,17 @@ def _play(
                 record.flush()
                 stage("playing", telemetry)
 
-            broker.play(dispatch, progress=progress, slot_s=world.slot_s if lab else None)
+            paced = world.slot_s if setting.rack is not None else None
+            broker.play(dispatch, progress=progress, slot_s=paced)
         except KeyboardInterrupt:
             interrupted = True
+        except DeviceError as wrong:
+            lost = str(wrong)
+            record.append({"event": "lost", "slot": dispatch.slot, "detail": lost})
         finally:
             wall_s = time.monotonic() - began
-            broker.close(interrupted=interrupted)
-    return dispatch, series, wall_s, interrupted
+            broker.close(interrupted=interrupted or bool(lost))
+    return series, wall_s, interrupted, lost
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):

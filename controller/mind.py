@@ -26,6 +26,14 @@ class LearnConfig:
 
     temperature: float = 0.05
     """Spread of exploration in units of the heuristic's score (pairs)."""
+    learning_rate: float = 1e-3
+    """Step of Adam for policies and critics."""
+    entropy_coefficient: float = 0.01
+    """Worth of a nat of entropy in the policy's loss."""
+    leash_coefficient: float = 0.1
+    """Cost of a nat of divergence from the heuristic."""
+    gae_lambda: float = 0.95
+    """Trust in rewards rather than in the critic, per decision."""
     gamma_slot: float = 0.98
     """Discount per slot: half a second ahead counts for 60 %."""
     clip_norm: float = 0.2
@@ -72,7 +80,13 @@ class Mind:
         self._learner: Learner | None = None
         self._forecaster: Forecaster | None = None
         if learn:
-            ppo = PPOConfig(temperature=self._config.temperature)
+            ppo = PPOConfig(
+                learning_rate=self._config.learning_rate,
+                gae_lambda=self._config.gae_lambda,
+                entropy_coefficient=self._config.entropy_coefficient,
+                leash_coefficient=self._config.leash_coefficient,
+                temperature=self._config.temperature,
+            )
             self._learner = Learner(len(nodes), len(FEATURES), seed=seed, config=ppo)
             self._learner.load_actor(self.actor)
             self._history = History(len(nodes), HistoryConfig())

@@ -22,6 +22,8 @@ __all__ = ["Setting", "scenario_of"]
 LAB_LOAD = 0.25
 #: More would wait for the counting windows of the bases.
 MOST_LAB_LOAD_HZ = 100.0
+#: How long tests count: a real link drifts, and gives hundreds of tests in this time.
+LAB_WINDOW_S, WINDOW_S = 3.0, 30.0
 SLOT_S = 0.02
 
 
@@ -29,6 +31,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Everything that decides what a run does; the command line in a value.
 
     ``load_hz`` (pairs/s) is the preset's unless given. With a ``rack`` the network is the rack's.
+    Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
+    failed for ``patience_s`` end a run.
     """
 
     topology: str = "mesh"
@@ -46,6 +50,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     round_s: float = 5.0
     epsilon: float = 8.0
     rivals: tuple[str, ...] = ("on-demand", "uniform", "mean-rate")
+    window_s: float | None = None
+    patience_s: float = 10.0
 
     def check(self) -> "Setting":
         """Refuse numbers that make no run; names are checked where they are looked up."""
@@ -54,18 +60,29 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("warmup_s", 0.0, 1e5),
             ("round_s", 0.02, 1e5),
             ("epsilon", 1e-2, 1e3),
+            ("window_s", 0.02, 1e5),
+            ("patience_s", 0.02, 1e5),
         ):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise InputError(f"{name} must be between {low:g} and {high:g}, got {value}")
         if self.load_hz is not None and not 0.0 < self.load_hz < 1e7:
             raise InputError(f"load_hz must be > 0 pairs per second, got {self.load_hz}")
         for name in ("agents", "workers"):
             if not 1 <= getattr(self, name) <= 64:
                 raise InputError(f"{name} must be between 1 and 64, got {getattr(self, name)}")
+        if self.backend == "lab" and self.workers != 1:
+            raise InputError(f"workers must be 1 with backend lab, got {self.workers}")
         if not 0 <= self.seed < 2**62:
             raise InputError(f"seed must be between 0 and 2^62, got {self.seed}")
         return self
+
+    @property
+    def trust_window_s(self) -> float:
+        """How long tests count in this run."""
+        if self.window_s is not None:
+            return self.window_s
+        return WINDOW_S if self.rack is None else LAB_WINDOW_S
 
     @property
     def cell(self) -> Cell:
@@ -73,8 +90,16 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return run_cell(self.topology, self.demand, load_hz=self.load_hz)
 
 
-def scenario_of(setting: Setting, knee: Callable[..., float] | None = None) -> Scenario:
-    """Build the scenario; the same in every process of a run."""
+def scenario_of(
+    setting: Setting,
+    knee: Callable[..., float] | None = None,
+    *,
+    network: Network | None = None,
+) -> Scenario:
+    """Build the scenario; the same in every process of a run.
+
+    ``network`` stands in for a rack's own, which may have changed since a run was recorded.
+    """
     if setting.rack is None:
         return build(
             setting.cell,
@@ -83,11 +108,15 @@ def scenario_of(setting: Setting, knee: Callable[..., float] | None = None) -> S
             warmup_s=setting.warmup_s,
             knee=knee,
         )
-    return _lab_scenario(setting, load_rack(Path(setting.rack)).network)
+    return _lab_scenario(setting, network or load_rack(Path(setting.rack)).network)
 
 
 def _lab_scenario(setting: Setting, network: Network) -> Scenario:
     """Ask a rack's links for pairs of a fidelity that they should be able to meet."""
+    if len(network.links) != 1:
+        raise InputError(
+            f"rack {network.name} has {len(network.links)} links; a run plays racks of one link"
+        )
     # Photons are measured as they come: nothing lives longer than a slot, and places are not
     # qubits but pairs that can be handled within one.
     places = np.full(len(network.nodes), ACTION_TOKENS)

@@ -29,7 +29,7 @@ def cache_folder() -> Path:
     for folder in ("quantum", "controller"):
         for source in sorted((root / folder).rglob("*.py")):
             text = source.read_bytes()
-            if b"quantum.kernels import" in text or b"quantum.ledger" in text:
+            if b"@kernel" in text or b"@small" in text:
                 digest.update(text)
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "dpem" / "kernels" / digest.hexdigest()[:16]

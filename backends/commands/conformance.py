@@ -25,7 +25,7 @@ class Kits(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-_DRIVERS = "backends.drivers.conformance"
+_DRIVERS = "backends.commands.driver"
 
 
 def _driver_kit() -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantum.errors import InputError
+from quantum.errors import InputError, RequestError
 from quantum.output import json_option, write_json
 
 if TYPE_CHECKING:
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 @click.command("execute")
 @click.argument("program", metavar="PROGRAM.json|-")
 @click.option("--backend", default="analytic", show_default=True, help="Backend to execute it on.")
+@click.option("--rack", metavar="FILE", help="Rack file of a laboratory (with --backend lab).")
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of draws."
 )
 @json_option
-def command(program: str, backend: str, seed: int, json_path: str | None) -> None:
+def command(program: str, backend: str, rack: str | None, seed: int, json_path: str | None) -> None:
     """Execute one program and estimate the fidelity of the pair it makes.
 
     One link is a pair, k links are a chain joined by k-1 swaps. Every shot makes the pair anew and
@@ -31,9 +32,11 @@ def command(program: str, backend: str, seed: int, json_path: str | None) -> Non
     from backends.program_file import read_program
 
     parsed = read_program(_read(program))
-    opened = open_backend(backend)
+    opened = open_backend(backend, rack) if rack else open_backend(backend)
     try:
         result = execute(parsed, opened, seed)
+    except RequestError as wrong:
+        raise InputError(f"program: {wrong}") from wrong
     finally:
         opened.close()
     write_json(result, json_path)

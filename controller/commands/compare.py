@@ -136,7 +136,8 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 def _show(found: "Comparison", cells: int, sample: int | None) -> None:
     from rich.console import Console
 
-    console = Console()
+    # A file or a pipe has no width of its own; these tables fit into 100 columns.
+    console = Console(width=None if sys.stdout.isatty() else 100)
     size = f"{cells} cells" + (f" (a sample of {sample})" if sample is not None else "")
     console.print(_rates(found, f"{found.preset}: {size}, {len(found.seeds)} seeds"))
     if found.paired:
@@ -176,7 +177,7 @@ def _pairs(found: "Comparison") -> Any:
 
     table = Table(title="in pairs, relative, with 95 % intervals", box=box.SIMPLE)
     for name in ("", "delivered", "better", "contention"):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+        table.add_column(name, justify="right" if name else "left", no_wrap=not name)
     for pair, contrast in found.paired.items():
         delivery, contention = contrast["delivery"], contrast["contention"]
         table.add_row(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quantum.errors import InputError
+from quantum.errors import DeviceError, InputError
 from quantum.output import json_option, write_json
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def command(
     if run.interrupted:
         click.echo(f"dpem: interrupted; the record so far is in {folder}", err=True)
         sys.exit(130)
+    if run.lost:
+        raise DeviceError(f"{run.lost}; the record so far is in {folder}")
 
 
 def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":

@@ -5,21 +5,23 @@ minds and the same dispatcher as in the live system, with the ledger's closed fo
 a backend.
 """
 
+from functools import cache
+
 import numpy as np
 
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game
-from controller.learning_round import FEWEST_CLIENTS
-from controller.mind import Mind
+from controller.learning_round import FEWEST_CLIENTS, Rounds
+from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
-from controller.policy import Actor
+from controller.policy import Actor, parameters
 from controller.privacy import default_delta, noise_for
 from controller.rivals.allocator import Allocator, Player
 from quantum.ledger import Ledger, Rule
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["allocator", "footprint_of", "player", "rule_of", "rules_of"]
+__all__ = ["Twin", "allocator", "footprint_of", "player", "rule_of", "rules_of"]
 
 
 def rule_of(targets: Floats) -> Rule:
@@ -43,6 +45,12 @@ def footprint_of(scenario: Scenario, shares: Floats) -> Floats:
     return out / np.maximum(total, 1e-12)[:, None]
 
 
+@cache
+def _noise(epsilon: float, clients: int, rounds: int) -> float:
+    # The accountant takes a second, and every run of the same length asks the same.
+    return noise_for(epsilon, default_delta(clients), rounds)
+
+
 def rules_of(
     game: Game,
     groups: tuple[tuple[int, ...], ...],
@@ -64,7 +72,7 @@ def rules_of(
     rounds = (world.horizon - 1) // round_slots
     noise = 0.0
     if learn and rounds > 0 and world.n >= FEWEST_CLIENTS:
-        noise = noise_for(epsilon, default_delta(world.n), rounds)
+        noise = _noise(epsilon, world.n, rounds)
     return Rules(
         world=world,
         rule=allocator.rule(scenario, game.plan),
@@ -80,24 +88,70 @@ def rules_of(
     )
 
 
-def player(game: Game, *, learn: bool = True, actor: Actor | None = None) -> Player:
-    """Return what plays ledgers of the game with one mind for all nodes."""
-    world = game.world
-    nodes = np.arange(world.n)
-    rules = rules_of(game, (tuple(nodes.tolist()),), allocator=allocator, learn=learn)
-    playing: dict[int, tuple[Dispatch, Mind]] = {}
+class Twin:
+    """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
-    def play(ledger: Ledger, stop: int) -> None:
-        if id(ledger) not in playing:
-            mind = Mind(world, rules.rule, nodes, seed=world.seed, learn=learn, actor=actor)
-            playing[id(ledger)] = (Dispatch(rules, lambda _: None, ledger), mind)
-        dispatch, mind = playing[id(ledger)]
+    ``actor`` has the weights of every node, by default those of the heuristic. The dispatcher and
+    the mind stay readable after the last slot.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        ledger: Ledger,
+        *,
+        learn: bool = True,
+        actor: Actor | None = None,
+        config: LearnConfig | None = None,
+        epsilon: float = 8.0,
+    ) -> None:
+        world, nodes = game.world, np.arange(game.world.n)
+        everybody = (tuple(nodes.tolist()),)
+        rules = rules_of(game, everybody, allocator=allocator, learn=learn, epsilon=epsilon)
+        self.ledger = ledger
+        self.dispatch = Dispatch(rules, lambda _: None, ledger)
+        self.mind = Mind(
+            world, rules.rule, nodes, seed=world.seed, learn=learn, config=config, actor=actor
+        )
+        if actor is not None:
+            # Changes are added to what the nodes started from.
+            self.dispatch.rounds = Rounds(rules, parameters(actor).mean(axis=0))
+
+    def __call__(self, stop: int) -> None:
+        """Play until the slot ``stop``; the ledger then has the events since the last call."""
+        dispatch, ledger = self.dispatch, self.ledger
+        events = []
         while dispatch.slot < stop:
             for look in dispatch.open():
-                dispatch.hear(0, mind.speak(look))
+                dispatch.hear(0, self.mind.speak(look))
             job = dispatch.close()
             if job is not None:
+                events.append(ledger.event[: len(job.tasks)].copy())
                 dispatch.settle(dispatch.answer_by_closed_form(job.job))
+        if events:
+            # The dispatcher took them out slot by slot; whoever scores the ledger wants them all.
+            kept = np.concatenate(events)[: len(ledger.event)]
+            ledger.event[: len(kept)] = kept
+            ledger.now.events = len(kept)
+
+
+def player(
+    game: Game,
+    *,
+    learn: bool = True,
+    actor: Actor | None = None,
+    config: LearnConfig | None = None,
+    epsilon: float = 8.0,
+) -> Player:
+    """Return what plays ledgers of the game, each with a mind of its own."""
+    playing: list[Twin] = []
+
+    def play(ledger: Ledger, stop: int) -> None:
+        if not playing or playing[-1].ledger is not ledger:
+            playing.append(
+                Twin(game, ledger, learn=learn, actor=actor, config=config, epsilon=epsilon)
+            )
+        playing[-1](stop)
 
     return play
 

@@ -1,5 +1,7 @@
 """What is done with assembled pairs: how tests are drawn, who is paid, what is executed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from quantum.kernels import Table, kernel
@@ -80,18 +82,22 @@ def pay(world: World, events: Table, valid: Ints, trust: Floats, credit: Floats)
 
 
 def program_of(
-    links: Ints, ages_s: Floats, weights: Floats, memory: Memory, gates: Gates
+    links: Sequence[int],
+    waits_s: Sequence[float],
+    weights: Sequence[tuple[float, float, float, float]],
+    memory: Memory,
+    gates: Gates,
 ) -> Program:
     """Write an assembled pair as a program: make each link, let it wait, swap from the left.
 
-    ``links`` (k,) link numbers, ``ages_s`` (k,), ``weights`` (m, 4) Bell populations of the links.
+    ``links`` of the chain in order, how long each pair waited, and the Bell populations of every
+    link of the network.
     """
     steps: list[Step] = []
-    for pair, (link, age) in enumerate(zip(links.tolist(), ages_s.tolist(), strict=True)):
-        a, b, c, d = weights[link].tolist()
-        steps.append(Generate(pair, (a, b, c, d)))
-        if age > 0.0:
-            steps.append(Wait(pair, age, age))
+    for pair, (link, wait_s) in enumerate(zip(links, waits_s, strict=True)):
+        steps.append(Generate(pair, weights[link]))
+        if wait_s > 0.0:
+            steps.append(Wait(pair, wait_s, wait_s))
     steps.extend(Swap(0, pair) for pair in range(1, len(links)))
     return Program(tuple(steps), memory, gates)
 

@@ -1,0 +1,132 @@
+"""The events of a run's record, as values; what they mean is in :mod:`controller.dispatch`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from controller.setting import Setting
+from quantum.errors import RecordError
+from quantum.ledger import ACTION_TOKENS
+from quantum.record import Record
+
+__all__ = [
+    "Failed",
+    "Note",
+    "Results",
+    "Round",
+    "Slot",
+    "differs",
+    "first_difference",
+    "read_event",
+    "row_of",
+    "same",
+    "setting_of",
+]
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+_Token = Annotated[int, msgspec.Meta(ge=0, lt=ACTION_TOKENS)]
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """What was decided in a slot, and which pairs came of it.
+
+    ``asked`` are numbers of requests; ``acts`` are (node, number of its token, position of the
+    link, urgency); ``yields`` are (node, position of the link, surplus).
+    """
+
+    slot: _Count
+    asked: tuple[_Count, ...]
+    acts: tuple[tuple[_Count, _Token, _Count, float], ...]
+    yields: tuple[tuple[_Count, _Count, float], ...]
+    served: list[list[Any]]
+
+
+class Results(msgspec.Struct, frozen=True):
+    """What executing the pairs of a slot came to, pair by pair."""
+
+    slot: _Count
+    basis: tuple[int, ...]
+    passed: tuple[int, ...]
+    fidelity: tuple[float, ...]
+    source: str
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Why the pairs of a slot could not be executed."""
+
+    slot: _Count
+    code: str
+    detail: str
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A federated round."""
+
+    slot: _Count
+    round: _Count
+    participants: _Count
+
+
+class Note(msgspec.Struct, frozen=True):
+    """An event that nothing follows from, such as why a run was given up."""
+
+    event: str
+
+
+_KINDS = {"slot": Slot, "results": Results, "failed": Failed, "round": Round}
+
+
+def read_event(number: int, raw: Mapping[str, Any]) -> Slot | Results | Failed | Round | Note:
+    """Read line ``number`` of a record; :class:`RecordError` where its values make no sense."""
+    kind: type[Any] = _KINDS.get(str(raw.get("event")), Note)
+    try:
+        event: Slot | Results | Failed | Round | Note = msgspec.convert(dict(raw), type=kind)
+    except msgspec.ValidationError as wrong:
+        raise RecordError(f"line {number} of the events is malformed: {wrong}") from wrong
+    return event
+
+
+def setting_of(record: Record) -> Setting:
+    """Return what the run was asked to be."""
+    try:
+        return msgspec.convert(record.header.get("setting"), type=Setting).check()
+    except msgspec.ValidationError as wrong:
+        raise RecordError(f"the header of the record has no setting: {wrong}") from wrong
+
+
+def row_of(event: Any) -> list[Any]:
+    """Write a pair as records do: kind, request or node, attempt, hops, links, their ages."""
+    hops = int(event.hops)
+    numbers = [int(event.kind), int(event.request), int(event.attempt), hops]
+    return [*numbers, event.links[:hops].tolist(), event.ages[:hops].tolist()]
+
+
+def differs(slot: int, what: str) -> RecordError:
+    """Return the error of a slot that does not play again."""
+    return RecordError(f"slot {slot}: the record does not play again: {what}")
+
+
+def first_difference(found: list[list[Any]], said: list[list[Any]]) -> str:
+    """Say in words where the pairs of a slot differ from the recorded ones."""
+    if len(found) != len(said):
+        return f"{len(found)} pairs were made, the record has {len(said)}"
+    index = next(i for i, (a, b) in enumerate(zip(found, said, strict=True)) if a != b)
+    return f"pair {index} is {found[index]}, the record has {said[index]}"
+
+
+def same(said: Any, found: Any) -> bool:
+    """Compare values of a summary; floats by the last digits that machines agree on.
+
+    >>> same({"p50": 0.30000000000000004}, {"p50": 0.3}), same(1, 2), same(None, 0.0)
+    (True, False, False)
+    """
+    if isinstance(found, dict):
+        return (
+            isinstance(said, Mapping)
+            and said.keys() == found.keys()
+            and all(same(said[key], value) for key, value in found.items())
+        )
+    if isinstance(found, float):
+        return isinstance(said, int | float) and abs(said - found) <= 1e-12 * max(1.0, abs(found))
+    return bool(said == found)
