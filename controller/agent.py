@@ -47,8 +47,7 @@ def act(config: AgentConfig) -> None:
     from controller.mind import Mind
     from controller.rivals.dpem import rule_of
     from controller.setting import Setting, scenario_of
-    from quantum.ledger import new_world
-    from quantum.ledger.state import no_paths
+    from quantum.ledger import new_world, no_paths
 
     torch.set_num_threads(1)
     setting = msgspec.json.decode(config.setting, type=Setting)

@@ -62,21 +62,12 @@ def plain_rate() -> float:
     """Return node-slots per CPU second on 100 nodes with the kernels as plain Python."""
     world, rule = _mesh(100, _PLAIN_SLOTS)
     ledger = new_ledger(world)
-    rows = np.dtype((_Row, ledger.node.dtype))
-    ledger = ledger._replace(node=ledger.node.view(np.ndarray).view(rows))
     play = _uncompiled(advance, {})
     # Hashes overflow on purpose; compiled code says nothing about it.
     with np.errstate(over="ignore"):
         start = time.process_time()
         play(world, ledger, rule, _PLAIN_SLOTS)
         return 100 * _PLAIN_SLOTS / (time.process_time() - start)
-
-
-class _Row(np.record):  # type: ignore[misc]  # NumPy marks it final in its types only
-    """A row whose column ``fill`` is not hidden by the array method of that name."""
-
-    def __getattribute__(self, name: str) -> Any:
-        return self["fill"] if name == "fill" else super().__getattribute__(name)
 
 
 def _uncompiled(kernel: Any, done: dict[int, FunctionType]) -> FunctionType:

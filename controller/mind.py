@@ -3,9 +3,11 @@
 No sockets: it maps a Look to a Speak. The live agent and the twin of a learned policy use it alike.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.decide import FEATURES, Memory, decide, new_memory
 from controller.federated import clip
@@ -14,6 +16,7 @@ from controller.history import History, HistoryConfig
 from controller.policy import Actor, from_parameters, initial_actor, parameters
 from controller.ppo import Learner, PPOConfig, Rollout
 from quantum.egp import Create, Look, Speak, Yield
+from quantum.errors import InputError
 from quantum.ledger.state import ACTION_TOKENS, RAW, Floats, Ints, Rule, World
 from quantum.seeding import generator
 
@@ -94,6 +97,29 @@ class Mind:
             self._forecaster = Forecaster(
                 len(nodes), inputs, horizon=HistoryConfig().horizon, seed=seed
             )
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return what the nodes have learned besides their policy; empty where they do not learn.
+
+        Critics, forecasters and the moments of their optimisers: all of it stays with the nodes.
+        """
+        if self._learner is None or self._forecaster is None:
+            return {}
+        learner, forecaster = self._learner.state(), self._forecaster.state()
+        return {f"learner.{name}": part for name, part in learner.items()} | {
+            f"forecaster.{name}": part for name, part in forecaster.items()
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on with what :meth:`state` gave, under the policy that this mind was made with.
+
+        Raises InputError where it is the state of other nodes or does not learn.
+        """
+        if self._learner is None or self._forecaster is None:
+            raise InputError("a mind that does not learn has no learning state")
+        self._learner.load_state(_named("learner.", state))
+        self._forecaster.load_state(_named("forecaster.", state))
+        self._learner.load_actor(self.actor)
 
     def speak(self, look: Look) -> Speak:
         """Return what the nodes do after they saw ``look``."""
@@ -235,6 +261,10 @@ class Mind:
             rows = np.repeat(rows, len(self._nodes), axis=0)
         self.actor = from_parameters(rows, len(FEATURES), hidden)
         self._learner.load_actor(self.actor)
+
+
+def _named(prefix: str, state: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _rollout(memory: Memory, gamma_slot: float) -> Rollout | None:

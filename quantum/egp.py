@@ -134,9 +134,9 @@ class Err(Frame, frozen=True, tag="err"):
 class Look(Frame, frozen=True, tag="look"):
     """What the nodes of one agent process see at the beginning of a slot.
 
-    ``nodes`` with a token or a crowded memory have a row in ``tokens``, ``fill`` (qubits in use) and ``views``
-    (little-endian float64, (len(nodes), K, 6)). ``credit`` is the reward of each of the process's
-    nodes since the last look (float64). ``learn`` closes a federated round; ``parameters`` are the
+    ``nodes`` with a token or a crowded memory have a row in ``tokens``, ``fill`` (qubits in use)
+    and ``views`` (little-endian float64, (len(nodes), K, 6)). ``credit`` is the reward of each of
+    the process's nodes since the last look (float64). ``learn`` closes a federated round; ``parameters`` are the
     averaged weights of the last one (float64).
     """
 

@@ -16,7 +16,7 @@ import numpy as np
 
 __all__ = ["Table", "cache_folder", "kernel", "small", "table"]
 
-#: A structured array with named columns; kernels write ``ledger.node[u].fill``.
+#: A structured array with named columns; kernels write ``ledger.node[u].used``.
 Table = Any
 
 _KEPT_GENERATIONS = 3
@@ -62,9 +62,9 @@ small = numba.njit(cache=True, inline="always")
 def table(shape: int | tuple[int, ...], **columns: Any) -> Table:
     """Return a structured array of zeros; a column is a type or (type, length).
 
-    >>> nodes = table(2, fill=int, truth=(float, 3))
-    >>> nodes[0].fill = 4
-    >>> nodes.fill.tolist(), nodes.truth.shape
+    >>> nodes = table(2, used=int, truth=(float, 3))
+    >>> nodes[0].used = 4
+    >>> nodes.used.tolist(), nodes.truth.shape
     ([4, 0], (2, 3))
     """
     fields = []

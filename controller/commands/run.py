@@ -1,6 +1,7 @@
 """``dpem run``: the closed loop, as processes over encrypted ZeroMQ."""
 
 import os
+import signal
 import sys
 import time
 import tomllib
@@ -53,7 +54,12 @@ def command(
     if no_learn:
         given["learn"] = False
     setting = _setting(config_path, given)
+    if json_path not in (None, "-") and not Path(str(json_path)).parent.is_dir():
+        # Better now than after the run.
+        raise InputError(f"cannot write {json_path}: its folder does not exist")
     folder = Path(out) if out else _new_folder(setting.seed)
+    # A service manager's stop is a Ctrl-C: the record is sealed, no process stays.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     from controller.live import run_live
 
     shown = sys.stderr.isatty() and not quiet
@@ -79,10 +85,10 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
     values: dict[str, Any] = {}
     if config_path is not None:
         try:
-            values = tomllib.loads(Path(config_path).read_text())
+            values = tomllib.loads(Path(config_path).read_text(encoding="utf-8"))
         except OSError as wrong:
             raise InputError(f"cannot read {config_path}: {wrong.strerror}") from wrong
-        except tomllib.TOMLDecodeError as wrong:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
             raise InputError(f"{config_path} is not valid TOML: {wrong}") from wrong
     try:
         setting = msgspec.convert(values | given, type=Setting).check()
@@ -90,7 +96,8 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
         where = f"{config_path}: " if config_path else ""
         raise InputError(f"{where}{str(wrong).replace('Object', 'configuration')}") from wrong
     _known("backend", setting.backend, "dpem.backends")
-    find(setting.allocator)
+    for name in (setting.allocator, *setting.rivals):
+        find(name)
     if setting.backend == "lab":
         rack = setting.rack or str(_shipped_rack())
         rivals = () if "rivals" not in values else setting.rivals

@@ -103,11 +103,10 @@ class Twin:
         learn: bool = True,
         actor: Actor | None = None,
         config: LearnConfig | None = None,
-        epsilon: float = 8.0,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
-        rules = rules_of(game, everybody, allocator=allocator, learn=learn, epsilon=epsilon)
+        rules = rules_of(game, everybody, allocator=allocator, learn=learn)
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
@@ -141,16 +140,13 @@ def player(
     learn: bool = True,
     actor: Actor | None = None,
     config: LearnConfig | None = None,
-    epsilon: float = 8.0,
 ) -> Player:
     """Return what plays ledgers of the game, each with a mind of its own."""
     playing: list[Twin] = []
 
     def play(ledger: Ledger, stop: int) -> None:
         if not playing or playing[-1].ledger is not ledger:
-            playing.append(
-                Twin(game, ledger, learn=learn, actor=actor, config=config, epsilon=epsilon)
-            )
+            playing.append(Twin(game, ledger, learn=learn, actor=actor, config=config))
         playing[-1](stop)
 
     return play

@@ -13,6 +13,7 @@ The twin plays them in one loop, the live broker plays the same functions one sl
 asks the agents between ``observe`` and ``generate``.
 """
 
+from quantum.ledger.build import new_ledger, new_world, no_paths
 from quantum.ledger.generate import act_by_rule, generate
 from quantum.ledger.observe import observe
 from quantum.ledger.serve import serve
@@ -23,8 +24,6 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
-    new_ledger,
-    new_world,
     token_totals,
 )
 
@@ -39,6 +38,7 @@ __all__ = [
     "generate",
     "new_ledger",
     "new_world",
+    "no_paths",
     "observe",
     "open_slot",
     "serve",

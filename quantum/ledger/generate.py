@@ -113,7 +113,7 @@ def surplus_of(rule: Rule, links: Ints, degree: int, view: Floats) -> tuple[int,
 @small
 def is_crowded(nodes: Table, fixed: Table, node: int) -> bool:
     """Tell whether a memory is full or nearly, so that it must say what it would yield."""
-    return bool(nodes[node].fill >= fixed[node].qubits - 1)
+    return bool(nodes[node].used >= fixed[node].qubits - 1)
 
 
 @kernel
@@ -131,7 +131,7 @@ def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
         observe(world, ledger, node, view)
         if crowded:
             nodes[node].yields, nodes[node].surplus = surplus_of(rule, inc_link[node], degree, view)
-        full = nodes[node].fill >= fixed[node].qubits
+        full = nodes[node].used >= fixed[node].qubits
         for number in range(tokens):
             draw = uniform(world.seed, TIES, node, ledger.now[0].clock, number)
             score_links(rule, inc_link[node], degree, full, view, scores)
@@ -171,14 +171,14 @@ def _make_room(
 ) -> bool:
     """Tell whether ``node`` has a free qubit, after yielding a pair if it may."""
     spot = ledger.node[node]
-    if spot.fill < world.node[node].qubits:
+    if spot.used < world.node[node].qubits:
         return True
     k = spot.yields
     if k < 0 or k >= world.node[node].degree or world.inc_link[node, k] == wish:
         return False
     if urgency + spot.surplus <= rule.evict:
         return False
-    place = oldest_of(ledger.pair, ledger.held[node], spot.fill, world.inc_link[node, k])
+    place = oldest_of(ledger.pair, ledger.held[node], spot.used, world.inc_link[node, k])
     if place < 0:
         return False
     take(ledger, place)

@@ -28,11 +28,11 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
         link, peer = inc_link[k], world.inc_node[node, k]
         view[k, STOCK] = links[link].stock
         view[k, WANTED] = links[link].wanted
-        view[k, PEER_FILL] = nodes[peer].fill / max(1, fixed[peer].qubits)
+        view[k, PEER_FILL] = nodes[peer].used / max(1, fixed[peer].qubits)
         view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket
         view[k, FORECAST] = links[link].forecast
     slot = ledger.now[0].clock
-    for position in range(nodes[node].fill):
+    for position in range(nodes[node].used):
         pair = pairs[ledger.held[node, position]]
         age = (slot - pair.birth) / world.cutoff
         for k in range(degree):
@@ -54,12 +54,12 @@ def gather(
     size = 0
     for node in nodes:
         spot = ledger.node[node]
-        if spot.tokens > 0 or (yielding and spot.fill >= world.node[node].qubits - 1):
+        if spot.tokens > 0 or (yielding and spot.used >= world.node[node].qubits - 1):
             found[size] = node
             size += 1
     tokens, fill = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
     views = np.empty((size, world.inc_link.shape[1], RAW))
     for row in range(size):
-        tokens[row], fill[row] = ledger.node[found[row]].tokens, ledger.node[found[row]].fill
+        tokens[row], fill[row] = ledger.node[found[row]].tokens, ledger.node[found[row]].used
         observe(world, ledger, found[row], views[row])
     return found[:size], tokens, fill, views

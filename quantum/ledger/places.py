@@ -20,10 +20,10 @@ def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     pair.birth, pair.link, pair.maker = now.clock, link, maker
     for axis in range(3):
         pair.truth[axis] = world.truth[block, link, axis]
-    held[pair.u, nodes[pair.u].fill] = place
-    held[pair.v, nodes[pair.v].fill] = place
-    nodes[pair.u].fill += 1
-    nodes[pair.v].fill += 1
+    held[pair.u, nodes[pair.u].used] = place
+    held[pair.v, nodes[pair.v].used] = place
+    nodes[pair.u].used += 1
+    nodes[pair.v].used += 1
     ledger.link[link].stock += 1
     return place
 
@@ -42,11 +42,11 @@ def take(ledger: Ledger, place: int) -> None:
 
 @kernel
 def _let_go(nodes: Table, held: Ints, node: int, place: int) -> None:
-    last = nodes[node].fill - 1
+    last = nodes[node].used - 1
     for position in range(last + 1):
         if held[node, position] == place:
             held[node, position] = held[node, last]
-            nodes[node].fill = last
+            nodes[node].used = last
             return
 
 
@@ -96,8 +96,8 @@ def is_sound(world: World, ledger: Ledger) -> bool:
         return False
     used = 0
     for node in range(world.n):
-        used += ledger.node[node].fill
-        if ledger.node[node].fill > world.node[node].qubits or ledger.node[node].fill < 0:
+        used += ledger.node[node].used
+        if ledger.node[node].used > world.node[node].qubits or ledger.node[node].used < 0:
             return False
         if (
             ledger.node[node].swap_tokens < -1e-9

@@ -97,7 +97,7 @@ def price_link(world: World, ledger: Ledger, rule: Rule, number: int) -> None:
     """Price one link anew after one of its pairs was used."""
     links, pairs = ledger.link, ledger.pair
     node = world.link[number].a
-    _rank_held(links, pairs, ledger.held[node], ledger.node[node].fill, number)
+    _rank_held(links, pairs, ledger.held[node], ledger.node[node].used, number)
     if links[number].oldest >= 0:
         slot = ledger.now[0].clock
         target = rule.targets[number]

@@ -36,7 +36,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             continue
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
-        if ledger.node[a].fill == 0 or ledger.node[b].fill == 0:
+        if ledger.node[a].used == 0 or ledger.node[b].used == 0:
             continue
         if not priced:
             price_stock(world, ledger, rule)
@@ -70,7 +70,7 @@ def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
         chosen = link.youngest
         rest = c / np.maximum(link.corr, 1e-300)
         node = world.link[number].a
-        for position in range(ledger.node[node].fill):
+        for position in range(ledger.node[node].used):
             place = ledger.held[node, position]
             if pairs[place].link != number or pairs[place].birth >= pairs[chosen].birth:
                 continue
@@ -122,6 +122,7 @@ def _assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: in
         else:
             kind = DELIVERED
             asked.left -= 1
+            asked.quality += fidelity
             arrival = world.request[request].arrival
             if world.warmup <= arrival < world.warmup + world.slots:
                 ledger.waits[slot - arrival] += 1

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from backends.contract import Backend, Plan, plan_of
 from backends.lab import LabBackend
-from backends.rack import SHIPPED_RACK
+from backends.rack import SHIPPED_RACK, StubProcess
+from backends.service import execute
 from quantum.counts import Counts
+from quantum.egp import Done, Failed, Job, Task
 from quantum.errors import Code, DeviceError, InputError, RequestError
 from quantum.estimate import estimate
 from quantum.program import (
@@ -248,6 +250,65 @@ def test_a_killed_stub_is_a_device_error_in_time(tmp_path: Path) -> None:
         backend.run(*one(Measure(0, "zz", 1)), generator(8, "closed"))
 
 
+def test_a_silent_instrument_is_left_alone_and_found_again(tmp_path: Path) -> None:
+    """One failure is tried again at once, a second rests the instrument for 3 s."""
+    now_s = time.monotonic()
+    rng = generator(10, "silent")
+    with StubProcess("id900", ["--speed", "20"]) as stub:
+        backend = LabBackend(write_rack(tmp_path, address=stub.address), clock=lambda: now_s)
+        try:
+            backend.run(*one(Measure(0, "zz", 9)), rng)
+            os.kill(stub.pid, signal.SIGSTOP)
+            for _ in range(2):
+                with pytest.raises(DeviceError, match="no answer"):
+                    backend.run(*one(Measure(0, "yy", 9)), rng)
+            os.kill(stub.pid, signal.SIGCONT)
+            now_s += 2.9
+            with pytest.raises(DeviceError, match=r"no answer .*; it is tried again every 3 s"):
+                backend.run(*one(Measure(0, "yy", 9)), rng)
+            now_s += 0.2
+            assert backend.run(*one(Measure(0, "yy", 9)), rng).counts.sum() == 9
+        finally:
+            os.kill(stub.pid, signal.SIGCONT)
+            backend.close()
+
+
+def test_an_instrument_that_was_restarted_is_configured_anew(tmp_path: Path) -> None:
+    skipped_s = 0.0
+    rng = generator(11, "restart")
+    with StubProcess("id900", ["--speed", "20"]) as stub:
+        address = stub.address
+        backend = LabBackend(
+            write_rack(tmp_path, address=address), clock=lambda: time.monotonic() + skipped_s
+        )
+        backend.run(*one(Measure(0, "zz", 9)), rng)
+    try:
+        for _ in range(2):
+            with pytest.raises(DeviceError):
+                backend.run(*one(Measure(0, "yy", 999)), rng)
+        with StubProcess("id900", ["--speed", "20", "--bind", address.removeprefix("tcp://")]):
+            skipped_s = 4.0
+            out = backend.run(*one(Measure(0, "yy", 999)), rng)
+        # F = 0.93 passes with p = 0.953; five deviations at 999 shots are 0.034.
+        assert abs(out.counts[0, 1, 0] / 999 - 0.953) < 0.034
+    finally:
+        backend.close()
+
+
+def test_a_keep_request_is_unsupported(lab: LabBackend) -> None:
+    keep = Task(Program((Generate(0, PURE),)), basis=-1)
+    test = Task(Program((Generate(0, PURE),)), basis=2)
+    refused = execute(lab, Job(7, (test, keep)), generator(12, "keep"))
+    assert isinstance(refused, Failed)
+    assert (refused.job, refused.code) == (7, Code.UNSUPP)
+    assert "cannot keep pairs" in refused.detail
+    done = execute(lab, Job(8, (test, test)), generator(12, "test"))
+    assert isinstance(done, Done)
+    assert set(done.passed) <= {0, 1}
+    assert done.fidelity == ()
+    assert done.source_of_truth == "stub"
+
+
 def test_a_rack_with_an_address(lab: LabBackend, tmp_path: Path) -> None:
     assert lab.stub is not None
     other = LabBackend(write_rack(tmp_path, address=lab.stub.address))
@@ -269,6 +330,11 @@ def test_racks_that_cannot_be_opened(tmp_path: Path) -> None:
         LabBackend(write_rack(tmp_path, address="somewhere"))
     with pytest.raises(InputError, match="link must be 0 to 0"):
         LabBackend(write_rack(tmp_path), link=1)
+    more = '[[node]]\nname = "c"\n[[link]]\nbetween = ["a", "c"]\ninstrument = "tagger"\n'
+    two = RACK.replace("[instrument.stub]", more + "rate_hz = 1.0\nfidelity = 0.9\n")
+    head, _, _ = two.partition("seed = 11")
+    with pytest.raises(InputError, match="2 links: say which, 0 to 1"):
+        LabBackend(write_rack(tmp_path, head))
     broken = RACK + 'scenario = "missing.toml"\n'
     with pytest.raises(DeviceError, match="cannot read scenario"):
         LabBackend(write_rack(tmp_path, broken))

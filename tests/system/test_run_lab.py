@@ -165,7 +165,7 @@ def rewards(told: Story, first: int, stop: int) -> float:
     )
     paid = sum(e["reward"] for e in told.of("results") if e["slot"] in range(first, stop))
     assert delivered > 50
-    return float(paid) / delivered
+    return float(paid / delivered)
 
 
 def test_the_interval_contains_the_hidden_truth(steady: Story) -> None:

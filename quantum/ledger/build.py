@@ -1,0 +1,258 @@
+"""From a scenario to the arrays of the kernels: the constant world and a fresh ledger."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum.bell import correlators
+from quantum.errors import InputError
+from quantum.kernels import kernel, table
+from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, Floats, Ints, Ledger, World
+from quantum.scenario import Scenario
+
+__all__ = ["new_ledger", "new_world", "no_paths"]
+
+
+def new_world(
+    scenario: Scenario,
+    *,
+    paths: Callable[[Scenario, Ints, Floats], tuple[Ints, Ints]],
+    truth: Floats | None = None,
+    truth_slots: int = 1,
+) -> World:
+    """Turn a scenario into the arrays of the kernels.
+
+    ``paths(scenario, commodity (C,), fidelity (C,))`` returns the links and the swap nodes of the
+    shortest feasible path of each class, -1 padded. ``truth`` (blocks, m, 3) are the correlators of
+    fresh pairs where they drift; by default they are the network's.
+    """
+    net, trace = scenario.network, scenario.trace
+    inc = net.incidence
+    n, m = len(net.nodes), len(net.links)
+    cutoff = max(1, round(net.cutoff_s / scenario.slot_s))
+    if cutoff > 10_000_000:
+        raise InputError(f"network.cutoff_s = {net.cutoff_s:g} s is too many slots to keep")
+    held = np.arange(cutoff + 1) * scenario.slot_s
+    ground = 1.0 - np.exp(-held / net.memory.t1_s)
+    gates = net.gates
+    kept, flip = 1.0 - gates.gate_depolarizing, 1.0 - 2.0 * gates.readout_error
+    fresh = correlators(net.populations)[None] if truth is None else truth
+    keys = np.stack([trace.commodity.astype(np.float64), trace.minimum_fidelity], axis=1)
+    classes, request_class = (
+        np.unique(keys, axis=0, return_inverse=True)
+        if len(keys)
+        else (np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
+    )
+    commodity = classes[:, 0].astype(np.int64)
+    ends = trace.commodities[commodity] if len(commodity) else np.zeros((0, 2), dtype=np.int64)
+    targets, row = np.unique(ends[:, 1], return_inverse=True)
+    hops = np.array(
+        [_most_hops(fresh, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
+    ).reshape(-1)
+    path_links, path_nodes = paths(scenario, commodity, classes[:, 1])
+    arrival = np.floor(trace.time_s / scenario.slot_s + 1e-9).astype(np.int64)
+    deadline = np.floor((trace.time_s + trace.deadline_s) / scenario.slot_s + 1e-9).astype(np.int64)
+    stop = scenario.warmup_slots + scenario.slots
+    last = max([stop, *(deadline[arrival < stop] + 1).tolist()])
+    node = table(n, degree=int, generation=float, swap_rate=float, bucket=float, qubits=int)
+    node.degree, node.qubits = inc.degree, net.qubits
+    node.generation = net.generation_hz * scenario.slot_s
+    node.swap_rate = net.swap_hz * scenario.slot_s
+    node.bucket = np.maximum(1.0, net.swap_hz)
+    link = table(m, a=int, b=int)
+    link.a, link.b = net.links[:, 0], net.links[:, 1]
+    decay = table(cutoff + 1, xy=float, zz=float, shift=float)
+    decay.xy = np.exp(-2.0 * held / net.memory.t2_s)
+    decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
+    cls = table(len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int)
+    cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
+    afford = np.clip((4.0 * cls.fidelity - 1.0) / 3.0, 1e-9, 1.0 - 1e-9)
+    cls.budget = -np.log(afford)
+    request = table(len(arrival), arrival=int, told=int, deadline=int, cls=int, pairs=int)
+    request.arrival, request.deadline = arrival, deadline
+    request.told = np.minimum(arrival, np.floor(trace.told_s / scenario.slot_s).astype(np.int64))
+    request.cls, request.pairs = request_class.reshape(-1), trace.pairs
+    return World(
+        seed=scenario.seed,
+        slot_s=scenario.slot_s,
+        n=n,
+        m=m,
+        truth_slots=max(1, truth_slots),
+        cutoff=cutoff,
+        swap_success=gates.success,
+        test_share=scenario.test_share,
+        warmup=scenario.warmup_slots,
+        slots=scenario.slots,
+        horizon=int(last),
+        node=node,
+        link=link,
+        inc_link=inc.link,
+        inc_node=inc.neighbour,
+        truth=np.ascontiguousarray(fresh),
+        decay=decay,
+        swap_xyz=np.array([kept * flip, kept * flip * flip, kept * flip]),
+        cls=cls,
+        distance=_distances(inc.degree, inc.neighbour, targets.astype(np.int64), n),
+        path_links=path_links,
+        path_nodes=path_nodes,
+        request=request,
+    )
+
+
+def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Ints, Ints]:
+    """Stand in for ``paths`` where nobody counts contention: no class has a path."""
+    none = np.full((len(commodity), 1), -1, dtype=np.int64)
+    return none, none
+
+
+def _most_hops(fresh: Floats, kept: float, flip: float, fidelity: float) -> int:
+    """Return how many of the best links a chain may have before it must miss the fidelity."""
+    if fresh.shape[1] == 0:
+        return 0
+    best = np.clip(fresh.reshape(-1, 3).max(axis=0), 0.0, 1.0)
+    swap = np.array([kept * flip, kept * flip * flip, kept * flip])
+    product = np.ones(3)
+    for hops in range(1, MAX_HOPS + 1):
+        product = product * best * (swap if hops > 1 else 1.0)
+        if (1.0 + product.sum()) / 4.0 < fidelity:
+            return hops - 1
+    return MAX_HOPS
+
+
+@kernel
+def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[np.int16]:
+    """Count hops from every node to each target by breadth-first search."""
+    far = np.int16(30000)
+    out = np.full((len(targets), n), far, dtype=np.int16)
+    queue = np.empty(n, dtype=np.int64)
+    for row in range(len(targets)):
+        queue[0] = targets[row]
+        out[row, targets[row]] = 0
+        head, tail = 0, 1
+        while head < tail:
+            u = queue[head]
+            head += 1
+            for k in range(degree[u]):
+                v = neighbour[u, k]
+                if out[row, v] == far:
+                    out[row, v] = out[row, u] + 1
+                    queue[tail] = v
+                    tail += 1
+    return out
+
+
+def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4096) -> Ledger:
+    """Return the ledger before the first slot: empty memories, full swap buckets.
+
+    ``delay_slots`` (R,) is how long after its arrival (or announcement) a request becomes known to
+    whoever decides; at least one slot. ``events`` is how many assembled pairs can be remembered
+    until they are taken; 0 where nobody takes them.
+    """
+    n, m, requests = world.n, world.m, len(world.request)
+    places = int(world.node.qubits.sum()) // 2 + 1
+    delay = np.ones(requests, dtype=np.int64) if delay_slots is None else np.maximum(1, delay_slots)
+    node = table(
+        n,
+        used=int,  # qubits in use
+        swap_tokens=float,
+        tokens=int,  # generation tokens of this slot
+        yields=int,  # action: position of the link whose oldest pair goes first, -1 none
+        surplus=float,  # action: how little that pair would be missed
+        claims=int,  # live requests that want to swap here
+        price=float,  # cost of a swap here, in a path search
+        best_stamp=int,  # search that reached the node
+        best_cost=float,
+    )
+    node.swap_tokens, node.yields = world.node.bucket, -1
+    link = table(
+        m,
+        stock=int,
+        wanted=float,  # pairs that live requests need
+        forecast=float,  # pairs expected to be asked soon
+        claims=int,
+        price=float,
+        loss=float,  # -log of the mean correlator
+        oldest=int,  # place of its oldest pair, while serving; -1 none
+        youngest=int,
+        corr=(float, 3),  # correlators that the path search counts on
+        belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
+    )
+    link.belief = world.truth[0]
+    pair = table(
+        places,
+        u=int,  # -1 where the place is free
+        v=int,
+        birth=int,
+        link=int,
+        maker=int,  # node whose token made it
+        truth=(float, 3),  # correlators when it was fresh
+        free=int,  # stack of free places; its height is now.free
+    )
+    pair.u, pair.free = -1, np.arange(places)
+    request = table(
+        requests,
+        visible=int,  # slot from which the controller knows it
+        order=int,  # requests in the order in which they become visible
+        left=int,  # pairs still to deliver
+        good=int,  # delivered with the fidelity asked
+        quality=float,  # true fidelity, summed over delivered pairs
+        attempts=int,  # assembled pairs
+        asked=int,  # whether its node has asked for it; only then it is served
+    )
+    request.visible = world.request.told + delay
+    request.order = np.argsort(request.visible, kind="stable")
+    request.left, request.asked = world.request.pairs, 1
+    now = table(
+        1,
+        clock=int,
+        free=int,
+        live=int,
+        next_visible=int,
+        next_arrival=int,
+        events=int,
+        claimants=int,
+        search=int,
+    )
+    now.free = places
+    event = table(
+        events,
+        kind=int,
+        request=int,  # or the node of a link test
+        slot=int,
+        attempt=int,
+        hops=int,
+        links=(int, MAX_HOPS),  # in the order of the chain
+        ages=(int, MAX_HOPS),  # slots since each pair was made
+        makers=(int, MAX_HOPS),  # node whose token made each pair
+        swaps=(int, MAX_HOPS),  # swap nodes, one less than links
+        corr=(float, 3),  # true correlators of the assembled pair
+        true=float,  # fidelity
+        believed=float,
+    )
+    label = table((MAX_HOPS + 1, n), stamp=int, via=int, cost=float, c0=float, c1=float, c2=float)
+    width = max(1, int(world.node.qubits.max()))
+    return Ledger(
+        now=now,
+        node=node,
+        link=link,
+        pair=pair,
+        request=request,
+        queue=table(requests + 1, live=int, claimant=int),
+        held=np.zeros((n, width), np.int64),
+        use=np.zeros(world.inc_link.shape),
+        totals=np.zeros(10, np.int64),
+        waits=np.zeros(_longest_wait(world) + 1, np.int64),
+        choice=np.full((n, ACTION_TOKENS), -1, np.int64),
+        urgency=np.zeros((n, ACTION_TOKENS)),
+        made=np.full((n, ACTION_TOKENS), -1, np.int64),
+        event=event,
+        label=label,
+        frontier=np.zeros((2, n), np.int64),
+        chain=np.zeros(MAX_HOPS, np.int64),
+    )
+
+
+def _longest_wait(world: World) -> int:
+    spans = world.request.deadline - world.request.arrival
+    return int(spans.max(initial=0))
