@@ -139,7 +139,7 @@ class Broker:
                 self._publish(dispatch, progress)
         while dispatch.waiting(all_jobs=True):
             self._step(dispatch)
-        dispatch.count_results(dispatch.slot)
+        dispatch.results.count(dispatch.slot)
         self._publish(dispatch, progress)
 
     def _pace(self, dispatch: Dispatch, due: float) -> None:
@@ -254,10 +254,10 @@ def telemetry_of(dispatch: Dispatch) -> Telemetry:
         horizon=world.horizon,
         requested=int(asked.sum()),
         delivered=int(ledger.request.good[:arrived].sum()),
-        executed=dispatch.executed,
-        tested=dispatch.tested,
+        executed=dispatch.results.executed,
+        tested=dispatch.results.tested,
         stored=int(ledger.link.stock.sum()),
         rounds=dispatch.rounds.done,
-        reward=dispatch.reward,
-        fidelity=dispatch.pools.recent(),
+        reward=dispatch.results.reward,
+        fidelity=dispatch.results.pools.recent(),
     )

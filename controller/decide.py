@@ -34,7 +34,7 @@ FEATURES = (
     "claims that lack a pair",
     "no stock",
 )
-#: Base score of doing nothing: below any link that the heuristic would still fill.
+#: Base score of doing nothing, or one less than the worst link: the heuristic never idles.
 IDLE = -8.0
 POLICY = stream("policy")
 
@@ -143,6 +143,9 @@ def decide(
                 mask[k] = scores[k] > -np.inf
                 base[k] = scores[k] + 1e-6 * ties * k if mask[k] else 0.0
             mask[width], base[width] = True, IDLE
+            for k in range(width):
+                if mask[k]:
+                    base[width] = min(base[width], base[k] - 1.0)
             _describe(
                 rule, fixed, links, inc_node[node], degree, slot_s, fill[b] / room, view, features
             )

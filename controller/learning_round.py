@@ -10,7 +10,7 @@ from quantum.errors import WireError
 from quantum.ledger.state import Floats
 
 if TYPE_CHECKING:
-    from controller.dispatch import Rules
+    from controller.rules import Rules
 
 __all__ = ["FEWEST_CLIENTS", "Rounds"]
 
@@ -30,8 +30,6 @@ class Rounds:
         self._parameters = b""
         self.done = 0
         """Federated rounds so far."""
-        self.expected = np.zeros(rules.world.n)
-        """Pairs that each node expects to be asked for soon."""
 
     @property
     def federated(self) -> bool:

@@ -1,4 +1,4 @@
-"""Measured fidelity: test outcomes pooled by link and by the number of links of a path.
+"""Measured fidelity: test outcomes pooled by link, and by the number of links of a path.
 
 One tested pair says little; pairs of one kind within a window of time say enough. The pools give
 estimates with intervals, and the probability that a pair meets the fidelity of its request, which
@@ -23,36 +23,48 @@ class Pools:
         self._window = window_slots
         self._paths = np.zeros((MAX_HOPS + 1, 3, 2), dtype=np.int64)
         self._links = np.zeros((links, 3, 2), dtype=np.int64)
-        self._recent: deque[tuple[int, int, int, int, int]] = deque()
+        self._recent: deque[tuple[int, int, int, int]] = deque()
         self._fidelities = fidelities
         self._levels, self._level = np.unique(fidelities, return_inverse=True)
-        self._stale = True
+        self._stale = set(range(1, MAX_HOPS + 1))
         self._trust = np.zeros((len(fidelities), MAX_HOPS + 1))
         self.total = np.zeros((3, 2), dtype=np.int64)
+        """All tests of assembled pairs, bases by (pass, fail)."""
+        self.links_total = np.zeros((3, 2), dtype=np.int64)
+        """All tests of fresh pairs on a link."""
         self.predicted = 0.0
-        """Sum of the closed-form fidelities of the tested pairs."""
+        """Sum of the closed-form fidelities of the tested assembled pairs."""
 
     def add(
         self, slot: int, *, hops: int, link: int, basis: int, passed: bool, predicted: float
     ) -> None:
-        """Add the outcome of a test; ``link`` is -1 unless a single link was tested."""
+        """Add the outcome of a test of a fresh pair on ``link``, or of an assembled one (-1)."""
         outcome = 0 if passed else 1
-        self._paths[hops, basis, outcome] += 1
         if link >= 0:
             self._links[link, basis, outcome] += 1
-        self._recent.append((slot, hops, link, basis, outcome))
-        self.total[basis, outcome] += 1
-        self.predicted += predicted
-        self._stale = True
+            self.links_total[basis, outcome] += 1
+            self._recent.append((slot, -1 - link, basis, outcome))
+        else:
+            self._paths[hops, basis, outcome] += 1
+            self.total[basis, outcome] += 1
+            self.predicted += predicted
+            self._recent.append((slot, hops, basis, outcome))
+        self._stale.add(1 if link >= 0 else hops)
 
     def forget(self, slot: int) -> None:
         """Drop what is older than the window."""
         while self._recent and self._recent[0][0] < slot - self._window:
-            _, hops, link, basis, outcome = self._recent.popleft()
-            self._paths[hops, basis, outcome] -= 1
-            if link >= 0:
-                self._links[link, basis, outcome] -= 1
-            self._stale = True
+            _, kind, basis, outcome = self._recent.popleft()
+            if kind < 0:
+                self._links[-1 - kind, basis, outcome] -= 1
+            else:
+                self._paths[kind, basis, outcome] -= 1
+            self._stale.add(max(kind, 1))
+
+    def _of_path(self, hops: int) -> Counts:
+        """Counts of a kind of path; a path of one link is also known by the tests of links."""
+        table = self._paths[hops]
+        return Counts.from_array(table + self._links.sum(axis=0) if hops == 1 else table)
 
     def trust(self) -> Floats:
         """Return the probability that a pair meets its fidelity, (classes, links + 1).
@@ -60,18 +72,17 @@ class Pools:
         A kind of path without any test in the window is not trusted at all: no reward without
         measurement.
         """
-        if self._stale:
-            for hops in range(1, MAX_HOPS + 1):
-                counts = Counts.from_array(self._paths[hops])
-                known = counts.shots > 0
-                by_level = [probability_at_least(counts, f) if known else 0.0 for f in self._levels]
-                self._trust[:, hops] = np.array(by_level)[self._level] if by_level else 0.0
-            self._stale = False
+        for hops in self._stale:
+            counts = self._of_path(hops)
+            known = counts.shots > 0
+            by_level = [probability_at_least(counts, f) if known else 0.0 for f in self._levels]
+            self._trust[:, hops] = np.array(by_level)[self._level] if by_level else 0.0
+        self._stale.clear()
         return self._trust
 
     def path(self, hops: int) -> Estimate:
         """Estimate the fidelity of paths of so many links."""
-        return estimate(Counts.from_array(self._paths[hops]))
+        return estimate(self._of_path(hops))
 
     def link(self, link: int) -> Estimate:
         """Estimate the fidelity of one link."""
@@ -82,9 +93,13 @@ class Pools:
         return self._links.copy()
 
     def recent(self) -> Estimate:
-        """Estimate over all tests of the window."""
+        """Estimate over the assembled pairs tested within the window."""
         return estimate(Counts.from_array(self._paths.sum(axis=0)))
 
     def overall(self) -> Estimate:
-        """Estimate over all tests so far."""
+        """Estimate over all assembled pairs tested so far."""
         return estimate(Counts.from_array(self.total))
+
+    def overall_links(self) -> Estimate:
+        """Estimate over all fresh pairs tested on their links so far."""
+        return estimate(Counts.from_array(self.links_total))

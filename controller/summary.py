@@ -34,7 +34,8 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
     """Return the summary of a run that was played, wholly or in part."""
     rules, world, ledger = dispatch.rules, game.world, dispatch.ledger
     done = score(world, ledger)
-    tests = dispatch.pools.overall()
+    results, pools = dispatch.results, dispatch.results.pools
+    tests = pools.overall()
     rounds = dispatch.rounds.done
     private = setting.learn and world.n >= FEWEST_CLIENTS and rounds > 0
     delta = default_delta(world.n) if private else None
@@ -61,13 +62,14 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "fraction_of_bound": done.pairs_delivered / game.bound if game.bound > 0.0 else 0.0,
         "contention": done.contention,
         "contention_loss": loss,
-        "pairs_executed": dispatch.executed,
-        "pairs_tested": dispatch.tested,
-        "pairs_failed": dispatch.failed,
-        "pairs_per_second": dispatch.executed / wall_s if wall_s > 0.0 else 0.0,
+        "pairs_executed": results.executed,
+        "pairs_tested": results.tested,
+        "pairs_failed": results.failed,
+        "pairs_per_second": results.executed / wall_s if wall_s > 0.0 else 0.0,
         "fidelity": msgspec.to_builtins(tests),
+        "fidelity_links": msgspec.to_builtins(pools.overall_links()),
         "fidelity_predicted": (
-            dispatch.pools.predicted / dispatch.tested if dispatch.tested else None
+            dispatch.results.pools.predicted / results.tested if results.tested else None
         ),
         "latency_ms": {"p50": done.latency_p50_ms, "p99": done.latency_p99_ms},
         "decision_digest": dispatch.digest.hexdigest(),
@@ -75,6 +77,6 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "federated_rounds": rounds,
         "epsilon": spent,
         "delta": delta,
-        "reward": dispatch.reward,
+        "reward": results.reward,
         "wall_s": round(wall_s, 3),
     }

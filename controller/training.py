@@ -143,7 +143,7 @@ def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Prog
         fraction_of_bound=result.fraction_of_bound,
         rival_delivery_rate=rival.score.delivery_rate,
         rival_fraction_of_bound=rival.fraction_of_bound,
-        reward=dispatch.reward,
+        reward=dispatch.results.reward,
         rounds=rounds.done,
         updates=mind.updates,
         noise_multiplier=dispatch.rules.noise_multiplier,

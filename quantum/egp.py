@@ -136,8 +136,8 @@ class Look(Frame, frozen=True, tag="look"):
 
     ``nodes`` with a token or a crowded memory have a row in ``tokens``, ``fill`` (qubits in use)
     and ``views`` (little-endian float64, (len(nodes), K, 6)). ``credit`` is the reward of each of
-    the process's nodes since the last look (float64). ``learn`` closes a federated round; ``parameters`` are the
-    averaged weights of the last one (float64).
+    the process's nodes since the last look (float64). ``learn`` closes a federated round;
+    ``parameters`` are the averaged weights of the last one (float64).
     """
 
     slot: int

@@ -151,7 +151,8 @@ def _find(name_or_path: str, seed: int) -> Layout:
     if layout is None:
         raise InputError(
             f"topology {name_or_path!r} is unknown{near(name, known_topologies())}; "
-            "'python -m quantum.topology' lists all, a file must end in .json, .gml or .graphml"
+            f"known: {', '.join((*FAMILIES, *known_topologies()))}, or a file that ends in "
+            f"{', '.join(sorted(SUFFIXES))}"
         )
     return layout
 

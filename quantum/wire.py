@@ -37,5 +37,5 @@ def decode(frame: bytes) -> Message:
         raise WireError("frame does not begin with DPM1: the peer speaks another protocol")
     try:
         return _decoder.decode(memoryview(frame)[4:])
-    except (msgspec.DecodeError, RecursionError) as wrong:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise WireError(f"malformed message: {str(wrong).splitlines()[0]}") from wrong

@@ -91,8 +91,8 @@ def rules_of(
 class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
-    ``actor`` has the weights of every node, by default those of the heuristic. The dispatcher and
-    the mind stay readable after the last slot.
+    ``actor`` has the weights that all nodes start with, by default those of the heuristic. The
+    dispatcher and the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Twin:
         )
         if actor is not None:
             # Changes are added to what the nodes started from.
-            self.dispatch.rounds = Rounds(rules, parameters(actor).mean(axis=0))
+            self.dispatch.rounds = Rounds(rules, parameters(actor)[0])
 
     def __call__(self, stop: int) -> None:
         """Play until the slot ``stop``; the ledger then has the events since the last call."""
@@ -126,7 +126,7 @@ class Twin:
             job = dispatch.close()
             if job is not None:
                 events.append(ledger.event[: len(job.tasks)].copy())
-                dispatch.settle(dispatch.answer_by_closed_form(job.job))
+                dispatch.settle(dispatch.results.by_closed_form(job.job))
         if events:
             # The dispatcher took them out slot by slot; whoever scores the ledger wants them all.
             kept = np.concatenate(events)[: len(ledger.event)]

@@ -1,4 +1,4 @@
-"""The live system: real processes on real sockets, small networks, a few seconds of network time."""
+"""The live system: real processes on real sockets, small networks, seconds of network time."""
 
 import json
 import os
@@ -24,9 +24,12 @@ from quantum.record import read, verify
 from quantum.twin import score
 
 #: DESIGN section 7.
-KEYS = """backend wire slots requests pairs_requested pairs_delivered delivery_rate bound
-fraction_of_bound contention contention_loss pairs_executed pairs_tested pairs_per_second fidelity
-fidelity_predicted latency_ms decision_digest federated_rounds epsilon delta run_dir""".split()
+KEYS = {
+    *("backend", "wire", "slots", "requests", "pairs_requested", "pairs_delivered"),
+    *("delivery_rate", "bound", "fraction_of_bound", "contention", "contention_loss"),
+    *("pairs_executed", "pairs_tested", "pairs_per_second", "fidelity", "fidelity_predicted"),
+    *("latency_ms", "decision_digest", "federated_rounds", "epsilon", "delta", "run_dir"),
+}
 
 SMALL = {"seconds": 3.0, "warmup_s": 1.0, "seed": 7, "agents": 1, "rivals": ()}
 #: Rounds every second, so that nodes learn and average within the run; 50 nodes.
@@ -102,7 +105,7 @@ def same(a, b, *names):
 
 def test_the_summary_has_its_keys(command):
     summary, folder = command
-    assert set(KEYS) <= set(summary)
+    assert set(summary) >= KEYS
     assert set(summary["fidelity"]) == {"low", "best", "high", "confidence", "shots"}
     assert summary["wire"] == "curve"
     assert summary["slots"] == 150  # 3 s of 20 ms
@@ -158,7 +161,7 @@ def test_a_central_rival_lives_as_in_the_twin(live):
     assert twin.contention_loss == summary["contention_loss"]
 
 
-@pytest.mark.parametrize(("name", "nodes"), [("abilene", 12), ("line", 3), ("pair", 2)])
+@pytest.mark.parametrize(("name", "nodes"), [("abilene", 11), ("line", 3), ("pair", 2)])
 def test_small_and_real_networks(live, name, nodes):
     summary, _ = live(name)
     assert summary["nodes"] == nodes

@@ -1,4 +1,4 @@
-"""Bad input of ``dpem run``: exit code 2, one line on stderr that says what is allowed, no folder."""
+"""Bad input of ``dpem run``: exit code 2, one line on stderr, and no folder left behind."""
 
 import json
 import os

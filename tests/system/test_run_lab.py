@@ -275,7 +275,7 @@ def test_failed_jobs_answer_err_and_end_the_run_in_time() -> None:
         play()
     assert sum(isinstance(a, Err) and a.code is Code.OTHER for a in answers) > 10
     assert not any(isinstance(answer, Ok) and answer.goodness for answer in answers)
-    assert dispatch.reward == 0.0
+    assert dispatch.results.reward == 0.0
 
 
 def test_settings_that_no_laboratory_has(tmp_path: Path) -> None:

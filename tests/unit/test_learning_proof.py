@@ -22,7 +22,7 @@ from quantum.scenario import Scenario
 from quantum.seeding import generator
 
 NODES = 10  # the fewest for which changes are averaged: the lesson goes through the rounds
-SECONDS = 50.0
+SECONDS = 80.0
 ROUND_SLOTS = 250  # 5 s
 ASKED_HZ = 3.0  # of a useful link; its two nodes could make 5 pairs a second on it
 #: A dozen decisions of a node lie between two rounds: large steps, and nothing that holds back.
@@ -128,12 +128,12 @@ def outcome(seed, config, *, shuffle=False):
             dispatch.hear(0, mind.speak(deal(look)))
         job = dispatch.close()
         if job is not None:
-            dispatch.settle(dispatch.answer_by_closed_form(job.job))
+            dispatch.settle(dispatch.results.by_closed_form(job.job))
     late = world.request.arrival >= world.slots * 2 // 3
-    assert dispatch.rounds.done == 9 and mind.updates >= 9
+    assert dispatch.rounds.done >= 15 and mind.updates == dispatch.rounds.done
     return Outcome(
         served=float(dispatch.ledger.request.good[late].mean()),
-        reward=dispatch.reward,
+        reward=dispatch.results.reward,
         moved=float(np.abs(mind.actor.w2).max()),
     )
 
@@ -156,21 +156,21 @@ def served(outcomes, name):
 
 
 def test_learning_serves_more(outcomes):
-    """Of 0.53 served to 0.75 that are possible (targets the right way round), measured."""
+    """Measured: 0.74 instead of 0.53; 0.75 with targets the right way round."""
     gain = served(outcomes, "learns") - served(outcomes, "stays")
-    assert gain.min() > 0.05
-    assert gain.mean() > 0.10
+    assert gain.min() > 0.1
 
 
 def test_with_shuffled_rewards_the_learning_is_gone(outcomes):
+    """The policy then wanders: measured, -0.05 to 0.04 against one that stays."""
     gain = served(outcomes, "shuffled") - served(outcomes, "stays")
-    assert abs(gain.mean()) < 0.06
-    assert (served(outcomes, "learns") - served(outcomes, "shuffled")).min() > 0.05
+    assert abs(gain.mean()) < 0.05
+    assert (served(outcomes, "learns") - served(outcomes, "shuffled")).min() > 0.1
 
 
-def test_shuffled_rewards_move_the_weights_as_far(outcomes):
+def test_shuffled_rewards_move_the_weights_as_well(outcomes):
     """What is gone is the meaning of the rewards, not the learning steps."""
     moved = {name: np.mean([one.moved for one in rows]) for name, rows in outcomes.items()}
     assert moved["stays"] < 1e-6
-    assert moved["shuffled"] > 0.3 * moved["learns"] > 0.05
+    assert moved["shuffled"] > 0.2 * moved["learns"] > 0.02
     assert all(one.reward > 0.0 for rows in outcomes.values() for one in rows)

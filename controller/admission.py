@@ -1,0 +1,143 @@
+"""What agents may do: every create, yield and forecast is checked before the ledger sees it."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from controller.rules import Answer, Rules
+from quantum.egp import Create, Err, Ok, Speak
+from quantum.errors import Code
+from quantum.ledger import Ledger
+from quantum.ledger.state import Floats
+
+__all__ = ["Admission"]
+
+#: Pairs that a node may expect to be asked for soon; more is no forecast.
+_MOST_EXPECTED = 1e6
+
+
+class _Hold(NamedTuple):
+    """A create that was admitted: token ``number`` of ``node`` goes to the link at ``position``."""
+
+    create: Create
+    node: int
+    number: int
+    position: int
+
+
+class Admission:
+    """Turns what agents say into actions in the ledger; ``answer`` hears of what is refused."""
+
+    def __init__(self, rules: Rules, ledger: Ledger, answer: Answer) -> None:
+        world = rules.world
+        self._rules, self._ledger, self._answer = rules, ledger, answer
+        self._group = [0] * world.n
+        for number, nodes in enumerate(rules.groups):
+            for node in nodes:
+                self._group[node] = number
+        # Plain values: reading one field of one row of a table costs microseconds.
+        self._position: list[dict[int, int]] = [
+            {peer: k for k, peer in enumerate(row) if peer >= 0} for row in world.inc_node.tolist()
+        ]
+        self._dues: dict[int, list[int]] = {}
+        for number, deadline in enumerate(world.request.deadline.tolist()):
+            self._dues.setdefault(deadline, []).append(number)
+        self._holds: list[_Hold] = []
+        self._expected: Floats = np.zeros(world.n)
+
+    def admit(self, spoken: Mapping[int, Speak]) -> list[int]:
+        """Carry over what every group said into the ledger; returns the requests newly asked."""
+        ledger, world = self._ledger, self._rules.world
+        asked: list[int] = []
+        self._holds.clear()
+        tokens: list[int] = ledger.node["tokens"].tolist()
+        for group in sorted(spoken):
+            speak = spoken[group]
+            used: dict[int, int] = {}
+            for create in speak.creates:
+                if create.hold:
+                    self._hold(group, create, tokens, used)
+                else:
+                    self._ask(group, create, asked)
+            for given in speak.yields:
+                if (
+                    given.node in self._rules.groups[group]
+                    and 0 <= given.position < world.node[given.node].degree
+                    and math.isfinite(given.surplus)
+                ):
+                    ledger.node[given.node].yields = given.position
+                    ledger.node[given.node].surplus = given.surplus
+            self._foresee(group, speak.forecast)
+        for hold in self._holds:
+            ledger.choice[hold.node, hold.number] = hold.position
+            ledger.urgency[hold.node, hold.number] = hold.create.urgency
+        return asked
+
+    def report(self) -> None:
+        """Answer the creates that hold pairs, after generation."""
+        for create, node, number, _ in self._holds:
+            made = int(self._ledger.made[node, number])
+            self._answer(
+                self._group[node],
+                Ok(create.create_id, node, create.destination, made)
+                if made >= 0
+                else Err(create.create_id, node, Code.NORES),
+            )
+
+    def _hold(
+        self,
+        group: int,
+        create: Create,
+        tokens: list[int],
+        used: dict[int, int],
+    ) -> None:
+        """Take a create that holds a pair on a link of its source."""
+        node = create.source
+        number = used.get(node, 0)
+        allowed = 0 <= node < len(tokens) and self._group[node] == group and number < tokens[node]
+        position = self._position[node].get(create.destination) if allowed else None
+        if position is None or not math.isfinite(create.urgency):
+            self._answer(group, Err(create.create_id, node, Code.CREATE))
+            return
+        used[node] = number + 1
+        self._holds.append(_Hold(create, node, number, position))
+
+    def _ask(self, group: int, create: Create, asked: list[int]) -> None:
+        """Admit an application's request, if it is the one that its node may make now."""
+        world, number = self._rules.world, create.create_id
+        if 0 <= number < len(world.request):
+            request = world.request[number]
+            cls = world.cls[request.cls]
+            if (
+                (create.source, create.destination) == (cls.a, cls.b)
+                and self._group[cls.a] == group
+                and create.pairs == request.pairs
+                and create.minimum_fidelity == cls.fidelity
+                and request.told <= self._ledger.now[0].clock <= request.deadline
+            ):
+                if self._ledger.request[number].asked == 0:
+                    self._ledger.request[number].asked = 1
+                    asked.append(number)
+                return
+        self._answer(group, Err(number, create.source, Code.CREATE, create.pairs))
+
+    def _foresee(self, group: int, forecast: bytes) -> None:
+        """Spread what nodes expect over the links that it will use."""
+        members = list(self._rules.groups[group])
+        if len(forecast) != 8 * len(members):
+            return
+        expected = np.frombuffer(forecast, dtype="<f8")
+        if np.all((expected >= 0.0) & (expected <= _MOST_EXPECTED)):
+            self._expected[members] = expected
+            self._ledger.link.forecast = self._expected @ self._rules.footprint
+
+    def expire(self, slot: int) -> None:
+        """Answer the requests whose deadline has passed."""
+        world = self._rules.world
+        for number in self._dues.pop(slot, []):
+            left = int(self._ledger.request[number].left)
+            if left > 0 and self._ledger.request[number].asked:
+                source = int(world.cls[world.request[number].cls].a)
+                self._answer(self._group[source], Err(number, source, Code.TIMEOUT, left))

@@ -1,0 +1,186 @@
+"""What becomes of assembled pairs: executed once, counted in order, paid by measured trust."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.entries import rows_of
+from controller.pools import Pools
+from controller.rules import Answer, Journal, Rules
+from quantum.egp import Done, Err, Failed, Job, Ok, Task
+from quantum.errors import Code, DeviceError, WireError
+from quantum.kernels import Table
+from quantum.ledger import Ledger
+from quantum.ledger.events import closed_form_passes, draw_tests, pay, program_of
+from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
+
+__all__ = ["Results"]
+
+_SOURCES = ("sim", "stub", "real")
+
+
+@dataclass(eq=False)
+class _Result:
+    """A job and what came of it."""
+
+    slot: int
+    events: Table
+    basis: Ints
+    draw: Floats
+    answer: Done | Failed | None = None
+
+
+class Results:
+    """Jobs that are out, and everything that is measured."""
+
+    def __init__(self, rules: Rules, ledger: Ledger, journal: Journal, answer: Answer) -> None:
+        world = rules.world
+        self._rules, self._ledger = rules, ledger
+        self._journal, self._answer = journal, answer
+        self._open: dict[int, _Result] = {}
+        self._failing_since: int | None = None
+        self._weights: list[tuple[float, float, float, float]] = [
+            (a, b, c, d) for a, b, c, d in rules.network.populations.tolist()
+        ]
+        self._group = {n: group for group, nodes in enumerate(rules.groups) for n in nodes}
+        self.pools = Pools(
+            world.m, world.cls.fidelity.copy(), window_slots=round(rules.window_s / world.slot_s)
+        )
+        self.credit = np.zeros(world.n)
+        """Reward of every node since it was last taken."""
+        self.executed = self.tested = self.failed = 0
+        self.reward = 0.0
+
+    def waiting(self, until: int) -> bool:
+        """Tell whether a job of slot ``until`` or before has no answer."""
+        return any(r.answer is None and r.slot <= until for r in self._open.values())
+
+    def job(self, slot: int, events: Table) -> Job | None:
+        """Write the slot's pairs as programs; each is executed once."""
+        if len(events) == 0:
+            return None
+        rules, net = self._rules, self._rules.network
+        basis, draw = draw_tests(rules.world.seed, events, rules.measured)
+        tasks = []
+        for (_, _, _, _, links, ages), which, u in zip(
+            rows_of(events), basis.tolist(), draw.tolist(), strict=True
+        ):
+            waits = [age * rules.world.slot_s for age in ages]
+            program = program_of(links, waits, self._weights, net.memory, net.gates)
+            tasks.append(Task(program, which, u))
+        self._open[slot] = _Result(slot, events, basis, draw)
+        return Job(slot, tuple(tasks))
+
+    def settle(self, answer: Done | Failed) -> None:
+        """Take the answer to a job; an unknown or repeated one is refused."""
+        result = self._open.get(answer.job)
+        if result is None or result.answer is not None:
+            raise WireError(f"job {answer.job} is not open")
+        if isinstance(answer, Done) and not _fits(answer, result.basis):
+            raise WireError(f"job {answer.job}: outcomes do not fit its tasks")
+        result.answer = answer
+
+    def by_closed_form(self, job: int) -> Done:
+        """Answer a job by the ledger's closed form: the twin's backend."""
+        result = self._open[job]
+        passed = closed_form_passes(result.events, result.basis, result.draw)
+        return Done(job, tuple(passed.tolist()), tuple(result.events.true.tolist()))
+
+    def count(self, until: int) -> None:
+        """Count the results of all jobs up to slot ``until``, in the order of the slots."""
+        for slot in sorted(s for s in self._open if s <= until):
+            result = self._open.pop(slot)
+            assert result.answer is not None, "open() before its results"
+            self._count(result, result.answer)
+
+    def _count(self, result: _Result, answer: Done | Failed) -> None:
+        world, events = self._rules.world, result.events
+        if isinstance(answer, Failed):
+            self.failed += len(events)
+            self._journal(
+                {
+                    "event": "failed",
+                    "slot": result.slot,
+                    "code": str(answer.code),
+                    "detail": answer.detail,
+                }
+            )
+            self._hand_out(events, None)
+            self._bear(result.slot, answer.detail)
+            return
+        self._failing_since = None
+        self.executed += int(events.hops.sum())
+        for index, passed in enumerate(answer.passed):
+            if passed >= 0:
+                self.tested += 1
+                event = events[index]
+                self.pools.add(
+                    result.slot,
+                    hops=int(event.hops),
+                    link=int(event.links[0]) if event.kind == LINK_TESTED else -1,
+                    basis=int(result.basis[index]),
+                    passed=passed == 1,
+                    predicted=float(event.true),
+                )
+        reward = 0.0
+        if self._rules.learn:
+            before = self.credit.sum()
+            valid = np.ones(len(events), dtype=np.int64)
+            pay(world, events, valid, self.pools.trust(), self.credit)
+            reward = float(self.credit.sum() - before)
+            self.reward += reward
+        self._journal(
+            {
+                "event": "results",
+                "slot": result.slot,
+                "basis": result.basis.tolist(),
+                "passed": list(answer.passed),
+                "fidelity": list(answer.fidelity),
+                "source": answer.source_of_truth,
+                "reward": reward,
+            }
+        )
+        self._hand_out(events, answer.source_of_truth)
+
+    def _bear(self, slot: int, detail: str) -> None:
+        """End the run by :class:`DeviceError` when all jobs have failed for too long."""
+        if self._failing_since is None:
+            self._failing_since = slot
+        failing_s = (slot - self._failing_since) * self._rules.world.slot_s
+        if failing_s >= self._rules.patience_s:
+            raise DeviceError(f"nothing could be executed for {failing_s:g} s: {detail}")
+
+    def _hand_out(self, events: Table, source: str | None) -> None:
+        """Tell the sources of requests about their pairs; ``source`` None: execution failed."""
+        world, ledger = self._rules.world, self._ledger
+        trust = self.pools.trust() if source not in (None, "sim") else None
+        for event in events[events.kind == DELIVERED]:
+            number, hops = int(event.request), int(event.hops)
+            row = int(world.request[number].cls)
+            cls = world.cls[row]
+            meets = bool(event.true >= cls.fidelity)
+            a, b = int(cls.a), int(cls.b)
+            group = self._group[a]
+            if source is None:
+                ledger.request[number].good -= meets
+                self._answer(group, Err(number, a, Code.OTHER))
+                continue
+            if trust is not None and meets and trust[row, hops] < 0.5:
+                # Nobody knows the true state of a real pair: it counts if tests say it is good.
+                ledger.request[number].good -= 1
+            goodness = self.pools.path(hops)
+            self._answer(group, Ok(number, a, b, int(event.attempt), goodness, source))
+
+
+def _fits(answer: Done, basis: Ints) -> bool:
+    """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, -1 where kept."""
+    if len(answer.passed) != len(basis) or len(answer.fidelity) not in (0, len(basis)):
+        return False
+    if answer.source_of_truth not in _SOURCES:
+        return False
+    if not all(-1e-9 <= f <= 1.0 + 1e-9 for f in answer.fidelity):
+        return False
+    tested = (basis >= 0).tolist()
+    return all(
+        p in (0, 1) if test else p == -1 for p, test in zip(answer.passed, tested, strict=True)
+    )

@@ -1,0 +1,48 @@
+"""What does not change in a run of the dispatcher."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantum.egp import Err, Ok
+from quantum.ledger import Rule, World
+from quantum.ledger.state import Floats, Ints
+from quantum.network import Network
+
+__all__ = ["Answer", "Journal", "Rules"]
+
+#: Takes every decision and every outcome, for the record.
+Journal = Callable[[Mapping[str, Any]], None]
+#: Takes an answer to a create of a node.
+Answer = Callable[[int, Ok | Err], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What does not change in a run.
+
+    ``footprint`` (n, m): pairs of each link used per pair that a node asks for. ``measured``: the
+    links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule.
+    ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
+    ``noise_multiplier`` and participation ``rate``. Tests count for ``window_s``; a backend that
+    has failed for ``patience_s`` ends the run.
+    """
+
+    world: World
+    rule: Rule
+    network: Network
+    footprint: Floats
+    delay_slots: Ints
+    groups: tuple[tuple[int, ...], ...]
+    learn: bool
+    central: bool = False
+    measured: bool = False
+    lag_slots: int = 5
+    round_slots: int = 250
+    clip_norm: float = 0.2
+    noise_multiplier: float = 0.0
+    rate: float = 1.0
+    contention_weight: float = 0.002
+    window_s: float = 30.0
+    patience_s: float = math.inf
