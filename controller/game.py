@@ -31,6 +31,7 @@ __all__ = [
     "controller_node",
     "delay_slots",
     "flows_of",
+    "mean_fidelity",
     "plan_of",
     "play",
     "player_of",
@@ -155,13 +156,13 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
         score=score(world, ledger),
         bound=game.bound,
         contention_loss=loss,
-        fidelity=_mean_fidelity(world, ledger),
+        fidelity=mean_fidelity(world, ledger),
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
         totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()},
     )
 
 
-def _mean_fidelity(world: World, ledger: Ledger) -> float | None:
+def mean_fidelity(world: World, ledger: Ledger) -> float | None:
     """Return the mean true fidelity of the delivered pairs that count."""
     which = counted(world)
     pairs = int((world.request.pairs[which] - ledger.request.left[which]).sum())

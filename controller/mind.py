@@ -29,10 +29,10 @@ class LearnConfig:
 
     temperature: float = 0.05
     """Spread of exploration in units of the heuristic's score (pairs)."""
-    learning_rate: float = 1e-3
-    """Step of Adam for policies and critics."""
-    entropy_coefficient: float = 0.01
-    """Worth of a nat of entropy in the policy's loss."""
+    learning_rate: float = 1e-2
+    """Step of Adam for policies and critics; a minute has a dozen updates only."""
+    entropy_coefficient: float = 0.0
+    """Worth of a nat of entropy: exploration is the temperature's business."""
     leash_coefficient: float = 0.1
     """Cost of a nat of divergence from the heuristic."""
     gae_lambda: float = 0.95

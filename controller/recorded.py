@@ -19,7 +19,6 @@ __all__ = [
     "differs",
     "first_difference",
     "read_event",
-    "row_of",
     "same",
     "setting_of",
 ]
@@ -93,13 +92,6 @@ def setting_of(record: Record) -> Setting:
         return msgspec.convert(record.header.get("setting"), type=Setting).check()
     except msgspec.ValidationError as wrong:
         raise RecordError(f"the header of the record has no setting: {wrong}") from wrong
-
-
-def row_of(event: Any) -> list[Any]:
-    """Write a pair as records do: kind, request or node, attempt, hops, links, their ages."""
-    hops = int(event.hops)
-    numbers = [int(event.kind), int(event.request), int(event.attempt), hops]
-    return [*numbers, event.links[:hops].tolist(), event.ages[:hops].tolist()]
 
 
 def differs(slot: int, what: str) -> RecordError:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from controller.entries import note, rows_of
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools
 from controller.recorded import (
@@ -22,7 +23,6 @@ from controller.recorded import (
     differs,
     first_difference,
     read_event,
-    row_of,
     same,
     setting_of,
 )
@@ -44,7 +44,7 @@ from quantum.ledger import (
 )
 from quantum.ledger.events import draw_tests, take_events
 from quantum.ledger.places import drop_expired, is_sound
-from quantum.ledger.state import DELIVERED
+from quantum.ledger.state import DELIVERED, LINK_TESTED
 from quantum.record import Digest, Record
 from quantum.topology import load_topology
 from quantum.twin import score
@@ -178,14 +178,11 @@ class _Again:
         close_slot(world, ledger)
         if self._measured:
             drop_expired(world._replace(cutoff=0), ledger)
-        served = [row_of(each) for each in events]
+        rows = rows_of(events)
+        served = [list(row) for row in rows]
         if served != event.served:
             raise differs(slot, first_difference(served, event.served))
-        self._digest.update(slot)
-        for act in event.acts:
-            self._digest.update(*act[:3])
-        for row in served:
-            self._digest.update(*row[:4], *row[4], *row[5])
+        note(self._digest, slot, list(event.acts), rows)
         self._decisions += len(event.acts)
         self._pairs += len(events)
         if len(events):
@@ -226,7 +223,7 @@ class _Again:
             self._pools.add(
                 event.slot,
                 hops=int(each.hops),
-                link=int(each.links[0]) if each.hops == 1 else -1,
+                link=int(each.links[0]) if each.kind == LINK_TESTED else -1,
                 basis=int(basis[index]),
                 passed=passed == 1,
                 predicted=float(each.true),
@@ -283,6 +280,7 @@ class _Again:
             "pairs_tested": self._tests,
             "pairs_failed": self._failed,
             "fidelity": msgspec.to_builtins(tests),
+            "fidelity_links": msgspec.to_builtins(self._pools.overall_links()),
             "federated_rounds": self._rounds,
         }
         for key, value in found.items():

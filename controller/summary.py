@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from controller.dispatch import Dispatch
-from controller.game import Game, Result
+from controller.game import Game, Result, mean_fidelity
 from controller.learning_round import FEWEST_CLIENTS
 from controller.losses import contention_loss
 from controller.privacy import default_delta, epsilon
@@ -23,6 +23,7 @@ def rival_rows(result: Result) -> dict[str, Any]:
         "contention": result.score.contention,
         "contention_loss": result.contention_loss,
         "fidelity": result.fidelity,
+        "fidelity_true": result.fidelity,
         "latency_ms": {
             "p50": result.score.latency_p50_ms,
             "p99": result.score.latency_p99_ms,
@@ -67,10 +68,9 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "pairs_failed": results.failed,
         "pairs_per_second": results.executed / wall_s if wall_s > 0.0 else 0.0,
         "fidelity": msgspec.to_builtins(tests),
+        "fidelity_true": None if setting.rack else mean_fidelity(world, ledger),
         "fidelity_links": msgspec.to_builtins(pools.overall_links()),
-        "fidelity_predicted": (
-            dispatch.results.pools.predicted / results.tested if results.tested else None
-        ),
+        "fidelity_predicted": (pools.predicted / tests.shots if tests.shots else None),
         "latency_ms": {"p50": done.latency_p50_ms, "p99": done.latency_p99_ms},
         "decision_digest": dispatch.digest.hexdigest(),
         "updates": dispatch.rounds.updates,

@@ -32,12 +32,12 @@ Summary = Mapping[str, Any]
 
 # Key in the summary, heading, and whether more (1) or less (-1) is better.
 _COLUMNS = (
-    ("delivery_rate", "delivery rate", 1),
-    ("fraction_of_bound", "fraction of bound", 1),
+    ("delivery_rate", "delivered", 1),
+    ("fraction_of_bound", "of bound", 1),
     ("contention", "contention", -1),
-    ("contention_loss", "contention loss", -1),
-    ("fidelity", "fidelity", 1),
-    ("latency_ms", "latency p50 (ms)", -1),
+    ("contention_loss", "lost by it", -1),
+    ("fidelity_true", "true fidelity", 1),
+    ("latency_ms", "p50 (ms)", -1),
 )
 
 # Key in the summary and what to call it; a key that is absent or null is left out.
@@ -53,8 +53,10 @@ _FACTS = (
     ("pairs_tested", "pairs tested"),
     ("pairs_per_second", "pairs per second"),
     ("fidelity", "measured fidelity (low, best, high)"),
-    ("fidelity_predicted", "closed-form fidelity of the tested pairs"),
+    ("fidelity_predicted", "the same pairs in closed form"),
+    ("fidelity_links", "fresh pairs on links (low, best, high)"),
     ("latency_ms", "latency p50, p99 (ms of network time)"),
+    ("updates", "learning steps"),
     ("federated_rounds", "federated rounds"),
     ("epsilon", "privacy loss epsilon"),
     ("delta", "privacy delta"),

@@ -108,7 +108,7 @@ def test_learning_repeats_itself_and_changes_decisions():
     assert first.digest.hexdigest() == again.digest.hexdigest() != frozen.digest.hexdigest()
     assert np.array_equal(first.rounds.current, again.rounds.current)
     assert first.rounds.done == sum(event["event"] == "round" for event in journal) > 3
-    assert first.reward == again.reward > 0.0
+    assert first.results.reward == again.results.reward > 0.0
 
 
 def test_every_request_is_made_once_when_it_is_told():

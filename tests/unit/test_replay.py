@@ -36,7 +36,7 @@ SETTING = Setting(
 
 def answered(dispatch, job, kind):
     """Answer a job as a backend of some kind would."""
-    done = dispatch.answer_by_closed_form(job.job)
+    done = dispatch.results.by_closed_form(job.job)
     if kind == "failing" and job.job % 3 == 0:
         return Failed(job.job, Code.OTHER, "no light")
     if kind == "stub":
@@ -67,7 +67,7 @@ def record_run(folder, setting=SETTING, kind="sim", stop=None):
             if job is not None:
                 dispatch.settle(answered(dispatch, job, kind))
         if stop is None:
-            dispatch.count_results(dispatch.slot)
+            dispatch.results.count(dispatch.slot)
             summary = summarise(setting, game, dispatch, wall_s=1.0)
             record.close(summary)
     return folder
@@ -145,7 +145,7 @@ def first(events, kind, found=lambda event: True):
     return next(event for event in events if event["event"] == kind and found(event))
 
 
-def tested(event):
+def has_tests(event):
     return any(basis >= 0 for basis in event["basis"])
 
 
@@ -180,13 +180,13 @@ def one_more_pair(events, _):
 
 
 def a_better_test(events, _):
-    event = first(events, "results", tested)
+    event = first(events, "results", has_tests)
     index = next(i for i, basis in enumerate(event["basis"]) if basis >= 0)
     event["passed"][index] = 1 - event["passed"][index]
 
 
 def another_basis(events, _):
-    event = first(events, "results", tested)
+    event = first(events, "results", has_tests)
     index = next(i for i, basis in enumerate(event["basis"]) if basis >= 0)
     event["basis"][index] = (event["basis"][index] + 1) % 3
 
