@@ -27,6 +27,7 @@ from quantum.egp import (
     Welcome,
 )
 from quantum.errors import Code, DpemError, InputError, WireError
+from quantum.ledger.state import SHARED
 from quantum.wire import MAX_BYTES, decode, encode
 
 __all__ = ["Broker", "Endpoints"]
@@ -244,6 +245,13 @@ class Broker:
         self._context.destroy(linger=500)
 
 
+def _contention(dispatch: Dispatch) -> float:
+    """Return the contention so far, 0 before counting begins."""
+    world = dispatch.rules.world
+    counted = min(world.slots, dispatch.slot - world.warmup) * (world.m + world.n)
+    return float(dispatch.ledger.totals[SHARED]) / counted if counted > 0 else 0.0
+
+
 def telemetry_of(dispatch: Dispatch) -> Telemetry:
     """Sum up a run so far."""
     ledger, world = dispatch.ledger, dispatch.rules.world
@@ -260,4 +268,6 @@ def telemetry_of(dispatch: Dispatch) -> Telemetry:
         rounds=dispatch.rounds.done,
         reward=dispatch.results.reward,
         fidelity=dispatch.results.pools.recent(),
+        slot_s=world.slot_s,
+        contention=_contention(dispatch),
     )

@@ -14,14 +14,13 @@ def progress_view(word: str, telemetry: Telemetry | None) -> RenderableType:
     """Return the view of a stage: a spinner before the slots run, a table while they do."""
     if telemetry is None:
         return Spinner("dots", text=f" {word} ...")
-    slot_s = 0.02
     table = live_table(
         Live(
-            time_s=telemetry.slot * slot_s,
-            seconds=telemetry.horizon * slot_s,
+            time_s=telemetry.slot * telemetry.slot_s,
+            seconds=telemetry.horizon * telemetry.slot_s,
             pairs_requested=telemetry.requested,
             pairs_delivered=telemetry.delivered,
-            contention=0.0,
+            contention=telemetry.contention,
             fidelity=telemetry.fidelity,
             rounds=telemetry.rounds,
             reward=telemetry.reward,

@@ -16,18 +16,8 @@ from scipy import stats
 
 from quantum.errors import InputError
 
-__all__ = [
-    "Anova",
-    "Convergence",
-    "NotWorse",
-    "Paired",
-    "anova",
-    "convergence",
-    "holm",
-    "iqm",
-    "not_worse",
-    "paired",
-]
+__all__ = ["Anova", "Convergence", "NotWorse", "Paired", "anova", "convergence"]
+__all__ += ["holm", "iqm", "not_worse", "paired"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

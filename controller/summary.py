@@ -34,6 +34,9 @@ def rival_rows(result: Result) -> dict[str, Any]:
 def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float) -> dict[str, Any]:
     """Return the summary of a run that was played, wholly or in part."""
     rules, world, ledger = dispatch.rules, game.world, dispatch.ledger
+    if not dispatch.finished:
+        # What was to come was neither asked nor missed.
+        world = world._replace(slots=max(0, dispatch.slot - world.warmup))
     done = score(world, ledger)
     results, pools = dispatch.results, dispatch.results.pools
     tests = pools.overall()

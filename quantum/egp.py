@@ -216,6 +216,9 @@ class Telemetry(Frame, frozen=True, tag="telemetry"):
     rounds: int
     reward: float
     fidelity: Estimate
+    slot_s: float = 0.02
+    contention: float = 0.0
+    """Share of resource-slots that two or more live requests wanted so far."""
 
 
 Message = Hello | Welcome | Refuse | Bye | Look | Speak | Job | Done | Failed | Telemetry

@@ -139,7 +139,8 @@ def _show(found: "Comparison", cells: int, sample: int | None) -> None:
     # A file or a pipe has no width of its own; these tables fit into 100 columns.
     console = Console(width=None if sys.stdout.isatty() else 100)
     size = f"{cells} cells" + (f" (a sample of {sample})" if sample is not None else "")
-    console.print(_rates(found, f"{found.preset}: {size}, {len(found.seeds)} seeds"))
+    arena = found.topology or found.preset
+    console.print(_rates(found, f"{arena}: {size}, {len(found.seeds)} seeds"))
     if found.paired:
         console.print(_pairs(found))
     if found.anova is not None:

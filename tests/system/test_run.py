@@ -34,6 +34,7 @@ KEYS = {
 SMALL = {"seconds": 3.0, "warmup_s": 1.0, "seed": 7, "agents": 1, "rivals": ()}
 #: Rounds every second, so that nodes learn and average within the run; 50 nodes.
 LEARNING = {**SMALL, "topology": "surfnet", "round_s": 1.0}
+BUSY = {**SMALL, "demand": "poisson", "load_hz": 10.0}
 FROZEN = {**SMALL, "topology": "surfnet", "learn": False}
 
 SETTINGS = {
@@ -42,9 +43,9 @@ SETTINGS = {
     "many": {**FROZEN, "backend": "analytic", "agents": 3, "workers": 2},
     "abilene": {**SMALL, "topology": "abilene", "demand": "abilene", "backend": "analytic"},
     "central": {**FROZEN, "backend": "analytic", "allocator": "mean-rate"},
-    "line": {**SMALL, "topology": "line-3", "agents": 2},
-    "pair": {**SMALL, "topology": "pair.json"},
-    "point": {**SMALL, "topology": "point.json"},
+    "line": {**BUSY, "topology": "line-3", "agents": 2},
+    "pair": {**BUSY, "topology": "pair.json"},
+    "point": {**BUSY, "topology": "point.json"},
 }
 NODES = [{"name": "a", "x_km": 0, "y_km": 0}, {"name": "b", "x_km": 5, "y_km": 0}]
 FILES = {
@@ -54,7 +55,9 @@ FILES = {
 
 
 def cli(*words, **more):
-    code = "from quantum.cli import main; main()"
+    # A shell that starts the tests in the background makes them ignore Ctrl-C; this undoes it.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from quantum.cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)],
         stdout=subprocess.PIPE,
@@ -129,6 +132,9 @@ def test_backends_and_process_counts_take_the_same_decisions(live):
     aer, analytic = live("aer")[0], live("many")[0]
     same(aer, analytic, "decision_digest", "pairs_delivered", "pairs_executed", "contention")
     assert aer["backend"] == "aer" and analytic["backend"] == "analytic"
+    predicted = aer["fidelity_predicted"]
+    assert predicted == analytic["fidelity_predicted"]
+    assert aer["fidelity"]["low"] <= predicted <= aer["fidelity"]["high"]
     a, b = aer["fidelity"], analytic["fidelity"]
     assert a["shots"] == b["shots"] > 0
     assert a["low"] <= b["best"] <= a["high"] and b["low"] <= a["best"] <= b["high"]
@@ -237,24 +243,28 @@ def gone(pid):
 
 
 def break_off(folder, strike):
-    """Start a run that would take minutes, strike at it while it plays, and see what is left."""
-    words = ["--topology", "surfnet", "--backend", "analytic", "--seconds", 20000, "--warmup", 0]
+    """Start a run that would take a minute, strike at it while it plays, and see what is left."""
+    words = ["--topology", "surfnet", "--backend", "analytic", "--seconds", 300, "--warmup", 0]
     words += ["--agents", 1, "--seed", 7, "--no-learn", "--out", folder]
     (folder.parent / f"{folder.name}.toml").write_text("rivals = []\n")
     config = folder.parent / f"{folder.name}.toml"
     # A process group of its own, as a shell gives to what it starts.
     process = cli("run", "--config", config, *words, start_new_session=True)
-    until = time.monotonic() + 90.0
-    events = folder / "events.jsonl"
-    # The header has one line; telemetry comes every few slots and flushes what was played.
-    while not (events.exists() and events.read_bytes().count(b"\n") > 20):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    below = children(process.pid)
-    strike(process.pid, below)
-    _, err = process.communicate(timeout=60)
-    return process.returncode, err, below
+    try:
+        # The header has one line; telemetry comes every few slots and flushes what was played.
+        events, until = folder / "events.jsonl", time.monotonic() + 90.0
+        while not (events.exists() and events.read_bytes().count(b"\n") > 20):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        below = children(process.pid)
+        strike(process.pid, below)
+        _, err = process.communicate(timeout=60)
+        return process.returncode, err, below
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def kill(kind):

@@ -11,6 +11,8 @@ PACKAGES = ("controller", "backends", "quantum", "firmware_stubs")
 CODE = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONGEST = 350
+#: Tests of one room may be told in one file.
+LONGEST_TEST = 500
 
 # Modules whose loaders run what they read.
 UNSAFE = frozenset({"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"})
@@ -62,7 +64,7 @@ def test_packages_keep_the_rules(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TESTS, ids=short)
 def test_tests_are_short_files_too(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONGEST
+    assert len(path.read_text().splitlines()) <= LONGEST_TEST
 
 
 @pytest.mark.parametrize(
