@@ -74,7 +74,7 @@ def command(
     }
     write_json(whole, json_path)
     if json_path != "-":
-        _show(found, len(cells), sample)
+        _show(found, topology or preset, len(cells), sample)
 
 
 def chosen_cells(
@@ -133,13 +133,12 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda finished: bar.advance(task, finished)
 
 
-def _show(found: "Comparison", cells: int, sample: int | None) -> None:
+def _show(found: "Comparison", arena: str, cells: int, sample: int | None) -> None:
     from rich.console import Console
 
     # A file or a pipe has no width of its own; these tables fit into 100 columns.
     console = Console(width=None if sys.stdout.isatty() else 100)
     size = f"{cells} cells" + (f" (a sample of {sample})" if sample is not None else "")
-    arena = found.topology or found.preset
     console.print(_rates(found, f"{arena}: {size}, {len(found.seeds)} seeds"))
     if found.paired:
         console.print(_pairs(found))
