@@ -1,6 +1,6 @@
 """The worker's socket loop: jobs from the broker, executed on one backend, one at a time.
 
-``python -m backends.worker CONFIG`` with a JSON file of :class:`WorkerConfig`.
+``python -m backends.worker CONFIG`` with a JSON file of :class:`quantum.joining.WorkerConfig`.
 """
 
 import os
@@ -16,26 +16,14 @@ from backends.contract import Backend
 from backends.service import execute
 from quantum.egp import VERSION, Bye, Hello, Job, Refuse, Welcome
 from quantum.errors import DeviceError, InputError, WireError
+from quantum.joining import WorkerConfig
 from quantum.seeding import generator
 from quantum.wire import MAX_BYTES, decode, encode
 
-__all__ = ["WorkerConfig", "known_backends", "main", "open_backend", "work"]
+__all__ = ["known_backends", "main", "open_backend", "work"]
 
 #: A worker that hears nothing for so long says hello again.
 SILENCE_MS = 10_000
-
-
-class WorkerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the broker is, which key proves who we are, and what executes programs."""
-
-    address: str
-    server_key: str
-    public_key: str
-    secret_key: str
-    name: str
-    backend: str
-    seed: int
-    rack: str | None = None
 
 
 def known_backends() -> list[str]:

@@ -14,6 +14,7 @@ import zmq
 
 from quantum.egp import VERSION, Bye, Hello, Look, Refuse, Welcome
 from quantum.errors import DpemError, InputError, WireError
+from quantum.joining import Connection
 from quantum.wire import MAX_BYTES, decode, encode
 
 __all__ = ["AgentConfig", "main"]
@@ -22,21 +23,18 @@ __all__ = ["AgentConfig", "main"]
 SILENCE_MS = 10_000
 
 
-class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the broker is, which key proves who we are, and whose mind this is.
+class AgentConfig(Connection, frozen=True, kw_only=True):
+    """An agent: whose mind this is.
 
     ``setting`` is the run's :class:`controller.setting.Setting` as JSON; ``targets`` are the stock
-    targets of the heuristic, one number for every link.
+    targets of the heuristic, one number for every link; ``policy`` the weights of a trained policy,
+    empty where learning starts at the heuristic.
     """
 
-    address: str
-    server_key: str
-    public_key: str
-    secret_key: str
-    name: str
     nodes: tuple[int, ...]
     setting: msgspec.Raw
     targets: tuple[float, ...]
+    policy: tuple[float, ...] = ()
 
 
 def act(config: AgentConfig) -> None:
@@ -47,6 +45,7 @@ def act(config: AgentConfig) -> None:
     from controller.mind import Mind
     from controller.rivals.dpem import rule_of
     from controller.setting import Setting, scenario_of
+    from controller.training import actor_of
     from quantum.ledger import new_world, no_paths
 
     torch.set_num_threads(1)
@@ -58,6 +57,7 @@ def act(config: AgentConfig) -> None:
         np.array(config.nodes, dtype=np.int64),
         seed=setting.seed,
         learn=setting.learn,
+        actor=actor_of(np.array(config.policy), len(config.nodes)) if config.policy else None,
     )
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)

@@ -49,7 +49,9 @@ class Dispatch:
         self.ledger.request.asked = 0
         self.digest = Digest()
         self.results = Results(rules, self.ledger, journal, self._reply)
-        start = parameters(initial_actor(1, len(FEATURES), seed=rules.world.seed))[0]
+        start = rules.start
+        if start is None:
+            start = parameters(initial_actor(1, len(FEATURES), seed=rules.world.seed))[0]
         self.rounds = Rounds(rules, start)
         self._admission = Admission(rules, self.ledger, self._reply)
         self._journal = journal

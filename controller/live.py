@@ -26,9 +26,11 @@ from controller.rivals.dpem import rules_of
 from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
+from controller.training import weights_from
 from quantum.egp import Telemetry
 from quantum.errors import DeviceError, DpemError
 from quantum.flows import knee
+from quantum.joining import WorkerConfig
 from quantum.record import RecordWriter
 from quantum.topology import to_json
 
@@ -131,6 +133,7 @@ def live_rules(setting: Setting, game: Game) -> Rules:
     )
     return replace(
         rules,
+        start=weights_from(Path(setting.policy)) if setting.policy else None,
         window_s=setting.trust_window_s,
         lag_slots=round(LAB_LAG_S / world.slot_s) if lab else rules.lag_slots,
         patience_s=setting.patience_s if lab else math.inf,
@@ -141,7 +144,7 @@ def _play(
     setting: Setting, game: Game, dispatch: Dispatch, record: RecordWriter, stage: Stage
 ) -> tuple[Series, float, bool, str]:
     """Start the processes, play the slots, stop the processes."""
-    world, groups = game.world, dispatch.rules.groups
+    world, groups, start = game.world, dispatch.rules.groups, dispatch.rules.start
     series = Series(dispatch)
     broker_keys = new_keys()
     agent_keys = [new_keys() for _ in groups]
@@ -163,6 +166,7 @@ def _play(
                     nodes=nodes,
                     setting=raw,
                     targets=tuple(game.plan.mean_targets.tolist()),
+                    policy=() if start is None else tuple(start.tolist()),
                 )
                 processes.start("controller.agent", config.name, config)
             for number, keys in enumerate(worker_keys):
@@ -200,19 +204,6 @@ def _play(
             wall_s = time.monotonic() - began
             broker.close(interrupted=interrupted or bool(lost))
     return series, wall_s, interrupted, lost
-
-
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What a worker process is told; its own side of it is in ``backends.worker``."""
-
-    address: str
-    server_key: str
-    public_key: str
-    secret_key: str
-    name: str
-    backend: str
-    seed: int
-    rack: str | None
 
 
 def _version() -> str:

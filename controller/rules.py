@@ -26,7 +26,7 @@ class Rules:
     links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule.
     ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
     ``noise_multiplier`` and participation ``rate``. Tests count for ``window_s``; a backend that
-    has failed for ``patience_s`` ends the run.
+    has failed for ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
     """
 
     world: World
@@ -46,3 +46,4 @@ class Rules:
     contention_weight: float = 0.002
     window_s: float = 30.0
     patience_s: float = math.inf
+    start: Floats | None = None

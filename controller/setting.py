@@ -45,6 +45,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     warmup_s: float = 10.0
     seed: int = 0
     learn: bool = True
+    policy: str | None = None
     agents: int = 2
     workers: int = 1
     round_s: float = 5.0

@@ -32,6 +32,7 @@ __all__ = ["command"]
 @click.option("--seconds", type=float, help="Network time that is counted (60).")
 @click.option("--warmup", "warmup_s", type=float, help="Network time before that (10).")
 @click.option("--seed", type=int, help="Seed of all draws (0).")
+@click.option("--policy", metavar="FILE", help="Start from a policy of dpem train.")
 @click.option("--no-learn", is_flag=True, help="Decide by the policy as it is, do not learn.")
 @click.option("--agents", type=int, help="Agent processes (2); each hosts many nodes.")
 @click.option("--workers", type=int, help="Worker processes (1).")

@@ -5,13 +5,14 @@ minds and the same dispatcher as in the live system, with the ledger's closed fo
 a backend.
 """
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game
-from controller.learning_round import FEWEST_CLIENTS, Rounds
+from controller.learning_round import FEWEST_CLIENTS
 from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
@@ -107,31 +108,24 @@ class Twin:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
         rules = rules_of(game, everybody, allocator=allocator, learn=learn)
+        if actor is not None:
+            # Changes are added to what the nodes started from.
+            rules = replace(rules, start=parameters(actor)[0])
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
             world, rules.rule, nodes, seed=world.seed, learn=learn, config=config, actor=actor
         )
-        if actor is not None:
-            # Changes are added to what the nodes started from.
-            self.dispatch.rounds = Rounds(rules, parameters(actor)[0])
 
     def __call__(self, stop: int) -> None:
-        """Play until the slot ``stop``; the ledger then has the events since the last call."""
-        dispatch, ledger = self.dispatch, self.ledger
-        events = []
+        """Play until the slot ``stop``."""
+        dispatch = self.dispatch
         while dispatch.slot < stop:
             for look in dispatch.open():
                 dispatch.hear(0, self.mind.speak(look))
             job = dispatch.close()
             if job is not None:
-                events.append(ledger.event[: len(job.tasks)].copy())
                 dispatch.settle(dispatch.results.by_closed_form(job.job))
-        if events:
-            # The dispatcher took them out slot by slot; whoever scores the ledger wants them all.
-            kept = np.concatenate(events)[: len(ledger.event)]
-            ledger.event[: len(kept)] = kept
-            ledger.now.events = len(kept)
 
 
 def player(

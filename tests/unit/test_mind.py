@@ -15,7 +15,7 @@ from quantum.ledger import act_by_rule
 from quantum.wire import decode, encode
 
 SETTING = Setting(
-    topology="surfnet",
+    topology="grid-4x4",
     demand="poisson",
     load_hz=90.0,
     seconds=2.0,
@@ -72,7 +72,7 @@ def test_without_learning_it_is_the_rule_decision_by_decision():
         taken, yielded = taken + len(by_rule), yielded + len(crowded)
         if job is not None:
             dispatch.settle(dispatch.results.by_closed_form(job.job))
-    assert taken > 500
+    assert taken > 200
     assert yielded > 0
 
 
