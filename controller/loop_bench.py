@@ -1,7 +1,7 @@
 """``dpem bench loop``: executed pairs per second from agent to reward, through real sockets.
 
 The closed loop as ``dpem run`` plays it (two agent processes, broker, one Aer worker, CURVE over
-loopback), on a network that makes and swaps twelve times as many pairs as the paper's and is asked
+loopback), on a network that makes and swaps twenty times as many pairs as the paper's and is asked
 for them in requests of four. The reference is the same loop in one process: the same minds and the
 same dispatcher, no sockets, and the ledger's closed form in the place of Aer.
 """
@@ -24,8 +24,8 @@ from quantum.topology import load_topology, to_json
 __all__ = ["loop"]
 
 #: Generation and swap rates over those of the paper's network.
-FASTER = 12.0
-LOAD_HZ = 2400.0
+FASTER = 20.0
+LOAD_HZ = 4000.0
 SECONDS = 6.0
 
 

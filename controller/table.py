@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from rich import box
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -70,7 +71,8 @@ def summary_table(
 ) -> Table:
     """Return a table of the run and its rivals, best delivery first, each column's best bold."""
     own, rows, columns = ranking(summary, rivals or {})
-    table = Table(title=None if title is None else escape(title), title_justify="left")
+    heading = None if title is None else escape(title)
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("allocator", no_wrap=True)
     for _, heading, _ in columns:
         table.add_column(heading, justify="right")

@@ -1,4 +1,4 @@
-"""What a process is told when it joins a run: where the broker is and which key proves who it is."""
+"""What a process is told when it joins a run: where the broker is, and its key."""
 
 import msgspec
 
