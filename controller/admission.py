@@ -41,6 +41,11 @@ class Admission:
         self._position: list[dict[int, int]] = [
             {peer: k for k, peer in enumerate(row) if peer >= 0} for row in world.inc_node.tolist()
         ]
+        columns = (world.request[name].tolist() for name in ("told", "deadline", "cls", "pairs"))
+        self._requests: list[tuple[int, int, int, int]] = list(zip(*columns, strict=True))
+        ends = (world.cls[name].tolist() for name in ("a", "b", "fidelity"))
+        self._classes: list[tuple[int, int, float]] = list(zip(*ends, strict=True))
+        self._asked = ledger.request["asked"]
         self._dues: dict[int, list[int]] = {}
         for number, deadline in enumerate(world.request.deadline.tolist()):
             self._dues.setdefault(deadline, []).append(number)
@@ -49,10 +54,11 @@ class Admission:
 
     def admit(self, spoken: Mapping[int, Speak]) -> list[int]:
         """Carry over what every group said into the ledger; returns the requests newly asked."""
-        ledger, world = self._ledger, self._rules.world
+        ledger = self._ledger
         asked: list[int] = []
         self._holds.clear()
         tokens: list[int] = ledger.node["tokens"].tolist()
+        yields, surplus = ledger.node["yields"], ledger.node["surplus"]
         for group in sorted(spoken):
             speak = spoken[group]
             used: dict[int, int] = {}
@@ -63,12 +69,13 @@ class Admission:
                     self._ask(group, create, asked)
             for given in speak.yields:
                 if (
-                    given.node in self._rules.groups[group]
-                    and 0 <= given.position < world.node[given.node].degree
+                    0 <= given.node < len(tokens)
+                    and self._group[given.node] == group
+                    and 0 <= given.position < len(self._position[given.node])
                     and math.isfinite(given.surplus)
                 ):
-                    ledger.node[given.node].yields = given.position
-                    ledger.node[given.node].surplus = given.surplus
+                    yields[given.node] = given.position
+                    surplus[given.node] = given.surplus
             self._foresee(group, speak.forecast)
         for hold in self._holds:
             ledger.choice[hold.node, hold.number] = hold.position
@@ -108,17 +115,17 @@ class Admission:
         """Admit an application's request, if it is the one that its node may make now."""
         world, number = self._rules.world, create.create_id
         if 0 <= number < len(world.request):
-            request = world.request[number]
-            cls = world.cls[request.cls]
+            told, deadline, row, pairs = self._requests[number]
+            a, b, fidelity = self._classes[row]
             if (
-                (create.source, create.destination) == (cls.a, cls.b)
-                and self._group[cls.a] == group
-                and create.pairs == request.pairs
-                and create.minimum_fidelity == cls.fidelity
-                and request.told <= self._ledger.now[0].clock <= request.deadline
+                (create.source, create.destination) == (a, b)
+                and self._group[a] == group
+                and create.pairs == pairs
+                and create.minimum_fidelity == fidelity
+                and told <= self._ledger.now[0].clock <= deadline
             ):
-                if self._ledger.request[number].asked == 0:
-                    self._ledger.request[number].asked = 1
+                if not self._asked[number]:
+                    self._asked[number] = 1
                     asked.append(number)
                 return
         self._answer(group, Err(number, create.source, Code.CREATE, create.pairs))
@@ -135,9 +142,8 @@ class Admission:
 
     def expire(self, slot: int) -> None:
         """Answer the requests whose deadline has passed."""
-        world = self._rules.world
         for number in self._dues.pop(slot, []):
-            left = int(self._ledger.request[number].left)
-            if left > 0 and self._ledger.request[number].asked:
-                source = int(world.cls[world.request[number].cls].a)
+            left = int(self._ledger.request["left"][number])
+            if left > 0 and self._asked[number]:
+                source = self._classes[self._requests[number][2]][0]
                 self._answer(self._group[source], Err(number, source, Code.TIMEOUT, left))

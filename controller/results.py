@@ -42,6 +42,14 @@ class Results:
         self._weights: list[tuple[float, float, float, float]] = [
             (a, b, c, d) for a, b, c, d in rules.network.populations.tolist()
         ]
+        self._classes: list[tuple[int, int, float]] = list(
+            zip(
+                world.cls["a"].tolist(),
+                world.cls["b"].tolist(),
+                world.cls["fidelity"].tolist(),
+                strict=True,
+            )
+        )
         self._group = {n: group for group, nodes in enumerate(rules.groups) for n in nodes}
         self.pools = Pools(
             world.m, world.cls.fidelity.copy(), window_slots=round(rules.window_s / world.slot_s)
@@ -110,17 +118,24 @@ class Results:
             return
         self._failing_since = None
         self.executed += int(events.hops.sum())
-        for index, passed in enumerate(answer.passed):
+        for passed, basis, kind, hops, link, true in zip(
+            answer.passed,
+            result.basis.tolist(),
+            events["kind"].tolist(),
+            events["hops"].tolist(),
+            events["links"][:, 0].tolist(),
+            events["true"].tolist(),
+            strict=True,
+        ):
             if passed >= 0:
                 self.tested += 1
-                event = events[index]
                 self.pools.add(
                     result.slot,
-                    hops=int(event.hops),
-                    link=int(event.links[0]) if event.kind == LINK_TESTED else -1,
-                    basis=int(result.basis[index]),
+                    hops=hops,
+                    link=link if kind == LINK_TESTED else -1,
+                    basis=basis,
                     passed=passed == 1,
-                    predicted=float(event.true),
+                    predicted=true,
                 )
         reward = 0.0
         if self._rules.learn:
@@ -154,22 +169,27 @@ class Results:
         """Tell the sources of requests about their pairs; ``source`` None: execution failed."""
         world, ledger = self._rules.world, self._ledger
         trust = self.pools.trust() if source not in (None, "sim") else None
-        for event in events[events.kind == DELIVERED]:
-            number, hops = int(event.request), int(event.hops)
-            row = int(world.request[number].cls)
-            cls = world.cls[row]
-            meets = bool(event.true >= cls.fidelity)
-            a, b = int(cls.a), int(cls.b)
-            group = self._group[a]
+        delivered = events[events["kind"] == DELIVERED]
+        good, classes = ledger.request["good"], world.request["cls"]
+        goodness = {k: self.pools.path(k) for k in set(delivered["hops"].tolist())}
+        for number, hops, attempt, true in zip(
+            delivered["request"].tolist(),
+            delivered["hops"].tolist(),
+            delivered["attempt"].tolist(),
+            delivered["true"].tolist(),
+            strict=True,
+        ):
+            row = int(classes[number])
+            a, b, asked = self._classes[row]
+            meets, group = true >= asked, self._group[a]
             if source is None:
-                ledger.request[number].good -= meets
+                good[number] -= meets
                 self._answer(group, Err(number, a, Code.OTHER))
                 continue
             if trust is not None and meets and trust[row, hops] < 0.5:
                 # Nobody knows the true state of a real pair: it counts if tests say it is good.
-                ledger.request[number].good -= 1
-            goodness = self.pools.path(hops)
-            self._answer(group, Ok(number, a, b, int(event.attempt), goodness, source))
+                good[number] -= 1
+            self._answer(group, Ok(number, a, b, attempt, goodness[hops], source))
 
 
 def _fits(answer: Done, basis: Ints) -> bool:

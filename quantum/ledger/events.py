@@ -95,9 +95,9 @@ def program_of(
     """
     steps: list[Step] = []
     for pair, (link, wait_s) in enumerate(zip(links, waits_s, strict=True)):
+        # Also a wait of nothing is written, so that chains of one length have one skeleton.
         steps.append(Generate(pair, weights[link]))
-        if wait_s > 0.0:
-            steps.append(Wait(pair, wait_s, wait_s))
+        steps.append(Wait(pair, wait_s, wait_s))
     steps.extend(Swap(0, pair) for pair in range(1, len(links)))
     return Program(tuple(steps), memory, gates)
 

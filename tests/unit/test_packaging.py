@@ -85,6 +85,8 @@ def test_every_entry_point_loads(point: EntryPoint) -> None:
     loaded = point.load()
     if point.group == "dpem.commands":
         assert isinstance(loaded, click.Command)
+    elif point.group == "dpem.racks":
+        assert loaded.is_file()
     else:
         assert callable(loaded)
 
