@@ -132,7 +132,8 @@ class Results:
                 self.pools.add(
                     result.slot,
                     hops=hops,
-                    link=link if kind == LINK_TESTED else -1,
+                    # Where pairs are only measured, a link test is a pair like any other.
+                    link=link if kind == LINK_TESTED and not self._rules.measured else -1,
                     basis=basis,
                     passed=passed == 1,
                     predicted=true,
