@@ -54,9 +54,9 @@ def _use_cache() -> None:
 _use_cache()
 
 #: Decorate a kernel.
-kernel = numba.njit(cache=True)
+kernel = numba.njit(cache=True, error_model="numpy")
 #: Decorate a few-line kernel that is called in inner loops.
-small = numba.njit(cache=True, inline="always")
+small = numba.njit(cache=True, inline="always", error_model="numpy")
 
 
 def table(shape: int | tuple[int, ...], **columns: Any) -> Table:

@@ -13,6 +13,9 @@ from quantum.scenario import Scenario
 
 __all__ = ["new_ledger", "new_world", "no_paths"]
 
+#: Links that a chain may have more than the shortest path; longer ones cost searches, not pairs.
+DETOUR = 4
+
 
 def new_world(
     scenario: Scenario,
@@ -67,6 +70,10 @@ def new_world(
     decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
     cls = table(len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int)
     cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
+    distance = _distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
+    if len(classes):
+        nearest = distance[cls.row, cls.a].astype(np.int64)
+        cls.hops = np.minimum(cls.hops, nearest + DETOUR)
     afford = np.clip((4.0 * cls.fidelity - 1.0) / 3.0, 1e-9, 1.0 - 1e-9)
     cls.budget = -np.log(afford)
     request = table(len(arrival), arrival=int, told=int, deadline=int, cls=int, pairs=int)
@@ -93,7 +100,7 @@ def new_world(
         decay=decay,
         swap_xyz=np.array([kept * flip, kept * flip * flip, kept * flip]),
         cls=cls,
-        distance=_distances(inc.degree, inc.neighbour, targets.astype(np.int64), n),
+        distance=distance,
         path_links=path_links,
         path_nodes=path_nodes,
         request=request,
