@@ -38,6 +38,8 @@ Socket = zmq.Socket[bytes]
 TELEMETRY_SLOTS = 5
 #: An idle poll; between two of them the processes are looked after.
 POLL_MS = 200
+#: Silence after which a run is given up; compiling kernels takes a process a minute at most.
+SILENCE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ class _Sessions:
 
 
 class Broker:
-    """Owns the sockets of a run; ``alive`` is called often and raises when a process has died."""
+    """Owns the sockets of a run.
+
+    ``check`` is called before every wait and may raise to end the run; ``alive`` is called when
+    nobody speaks and raises when a process has died.
+    """
 
     def __init__(
         self,
@@ -69,17 +75,24 @@ class Broker:
         *,
         host: str = "127.0.0.1",
         alive: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._context = zmq.Context()
         self._allow = AllowList(self._context, allowed)
-        self._alive = alive
+        self._alive, self._check = alive, check
+        self._heard_s = time.monotonic()
         self._sessions = _Sessions()
         self._keys = keys
         self._queue: deque[Job] = deque()
         self._jobs: dict[int, bytes] = {}
-        self._agents, agents = self._bind(zmq.ROUTER, host)
-        self._workers, workers = self._bind(zmq.ROUTER, host)
-        self._publisher, telemetry = self._bind(zmq.PUB, host)
+        try:
+            self._agents, agents = self._bind(zmq.ROUTER, host)
+            self._workers, workers = self._bind(zmq.ROUTER, host)
+            self._publisher, telemetry = self._bind(zmq.PUB, host)
+        except InputError:
+            self._allow.close()
+            self._context.destroy(linger=0)
+            raise
         self.endpoints = Endpoints(agents, workers, telemetry)
         self._poller = zmq.Poller()
         self._poller.register(self._agents, zmq.POLLIN)
@@ -150,9 +163,14 @@ class Broker:
 
     def _step(self, dispatch: Dispatch) -> None:
         """Handle what has arrived, or look after the processes when nothing does."""
+        self._check()
         ready = dict(self._poller.poll(POLL_MS))
-        if not ready:
+        if ready:
+            self._heard_s = time.monotonic()
+        else:
             self._alive()
+            if time.monotonic() - self._heard_s > SILENCE_S:
+                raise DpemError(f"no agent and no worker has spoken for {SILENCE_S:g} s")
         for socket, handle in (
             (self._agents, self._from_agent),
             (self._workers, self._from_worker),
@@ -192,6 +210,8 @@ class Broker:
         match message:
             case Hello(v, "worker", _):
                 self._greet(self._workers, identity, v)
+                if not message.keeps and not dispatch.rules.measured:
+                    raise WireError("this network holds pairs, the worker's backend cannot")
                 workers.setdefault(identity, 0)
                 self._send(self._workers, identity, Welcome(VERSION, 0))
             case Done() | Failed():

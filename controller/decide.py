@@ -176,7 +176,8 @@ def _remember(
     step = memory.taken[me]
     if step > 0:
         memory.reward[me, step - 1] += memory.pending[me]
-        memory.pending[me] = 0.0
+    # What comes before the first decision after an update belongs to none that is remembered.
+    memory.pending[me] = 0.0
     if step == memory.features.shape[1]:
         return
     memory.features[me, step], memory.mask[me, step] = features, mask

@@ -4,7 +4,6 @@ The order of things: the scenario and its plan, the rivals in the twin (same dra
 the slots, the summary, the seal.
 """
 
-import math
 import shutil
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from controller.auth import new_keys
 from controller.broker import Broker
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
+from controller.interrupts import Interrupts
 from controller.processes import Processes
 from controller.rivals.allocator import find
 from controller.rivals.dpem import rules_of
@@ -28,7 +28,7 @@ from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
 from controller.training import weights_from
 from quantum.egp import Telemetry
-from quantum.errors import DeviceError, DpemError
+from quantum.errors import DeviceError
 from quantum.flows import knee
 from quantum.joining import WorkerConfig
 from quantum.record import RecordWriter
@@ -63,10 +63,22 @@ def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
     Ctrl-C and lost instruments end it early: all processes go, the record is sealed as incomplete,
     and the run says so. Where no slot was played, nothing is left in ``folder``.
     """
+    with Interrupts() as interrupts:
+        try:
+            return _run(setting, folder, stage, interrupts)
+        except Exception as wrong:
+            # Kernels that are being compiled answer a second Ctrl-C with errors of their own.
+            if interrupts.asked:
+                raise KeyboardInterrupt from wrong
+            raise
+
+
+def _run(setting: Setting, folder: Path, stage: Stage, interrupts: Interrupts) -> Run:
     began = time.monotonic()
     stage("preparing the network", None)
     scenario = scenario_of(setting, knee)
     game = prepare(scenario)
+    interrupts.check()
     header = {
         "setting": msgspec.to_builtins(setting),
         "dpem": _version(),
@@ -84,7 +96,10 @@ def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
             for name in setting.rivals:
                 stage(f"playing {name} in the twin", None)
                 rivals[name] = rival_rows(play(game, find(name)))
-            series, wall_s, interrupted, lost = _play(setting, game, dispatch, record, stage)
+                interrupts.check()
+            series, wall_s, interrupted, lost = _play(
+                setting, game, dispatch, record, stage, interrupts
+            )
             stage("summing up", None)
             summary = summarise(setting, game, dispatch, wall_s=wall_s)
             summary["rivals"] = rivals
@@ -94,7 +109,7 @@ def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
             for name, data in pictures(summary, series, rivals).items():
                 record.write_file(name, data)
             record.close(summary, complete=not (interrupted or lost))
-    except DpemError:
+    except BaseException:
         if dispatch.slot == 0:
             shutil.rmtree(folder)
             if empty:
@@ -136,12 +151,17 @@ def live_rules(setting: Setting, game: Game) -> Rules:
         start=weights_from(Path(setting.policy)) if setting.policy else None,
         window_s=setting.trust_window_s,
         lag_slots=round(LAB_LAG_S / world.slot_s) if lab else rules.lag_slots,
-        patience_s=setting.patience_s if lab else math.inf,
+        patience_s=setting.patience_s,
     )
 
 
 def _play(
-    setting: Setting, game: Game, dispatch: Dispatch, record: RecordWriter, stage: Stage
+    setting: Setting,
+    game: Game,
+    dispatch: Dispatch,
+    record: RecordWriter,
+    stage: Stage,
+    interrupts: Interrupts,
 ) -> tuple[Series, float, bool, str]:
     """Start the processes, play the slots, stop the processes."""
     world, groups, start = game.world, dispatch.rules.groups, dispatch.rules.start
@@ -152,7 +172,7 @@ def _play(
     allowed = {keys.public for keys in (*agent_keys, *worker_keys)}
     interrupted, lost = False, ""
     with Processes() as processes:
-        broker = Broker(broker_keys, allowed, alive=processes.check)
+        broker = Broker(broker_keys, allowed, alive=processes.check, check=interrupts.check)
         began = time.monotonic()
         try:
             raw = msgspec.Raw(msgspec.json.encode(setting))
@@ -196,6 +216,8 @@ def _play(
             paced = world.slot_s if setting.rack is not None else None
             broker.play(dispatch, progress=progress, slot_s=paced)
         except KeyboardInterrupt:
+            if dispatch.slot == 0:
+                raise
             interrupted = True
         except DeviceError as wrong:
             lost = str(wrong)

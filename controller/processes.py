@@ -61,10 +61,6 @@ class Processes:
                 kind = InputError if code == InputError.exit_code else DpemError
                 raise kind(f"process {name} ended with code {code}: {last}")
 
-    def pids(self) -> dict[str, int]:
-        """Return the process numbers by name."""
-        return {name: process.pid for name, process, _ in self._running}
-
     def stop(self) -> None:
         """Let processes leave by themselves, then make them; safe to call twice."""
         until = time.monotonic() + PATIENCE_S

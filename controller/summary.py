@@ -46,7 +46,14 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
     spent = (
         epsilon(rules.noise_multiplier, delta, rounds, rules.rate) if delta is not None else None
     )
-    loss = contention_loss(world, ledger, rules.rule, rules.delay_slots)
+    # Of a run that was broken off nobody knows the bound; what instruments lose is no contention.
+    bound = game.bound if dispatch.finished else None
+    fraction = None
+    if bound is not None:
+        fraction = done.pairs_delivered / bound if bound > 0.0 else 0.0
+    loss: float | None = None
+    if not results.failed:
+        loss = contention_loss(world, ledger, rules.rule, rules.delay_slots)
     return {
         "allocator": setting.allocator,
         "backend": setting.backend,
@@ -62,8 +69,8 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "pairs_requested": done.pairs_requested,
         "pairs_delivered": done.pairs_delivered,
         "delivery_rate": done.delivery_rate,
-        "bound": game.bound,
-        "fraction_of_bound": done.pairs_delivered / game.bound if game.bound > 0.0 else 0.0,
+        "bound": bound,
+        "fraction_of_bound": fraction,
         "contention": done.contention,
         "contention_loss": loss,
         "pairs_executed": results.executed,

@@ -92,6 +92,9 @@ def _announce(options: StubOptions, address: str, control: str) -> None:
 def _bound(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, where: str
 ) -> Iterator[tuple[zmq.Socket[bytes], str]]:
+    port = where.rpartition(":")[2]
+    if not port.isdigit() or int(port) > 65535:
+        raise InputError(f"cannot bind {where}: the port must be 0 to 65535")
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, _MAX_BYTES)

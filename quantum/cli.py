@@ -52,7 +52,8 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as wrong:
-        wrong.show()
+        said = " ".join(wrong.format_message().split())
+        click.echo(f"dpem: {said[:1].lower()}{said[1:]}", err=True)
         sys.exit(wrong.exit_code)
     except DpemError as wrong:
         click.echo(f"dpem: {wrong}", err=True)

@@ -13,10 +13,26 @@ from quantum.errors import InputError
 
 __all__ = ["json_option", "write_json", "write_whole"]
 
+
+def _writable(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    """Refuse a target that cannot be written before the work, not after it."""
+    if path in (None, "-"):
+        return path
+    target = Path(str(path))
+    if target.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
+    if not target.parent.is_dir():
+        raise InputError(f"cannot write {path}: its folder does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"cannot write {path}: its folder is not writable")
+    return path
+
+
 json_option = click.option(
     "--json",
     "json_path",
     metavar="FILE|-",
+    callback=_writable,
     help="Write the result as JSON to FILE, or to standard output with '-'.",
 )
 

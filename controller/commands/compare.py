@@ -56,8 +56,8 @@ def command(
 
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}")
-    if seed < 0:
-        raise InputError(f"--seed must be >= 0, got {seed}")
+    if not 0 <= seed < 2**62 - seeds:
+        raise InputError(f"--seed must be between 0 and 2^62, got {seed}")
     if not 0.0 < seconds < math.inf:
         raise InputError(f"--seconds must be > 0, got {seconds:g}")
     names = [name.strip() for name in allocators.split(",") if name.strip()]

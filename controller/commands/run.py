@@ -1,7 +1,6 @@
 """``dpem run``: the closed loop, as processes over encrypted ZeroMQ."""
 
 import os
-import signal
 import sys
 import time
 import tomllib
@@ -55,12 +54,7 @@ def command(
     if no_learn:
         given["learn"] = False
     setting = _setting(config_path, given)
-    if json_path not in (None, "-") and not Path(str(json_path)).parent.is_dir():
-        # Better now than after the run.
-        raise InputError(f"cannot write {json_path}: its folder does not exist")
     folder = Path(out) if out else _new_folder(setting.seed)
-    # A service manager's stop is a Ctrl-C: the record is sealed, no process stays.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     from controller.live import run_live
 
     shown = sys.stderr.isatty() and not quiet

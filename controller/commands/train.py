@@ -52,7 +52,7 @@ def command(
     _offered("device", device, "cpu")
     # A new name unless told otherwise: nobody's policy is overwritten by accident.
     target = Path(out or resume or "policy.safetensors")
-    if resume is None and target.exists():
+    if target.exists() and (resume is None or target.resolve() != Path(resume).resolve()):
         raise InputError(f"{target} exists: go on with --resume {target}, or give another --out")
     if target.suffix != ".safetensors":
         raise InputError(f"out must end in .safetensors, got {target}")

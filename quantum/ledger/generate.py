@@ -42,6 +42,8 @@ __all__ = [
 CLAIMED = 100.0
 #: A rule with this ``evict`` or more never drops a stored pair.
 NEVER = 1e17
+#: Instead of the place of a pair to give up.
+ROOM, IMPOSSIBLE = -1, -2
 FILL_NONE, FILL_ANY, FILL_GAP = 0, 1, 2
 
 
@@ -155,9 +157,11 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
                 continue
             link, peer = world.inc_link[node, k], world.inc_node[node, k]
             urgency = ledger.urgency[node, number]
-            if _make_room(world, ledger, rule, node, link, urgency) and _make_room(
-                world, ledger, rule, peer, link, urgency
-            ):
+            given = _given_up(world, ledger, rule, node, link, urgency)
+            taken = _given_up(world, ledger, rule, peer, link, urgency)
+            if given > IMPOSSIBLE and taken > IMPOSSIBLE:
+                _give_up(ledger, node, given)
+                _give_up(ledger, peer, taken)
                 put(world, ledger, link, node)
                 totals[GENERATED] += 1
                 ledger.made[node, number] = totals[GENERATED]
@@ -166,23 +170,28 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
 
 
 @kernel
-def _make_room(
+def _given_up(
     world: World, ledger: Ledger, rule: Rule, node: int, wish: int, urgency: float
-) -> bool:
-    """Tell whether ``node`` has a free qubit, after yielding a pair if it may."""
+) -> int:
+    """Return the place of the pair that ``node`` would give up, ROOM or IMPOSSIBLE."""
     spot = ledger.node[node]
     if spot.used < world.node[node].qubits:
-        return True
+        return ROOM
     k = spot.yields
     if k < 0 or k >= world.node[node].degree or world.inc_link[node, k] == wish:
-        return False
+        return IMPOSSIBLE
     if urgency + spot.surplus <= rule.evict:
-        return False
+        return IMPOSSIBLE
     place = oldest_of(ledger.pair, ledger.held[node], spot.used, world.inc_link[node, k])
+    return place if place >= 0 else IMPOSSIBLE
+
+
+@kernel
+def _give_up(ledger: Ledger, node: int, place: int) -> None:
+    """Drop the pair that a node gives up, if it has to."""
     if place < 0:
-        return False
+        return
     take(ledger, place)
     ledger.totals[EVICTED] += 1
     # One pair was promised; the next eviction needs a new look.
-    spot.yields = -1
-    return True
+    ledger.node[node].yields = -1

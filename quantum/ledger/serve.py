@@ -58,7 +58,7 @@ def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """
     links, pairs, chain, decay = ledger.link, ledger.pair, ledger.chain, world.decay
     slot, need = ledger.now[0].clock, 4.0 * world.cls[row].fidelity - 1.0
-    c = np.ones(3)
+    c, rest = np.ones(3), np.ones(3)
     for back in range(length):
         for axis in range(3):
             c[axis] *= links[chain[back]].corr[axis]
@@ -68,7 +68,9 @@ def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
         number = chain[back]
         link = links[number]
         chosen = link.youngest
-        rest = c / np.maximum(link.corr, 1e-300)
+        for axis in range(3):
+            value = link.corr[axis]
+            rest[axis] = c[axis] / value if abs(value) > 1e-300 else 0.0
         node = world.link[number].a
         for position in range(ledger.node[node].used):
             place = ledger.held[node, position]
