@@ -141,7 +141,7 @@ def test_command_prints_a_table(tmp_path):
         (["--topology", "surfnett"], "surfnet"),
         (["--allocators", "means"], "mean-rate, on-demand"),
         (["--seeds", "0"], "at least 1"),
-        (["--seed", "-1"], ">= 0"),
+        (["--seed", "-1"], "between 0 and 2^62"),
         (["--seconds", "nan"], "seconds"),
         (["--sample", "0"], "at least 1"),
     ],
