@@ -84,11 +84,12 @@ def clip(deltas: Floats, norm: float) -> Floats:
         raise InputError(f"deltas must have shape (clients, parameters), got {deltas.shape}")
     clean = deltas.astype(np.float64)
     clean[dropped(deltas)] = 0.0
-    # Through the largest entry, because the square of a huge update would overflow to infinity.
-    largest = np.maximum(np.abs(clean).max(axis=1, initial=0.0, keepdims=True), 1e-300)
-    length = largest * np.linalg.norm(clean / largest, axis=1, keepdims=True)
-    over = length > norm
-    unit = (clean / largest) / np.maximum(length / largest, 1e-300)
+    # In units of the largest entry, because the length of a huge update overflows to infinity.
+    largest = np.maximum(np.abs(clean).max(axis=1, initial=0.0, keepdims=True), 1e-200)
+    shape = clean / largest
+    length = np.linalg.norm(shape, axis=1, keepdims=True)
+    over = length > norm / largest
+    unit = shape / np.maximum(length, 1e-300)
     return np.where(over, unit * norm, clean)
 
 
