@@ -14,7 +14,7 @@ from backends import pauli
 from backends.contract import Outcome, Plan, Truth
 from backends.sampling import check_plan, sample
 from quantum import bell, werner
-from quantum.program import Batch
+from quantum.batch import Batch
 
 __all__ = ["AnalyticBackend", "exact"]
 

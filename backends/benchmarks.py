@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from backends.contract import RANDOM, Backend, Plan
 from quantum import bell
-from quantum.program import Batch, Gates, Kind, Memory, Skeleton
+from quantum.batch import Batch, Kind, Skeleton
+from quantum.program import Gates, Memory
 from quantum.seeding import generator
 
 __all__ = ["aer", "naive_pairs"]

@@ -17,8 +17,8 @@ from scipy.special import betainc
 from backends.contract import KEEP, RANDOM, Backend, Outcome, Plan
 from backends.systems import SYSTEMS, System
 from quantum import bell
+from quantum.batch import Batch
 from quantum.errors import Code, DpemError, RequestError
-from quantum.program import Batch
 from quantum.seeding import generator
 
 __all__ = ["Check", "check_backend"]

@@ -6,23 +6,26 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from quantum.program import Batch, Program
+from quantum.batch import Batch
+from quantum.program import Program
 
 __all__ = ["KEEP", "RANDOM", "Backend", "Outcome", "Plan", "Truth", "plan_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Basis numbers of a :class:`Plan`: 0 xx, 1 yy, 2 zz (the order of ``quantum.bell.BASES``).
+#: Stabilizer numbers of a :class:`Plan`: 0 xx, 1 yy, 2 zz, those of registers as in
+#: ``quantum.ghz.labels``.
 KEEP = -1
-RANDOM = 3
+RANDOM = -2
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """How each of the B programs of a batch ends.
 
-    ``basis`` (B,): :data:`KEEP`, 0-2, or :data:`RANDOM` (a fresh uniform basis for every shot);
+    ``basis`` (B,): :data:`KEEP`, 0 to 2^n - 2 where the batch ends with n qubits (0-2 for pairs),
+    or :data:`RANDOM` (a fresh uniform basis for every shot);
     ``shots`` (B,), 0 where the pair is kept; ``draw`` (B,): for a single shot in a fixed basis the
     keyed uniform that decides it (pass when ``draw < p``), so that backends agree; NaN where the
     backend draws for itself.
@@ -35,8 +38,11 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What only a simulator knows: exact Bell populations (B, 4) given success, and the product of
-    all herald probabilities (B,).
+    """What only a simulator knows: exact populations given success, and the product of all herald
+    probabilities (B,).
+
+    ``populations`` is (B, 2^n): Bell states for pairs, GHZ states for registers of n qubits, in the
+    order of :mod:`quantum.ghz`.
     """
 
     populations: Floats
@@ -45,8 +51,9 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """``counts`` (B, 3, 2): bases xx, yy, zz by (pass, fail). ``truth`` is None on hardware.
+    """``counts`` (B, 2^n - 1, 2): stabilizers (xx, yy, zz for pairs) by (pass, fail).
 
+    ``truth`` is None on hardware.
     ``source`` says where the counts come from: ``sim``, ``stub`` or ``real``.
     """
 
@@ -57,7 +64,10 @@ class Outcome:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Executes programs. Opened once, closed once; one thread."""
+    """Executes programs. Opened once, closed once; one thread.
+
+    What it cannot do it refuses by ``RequestError(Code.UNSUPP, ...)`` before it does anything.
+    """
 
     name: str
     keeps: bool

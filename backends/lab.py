@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from backends.contract import KEEP, RANDOM, Outcome, Plan
 from backends.rack import SHIPPED_RACK, open_instrument
+from quantum.batch import Batch
 from quantum.bell import BASES
 from quantum.errors import Code, DeviceError, InputError, RequestError
-from quantum.program import Batch
 from quantum.rack import STUB, load_rack
 
 __all__ = ["LabBackend"]

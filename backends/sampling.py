@@ -8,24 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import KEEP, RANDOM, Plan, Truth
-from quantum.bell import pass_probability
 from quantum.errors import InputError
+from quantum.ghz import pass_probability
 
 __all__ = ["check_plan", "sample"]
 
 Ints = NDArray[np.int64]
 
 
-def check_plan(plan: Plan, size: int) -> Plan:
-    """Return the plan, or raise :class:`InputError` where it does not fit a batch of ``size``."""
+def check_plan(plan: Plan, size: int, qubits: int = 2) -> Plan:
+    """Return the plan, or raise :class:`InputError` where it does not fit ``size`` programs."""
     for name in ("basis", "shots", "draw"):
         shape = getattr(plan, name).shape
         if shape != (size,):
             raise InputError(f"plan.{name} must have shape ({size},), got {shape}")
     if size == 0:
         return plan
-    if plan.basis.min() < KEEP or plan.basis.max() > RANDOM:
-        raise InputError(f"plan.basis must be {KEEP} (keep), 0-2 or {RANDOM} (random)")
+    last = 2**qubits - 2
+    if not np.all(np.isin(plan.basis, (KEEP, RANDOM)) | ((plan.basis >= 0) & (plan.basis <= last))):
+        raise InputError(f"plan.basis must be {KEEP} (keep), 0-{last} or {RANDOM} (random)")
     if plan.shots.min() < 0:
         raise InputError(f"plan.shots must be >= 0, got {plan.shots.min()}")
     if np.any(plan.shots[plan.basis == KEEP] != 0):
@@ -37,14 +38,15 @@ def check_plan(plan: Plan, size: int) -> Plan:
 
 
 def sample(truth: Truth, plan: Plan, rng: np.random.Generator) -> Ints:
-    """Return the counts ``(B, 3, 2)`` of a checked plan: bases xx, yy, zz by (pass, fail).
+    """Return the counts ``(B, S, 2)`` of a checked plan: S = 2^n - 1 stabilizers by (pass, fail).
 
     A single shot in a fixed basis with a keyed draw passes when ``draw < p`` and takes nothing from
     ``rng``, so that backends with equal truth agree; every other test draws from ``rng``. A program
     that can never succeed has no pair to test and counts nothing.
     """
     size = len(plan.basis)
-    counts = np.zeros((size, 3, 2), dtype=np.int64)
+    stabilizers = truth.populations.shape[1] - 1
+    counts = np.zeros((size, stabilizers, 2), dtype=np.int64)
     tested = np.flatnonzero((plan.basis != KEEP) & (plan.shots > 0) & (truth.success > 0.0))
     if len(tested) == 0:
         return counts
@@ -64,7 +66,7 @@ def sample(truth: Truth, plan: Plan, rng: np.random.Generator) -> Ints:
 
     random = np.flatnonzero(basis == RANDOM)
     if len(random):
-        by_basis = rng.multinomial(shots[random], np.full(3, 1.0 / 3.0))
+        by_basis = rng.multinomial(shots[random], np.full(stabilizers, 1.0 / stabilizers))
         passes = rng.binomial(by_basis, chance[random])
         counts[tested[random], :, 0] = passes
         counts[tested[random], :, 1] = by_basis - passes

@@ -3,9 +3,10 @@
 import numpy as np
 
 from backends.contract import Backend, Plan
+from quantum.batch import stack
 from quantum.egp import Done, Failed, Job
 from quantum.errors import Code, DeviceError, InputError, RequestError
-from quantum.program import check, stack
+from quantum.program import check
 
 __all__ = ["execute"]
 

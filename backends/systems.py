@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum import bell, werner
-from quantum.program import Batch, Gates, Kind, Memory, Protocol, Skeleton
+from quantum.batch import Batch, Kind, Skeleton
+from quantum.program import Gates, Memory, Protocol
 
 __all__ = ["SYSTEMS", "System"]
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from backends.analytic import AnalyticBackend
 from backends.contract import plan_of
+from quantum.batch import stack
 from quantum.bell import fidelity, werner
 from quantum.counts import Counts
 from quantum.estimate import estimate, probability_at_least
-from quantum.program import Gates, Generate, Measure, Memory, Program, Swap, Wait, check, stack
+from quantum.program import Gates, Generate, Measure, Memory, Program, Swap, Wait, check
 
 # A program is plain data: two pairs, the first waits 0.5 s, a swap joins them, 20,000 tests.
 program = check(

@@ -20,7 +20,11 @@ from quantum.errors import InputError
 __all__ = [
     "BASES",
     "BELL_STATES",
+    "check_populations",
+    "check_state",
     "correlators",
+    "density_matrix",
+    "expectations_of",
     "fidelity",
     "from_name",
     "pass_probability",
@@ -32,6 +36,8 @@ Floats = NDArray[np.float64]
 
 BELL_STATES = ("phi_plus", "phi_minus", "psi_plus", "psi_minus")
 BASES = ("xx", "yy", "zz")
+
+_PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 
 #: correlators = populations @ _TO_CORRELATORS; the matrix extended by a row of ones is its own
 #: inverse up to a factor 4.
@@ -109,3 +115,41 @@ def check_populations(name: str, weights: Sequence[float]) -> None:
         )
     if abs(w.sum() - 1.0) > 1e-9:
         raise InputError(f"{name} must sum to 1, the weights given sum to {w.sum():.9g}")
+
+
+def density_matrix(expectations: ArrayLike) -> NDArray[np.complex128]:
+    """Return states ``(..., 4, 4)`` from Pauli expectations ``(..., 4, 4)`` or ``(..., 16)``.
+
+    The left qubit is the more significant one.
+
+    >>> density_matrix(np.diag([1.0, 1.0, -1.0, 1.0])).real.tolist()[0]
+    [0.5, 0.0, 0.0, 0.5]
+    """
+    values = np.asarray(expectations, dtype=np.float64)
+    table = values.reshape(*values.shape[: -1 if values.shape[-1] == 16 else -2], 4, 4)
+    states: NDArray[np.complex128] = np.einsum("...ab,aij,bkl->...ikjl", table, _PAULI, _PAULI)
+    return states.reshape(*table.shape[:-2], 4, 4) / 4.0
+
+
+def expectations_of(states: ArrayLike) -> Floats:
+    """Return Pauli expectations ``(..., 4, 4)`` of states ``(..., 4, 4)``; left more significant.
+
+    >>> expectations_of(np.eye(4) / 4.0).tolist()[0]
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    rho = np.asarray(states, dtype=np.complex128)
+    bits = rho.reshape(*rho.shape[:-2], 2, 2, 2, 2)
+    table: Floats = np.einsum("...ikjl,aji,blk->...ab", bits, _PAULI, _PAULI).real
+    return table
+
+
+def check_state(name: str, expectations: Sequence[float]) -> None:
+    """Refuse Pauli expectations that no two-qubit state has."""
+    values = np.asarray(expectations, dtype=np.float64)
+    if values.shape != (16,) or not np.all(np.isfinite(values)):
+        raise InputError(f"{name} must be 16 finite numbers, got {len(expectations)}")
+    if abs(values[0] - 1.0) > 1e-9:
+        raise InputError(f"{name} must begin with the trace 1, got {values[0]:.9g}")
+    lowest = np.linalg.eigvalsh(density_matrix(values)).min()
+    if lowest < -1e-9:
+        raise InputError(f"{name} must be a state, its lowest eigenvalue is {lowest:.3g}")

@@ -27,19 +27,20 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 
-def decay(seconds: ArrayLike, memory: Memory) -> tuple[Floats, Floats]:
+def decay(seconds: ArrayLike, memory: Memory, attempts: ArrayLike = 0.0) -> tuple[Floats, Floats]:
     """Return (damping g, coherence c) of one qubit after a wait, each shaped like ``seconds``.
 
     The excited state survives with 1 - g = exp(-t/T1), the off-diagonal element shrinks by
-    c = exp(-t/T2) (amplitude and phase damping of Nielsen and Chuang,
-    chapter 8, as one channel).
+    c = exp(-t/T2 - n/n_1e) after n attempts of a neighbouring qubit (amplitude and phase damping
+    of Nielsen and Chuang, chapter 8, as one channel).
 
     >>> g, c = decay([0.0, 2.0], Memory(t1_s=1.0, t2_s=1.0))
     >>> g.round(4).tolist(), c.round(4).tolist()
     ([0.0, 0.8647], [1.0, 0.1353])
     """
     t = np.asarray(seconds, dtype=np.float64)
-    return -np.expm1(-t / memory.t1_s), np.exp(-t / memory.t2_s)
+    disturbed = np.asarray(attempts, dtype=np.float64) / memory.attempts_1e
+    return -np.expm1(-t / memory.t1_s), np.exp(-t / memory.t2_s - disturbed)
 
 
 def memory_of(t1_s: float | None, t2_s: float | None) -> Memory:

@@ -1,55 +1,64 @@
-"""What a backend is asked to do, as plain data: generate, wait, distill, swap, measure.
+"""What a backend is asked to do, as plain data: generate, wait, distill, swap, merge, measure.
 
 A *pair* is numbered and has a left and a right qubit. ``Swap(left, right)`` measures the right
 qubit of pair ``left`` and the left qubit of pair ``right`` in the Bell basis, corrects, and the
-joined pair keeps the number ``left``. ``Distill(keep, spend)`` sacrifices pair ``spend``. When a
-program ends exactly one pair is left: it is kept, or measured if the last step is a ``Measure``.
+joined pair keeps the number ``left``. ``Distill(keep, spend)`` sacrifices pair ``spend``.
+``Merge(keep, spend)`` fuses two GHZ states that share a node into a larger one; pairs are GHZ
+states of two qubits, and a numbered state of more qubits is called a *register*. When a program
+ends exactly one pair or register is left: it is kept, or measured if the last step is a
+``Measure``.
 
 Conventions (DESIGN section 5): depolarising ``p`` means rho -> (1-p) rho + p I/4 on the two qubits
-of a gate, before the Bell measurement; a readout error flips each measured bit of swaps and
-distillation; T2 includes T1; the final test measurement is ideal.
-
-Programs of the same *skeleton* (the same steps on the same pairs, whatever their numbers) are
-stacked into a :class:`Batch` of arrays, which is what backends execute.
+of a gate, before the measurement; a readout error flips each measured bit of swaps, merges and
+distillation; T2 includes T1; the final test measurement is ideal. Corrections are applied when they
+are known, which is at once: a wait that follows acts on the corrected state.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from quantum.bell import check_populations
+from quantum.bell import check_populations, check_state
 from quantum.errors import InputError
 
 __all__ = [
-    "Batch",
+    "MOST_QUBITS",
     "Distill",
+    "End",
     "Gates",
     "Generate",
+    "Load",
     "Measure",
     "Memory",
+    "Merge",
     "Program",
     "Protocol",
     "Step",
     "Swap",
     "Wait",
     "check",
-    "stack",
 ]
 
-Protocol = Literal["dejmps", "bbpssw"]
+Protocol = Literal["dejmps", "bbpssw", "epl"]
 Basis = Literal["xx", "yy", "zz", "random"]
+End = Literal["first", "last"]
+
+#: Qubits of the largest register: a density matrix of ten qubits is what Aer needs on the way.
+MOST_QUBITS = 8
 
 
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Relaxation times of the memory qubits; ``inf`` means no decay. T2 <= 2 T1."""
+    """Relaxation times of the memory qubits; ``inf`` means no decay. T2 <= 2 T1.
+
+    ``attempts_1e`` is the number of generation attempts of a neighbouring qubit after which the
+    coherence of a stored one has fallen to 1/e (NV centres: Kalb et al., Phys. Rev. A 97, 062330,
+    2018; Pompili et al., Science 372, 259, 2021).
+    """
 
     t1_s: float = math.inf
     t2_s: float = math.inf
+    attempts_1e: float = math.inf
 
     def check(self) -> "Memory":
         """Refuse times that are not positive or that no qubit can have."""
@@ -60,11 +69,13 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(
                 f"memory.t2_s must be <= 2 t1_s = {2 * self.t1_s:g}, got {self.t2_s:g}"
             )
+        if not self.attempts_1e > 0.0:
+            raise InputError(f"memory.attempts_1e must be > 0 attempts, got {self.attempts_1e}")
         return self
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Quality of swaps: heralded success, depolarising weight, readout flips (all 0-1)."""
+    """Quality of swaps and merges: heralded success, depolarising weight, readout flips (0-1)."""
 
     success: float = 1.0
     gate_depolarizing: float = 0.0
@@ -86,12 +97,30 @@ class Generate(msgspec.Struct, frozen=True, tag="generate", forbid_unknown_field
     populations: tuple[float, float, float, float]
 
 
+class Load(msgspec.Struct, frozen=True, tag="load", forbid_unknown_fields=True):
+    """Make a fresh pair in any two-qubit state, given by its sixteen Pauli expectations.
+
+    ``expectations[4 a + b]`` is <sigma_a (x) sigma_b> with a on the left and b on the right qubit
+    and sigma = (I, X, Y, Z).
+    """
+
+    pair: int
+    expectations: tuple[float, ...]
+
+
 class Wait(msgspec.Struct, frozen=True, tag="wait", forbid_unknown_fields=True):
-    """Let the two memory qubits of a pair decay for the given times."""
+    """Let the memory qubits of a pair decay for the given times.
+
+    In a register ``left_s`` is the time of its first qubit and ``right_s`` that of all others.
+    ``left_attempts`` and ``right_attempts`` count the attempts of neighbouring qubits meanwhile,
+    see :class:`Memory`.
+    """
 
     pair: int
     left_s: float
     right_s: float
+    left_attempts: float = 0.0
+    right_attempts: float = 0.0
 
 
 class Distill(msgspec.Struct, frozen=True, tag="distill", forbid_unknown_fields=True):
@@ -109,15 +138,32 @@ class Swap(msgspec.Struct, frozen=True, tag="swap", forbid_unknown_fields=True):
     right: int
 
 
+class Merge(msgspec.Struct, frozen=True, tag="merge", forbid_unknown_fields=True):
+    """Fuse two GHZ states at a node where each has a qubit; the result keeps the number ``keep``.
+
+    A CNOT from the ``at`` (first or last) qubit of ``keep`` onto the first qubit of ``spend``,
+    whose measurement in Z then decides an X on each other qubit of ``spend``; those are appended to
+    ``keep`` in their order.
+    """
+
+    keep: int
+    spend: int
+    at: End = "last"
+
+
 class Measure(msgspec.Struct, frozen=True, tag="measure", forbid_unknown_fields=True):
-    """Test the parity of the last pair; ``random`` draws the basis of every shot uniformly."""
+    """Test a stabilizer of what is left; ``random`` draws it uniformly for every shot.
+
+    The stabilizers of a pair are the parities xx, yy and zz; those of a register can only be drawn
+    at random (:mod:`quantum.ghz`).
+    """
 
     pair: int
     basis: Basis
     shots: int = 1
 
 
-Step = Generate | Wait | Distill | Swap | Measure
+Step = Generate | Load | Wait | Distill | Swap | Merge | Measure
 
 
 class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,41 +184,64 @@ def check(program: Program) -> Program:
     """Return the program, or raise :class:`InputError` that names the step which is wrong."""
     program.memory.check()
     program.gates.check()
-    alive: set[int] = set()
+    alive: dict[int, int] = {}
+    """Qubits of each pair or register that exists."""
     seen: set[int] = set()
     for number, step in enumerate(program.steps):
         where = f"steps[{number}] {type(step).__name__.lower()}"
         match step:
             case Generate(pair, weights):
-                if pair in seen:
-                    raise InputError(f"{where}: pair {pair} was already generated")
+                _new(seen, where, pair)
                 check_populations(f"{where}: populations", weights)
-                alive.add(pair)
-                seen.add(pair)
-            case Wait(pair, left_s, right_s):
+                alive[pair] = 2
+            case Load(pair, expectations):
+                _new(seen, where, pair)
+                check_state(f"{where}: expectations", expectations)
+                alive[pair] = 2
+            case Wait(pair, left_s, right_s, left_attempts, right_attempts):
                 _need(alive, where, pair)
                 if not (0.0 <= left_s < math.inf and 0.0 <= right_s < math.inf):
                     raise InputError(
                         f"{where}: waits must be finite and >= 0 s, got {left_s}, {right_s}"
                     )
+                if not (0.0 <= left_attempts < math.inf and 0.0 <= right_attempts < math.inf):
+                    raise InputError(
+                        f"{where}: attempts must be finite and >= 0, "
+                        f"got {left_attempts}, {right_attempts}"
+                    )
             case Distill(keep, spend):
-                _need(alive, where, keep, spend)
-                alive.discard(spend)
+                _need_pairs(alive, where, keep, spend)
+                del alive[spend]
             case Swap(left, right):
-                _need(alive, where, left, right)
-                alive.discard(right)
-            case Measure(pair, _, shots):
+                _need_pairs(alive, where, left, right)
+                del alive[right]
+            case Merge(keep, spend):
+                _need(alive, where, keep, spend)
+                alive[keep] += alive.pop(spend) - 1
+                if alive[keep] > MOST_QUBITS:
+                    raise InputError(f"{where}: a register has at most {MOST_QUBITS} qubits")
+            case Measure(pair, basis, shots):
                 _need(alive, where, pair)
                 if number != len(program.steps) - 1:
                     raise InputError(f"{where}: a measurement must be the last step")
                 if shots < 1:
                     raise InputError(f"{where}: shots must be >= 1, got {shots}")
+                if alive[pair] > 2 and basis != "random":
+                    raise InputError(
+                        f"{where}: the basis of {alive[pair]} qubits must be random, got {basis}"
+                    )
     if len(alive) != 1:
         raise InputError(f"a program must end with exactly one pair, this one has {len(alive)}")
     return program
 
 
-def _need(alive: set[int], where: str, *pairs: int) -> None:
+def _new(seen: set[int], where: str, pair: int) -> None:
+    if pair in seen:
+        raise InputError(f"{where}: pair {pair} was already generated")
+    seen.add(pair)
+
+
+def _need(alive: dict[int, int], where: str, *pairs: int) -> None:
     for pair in pairs:
         if pair not in alive:
             raise InputError(f"{where}: pair {pair} does not exist at this point")
@@ -180,82 +249,8 @@ def _need(alive: set[int], where: str, *pairs: int) -> None:
         raise InputError(f"{where}: needs two different pairs, got {pairs}")
 
 
-Kind = Literal["generate", "wait", "dejmps", "bbpssw", "swap"]
-Skeleton = tuple[tuple[Kind, int, int], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Programs of one skeleton, stacked; B programs, G generated pairs and W waits each.
-
-    ``populations`` is ``(B, G, 4)`` and ``waits_s`` is ``(B, W, 2)``, both in the order in
-    which the skeleton names them. A skeleton step is ``(kind, first pair, second pair or -1)``.
-    """
-
-    skeleton: Skeleton
-    populations: NDArray[np.float64]
-    waits_s: NDArray[np.float64]
-    memory: Memory = Memory()
-    gates: Gates = Gates()
-
-    def __len__(self) -> int:
-        return int(self.populations.shape[0])
-
-    @property
-    def last_pair(self) -> int:
-        """The pair that is left at the end."""
-        gone = {second for kind, _, second in self.skeleton if kind in ("swap", "dejmps", "bbpssw")}
-        return next(
-            first for kind, first, _ in self.skeleton if kind == "generate" and first not in gone
-        )
-
-
-def skeleton(program: Program) -> Skeleton:
-    """Return the steps without their numbers; a measurement is not part of it."""
-    out: list[tuple[Kind, int, int]] = []
-    for step in program.steps:
-        match step:
-            case Generate(pair):
-                out.append(("generate", pair, -1))
-            case Wait(pair):
-                out.append(("wait", pair, -1))
-            case Distill(keep, spend, protocol):
-                out.append((protocol, keep, spend))
-            case Swap(left, right):
-                out.append(("swap", left, right))
-            case Measure():
-                pass
-    return tuple(out)
-
-
-def stack(programs: Sequence[Program]) -> list[tuple[NDArray[np.int64], Batch]]:
-    """Group programs by skeleton and hardware: ``[(indices into programs, Batch), ...]``.
-
-    The groups come in the order of their first program, so that equal input gives equal output.
-    """
-    groups: dict[tuple[Skeleton, Memory, Gates], list[int]] = {}
-    for index, program in enumerate(programs):
-        groups.setdefault((skeleton(program), program.memory, program.gates), []).append(index)
-    out = []
-    for (bones, memory, gates), members in groups.items():
-        weights = [
-            [s.populations for s in programs[i].steps if isinstance(s, Generate)] for i in members
-        ]
-        waits = [
-            [(s.left_s, s.right_s) for s in programs[i].steps if isinstance(s, Wait)]
-            for i in members
-        ]
-        size = len(members)
-        out.append(
-            (
-                np.array(members, dtype=np.int64),
-                Batch(
-                    skeleton=bones,
-                    populations=np.array(weights, dtype=np.float64).reshape(size, -1, 4),
-                    waits_s=np.array(waits, dtype=np.float64).reshape(size, -1, 2),
-                    memory=memory,
-                    gates=gates,
-                ),
-            )
-        )
-    return out
+def _need_pairs(alive: dict[int, int], where: str, *pairs: int) -> None:
+    _need(alive, where, *pairs)
+    for pair in pairs:
+        if alive[pair] != 2:
+            raise InputError(f"{where}: pair {pair} is a register of {alive[pair]} qubits")

@@ -47,8 +47,16 @@ def fidelity(correlators: ArrayLike) -> Floats:
     return total
 
 
-def wait(correlators: ArrayLike, left_s: ArrayLike, right_s: ArrayLike, memory: Memory) -> Floats:
+def wait(
+    correlators: ArrayLike,
+    left_s: ArrayLike,
+    right_s: ArrayLike,
+    memory: Memory,
+    attempts: ArrayLike = 0.0,
+) -> Floats:
     """Let both qubits of fresh Bell-diagonal pairs decay; seconds broadcast against ``(...)``.
+
+    ``attempts`` are those of both qubits' neighbours together: they only cost coherence.
 
     Transverse correlators fall with T2. The longitudinal one becomes
     (1-ga)(1-gb) c_zz + ga gb: two damped qubits end in |00>, which is a perfect zz correlation.
@@ -57,7 +65,7 @@ def wait(correlators: ArrayLike, left_s: ArrayLike, right_s: ArrayLike, memory: 
     [0.0, 0.0, 1.0]
     """
     c = np.asarray(correlators, dtype=np.float64)
-    g_left, c_left = decay(left_s, memory)
+    g_left, c_left = decay(left_s, memory, attempts)
     g_right, c_right = decay(right_s, memory)
     coherence = c_left * c_right
     longitudinal = (1.0 - g_left) * (1.0 - g_right) * c[..., 2] + g_left * g_right

@@ -11,8 +11,9 @@ from backends.aer.execution import Path, execute
 from backends.aer.public import PublicPath
 from backends.contract import Outcome, Plan, Truth
 from backends.sampling import check_plan, sample
+from quantum.batch import Batch
 from quantum.errors import InputError
-from quantum.program import Batch, Gates, Memory
+from quantum.program import Gates, Memory
 
 __all__ = ["AerBackend", "open_direct"]
 

@@ -1,6 +1,5 @@
 """Staged execution: jobs level by level, with states that leave Aer and enter it again."""
 
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +9,7 @@ from backends.aer import channels
 from backends.aer.lowering import Tape, lower, side_by_side
 from backends.aer.schedule import levels, schedule
 from backends.contract import Truth
-from quantum.program import Batch
+from quantum.batch import Batch
 from quantum.werner import IMPOSSIBLE
 
 __all__ = ["Path", "execute", "heralded"]
@@ -42,7 +41,7 @@ def execute(path: Path, batch: Batch) -> Truth:
     if size == 0:
         return Truth(populations=np.empty((0, 4)), success=np.empty(0))
     if size > _AT_ONCE:
-        parts = [execute(path, _part(batch, i, i + _AT_ONCE)) for i in range(0, size, _AT_ONCE)]
+        parts = [execute(path, batch.part(i, i + _AT_ONCE)) for i in range(0, size, _AT_ONCE)]
         return Truth(
             populations=np.concatenate([part.populations for part in parts]),
             success=np.concatenate([part.success for part in parts]),
@@ -61,12 +60,6 @@ def execute(path: Path, batch: Batch) -> Truth:
     weights = channels.populations(stored[len(jobs) - 1])
     weights[success == 0.0] = 0.25
     return Truth(populations=np.clip(weights, 0.0, 1.0), success=success)
-
-
-def _part(batch: Batch, start: int, stop: int) -> Batch:
-    return replace(
-        batch, populations=batch.populations[start:stop], waits_s=batch.waits_s[start:stop]
-    )
 
 
 def heralded(states: Complex) -> tuple[Complex, Floats]:

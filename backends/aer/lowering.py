@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backends.aer import channels
 from backends.aer.schedule import Job, Operand
-from quantum.program import Batch
+from quantum.batch import Batch
 
 __all__ = ["Operation", "Tape", "fold", "lower", "side_by_side"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from quantum.program import Skeleton
+from quantum.batch import Skeleton
 
 __all__ = ["Distil", "Job", "Join", "Operand", "levels", "schedule"]
 

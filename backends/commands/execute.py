@@ -56,9 +56,9 @@ def _read(path: str) -> bytes:
 def execute(program: "Program", backend: Any, seed: int) -> dict[str, Any]:
     """Run a checked program and return the result with the keys of ``dpem execute --json``."""
     from backends.contract import plan_of
+    from quantum.batch import stack
     from quantum.counts import Counts
     from quantum.estimate import estimate
-    from quantum.program import stack
     from quantum.seeding import generator
 
     ((_, batch),) = stack([program])

@@ -17,22 +17,12 @@ from backends.contract import Backend, Plan, plan_of
 from backends.lab import LabBackend
 from backends.rack import SHIPPED_RACK, StubProcess
 from backends.service import execute
+from quantum.batch import Batch, stack
 from quantum.counts import Counts
 from quantum.egp import Done, Failed, Job, Task
 from quantum.errors import Code, DeviceError, InputError, RequestError
 from quantum.estimate import estimate
-from quantum.program import (
-    Basis,
-    Batch,
-    Distill,
-    Generate,
-    Measure,
-    Program,
-    Step,
-    Swap,
-    Wait,
-    stack,
-)
+from quantum.program import Basis, Distill, Generate, Measure, Program, Step, Swap, Wait
 from quantum.rack import load_rack
 from quantum.seeding import generator
 

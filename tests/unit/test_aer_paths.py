@@ -9,8 +9,9 @@ from backends.aer.public import PublicPath
 from backends.aer.schedule import levels, schedule
 from backends.contract import RANDOM, Plan
 from quantum import bell
+from quantum.batch import Batch
 from quantum.errors import InputError
-from quantum.program import Batch, Gates, Memory
+from quantum.program import Gates, Memory
 from quantum.seeding import generator
 
 

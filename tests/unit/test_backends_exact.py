@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from backends.aer import AerBackend
 from backends.analytic import AnalyticBackend, correlators_suffice
 from backends.contract import KEEP, Plan
-from quantum.program import Batch, Gates, Memory
+from quantum.batch import Batch
+from quantum.program import Gates, Memory
 from quantum.seeding import generator
 
 X = np.array([[0, 1], [1, 0]], dtype=complex)

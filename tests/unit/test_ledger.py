@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from backends.analytic import exact
 from quantum import ledger as step
+from quantum.batch import Batch
 from quantum.bell import correlators, populations
 from quantum.bell import werner as werner_state
 from quantum.bound import horizon, run_bound
@@ -20,7 +21,7 @@ from quantum.ledger.places import is_sound, put
 from quantum.ledger.prices import price_stock
 from quantum.ledger.state import DELIVERED
 from quantum.network import Network
-from quantum.program import Batch, Gates, Memory
+from quantum.program import Gates, Memory
 from quantum.scenario import Scenario
 from quantum.twin import advance, score
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from quantum.batch import stack
 from quantum.errors import InputError
 from quantum.program import (
     Distill,
@@ -17,7 +18,6 @@ from quantum.program import (
     Swap,
     Wait,
     check,
-    stack,
 )
 
 PHI = (1.0, 0.0, 0.0, 0.0)

@@ -7,10 +7,11 @@ from backends.analytic import AnalyticBackend
 from backends.contract import KEEP, RANDOM, Backend, Plan, Truth, plan_of
 from backends.sampling import check_plan, sample
 from quantum import bell
+from quantum.batch import stack
 from quantum.counts import Counts
 from quantum.errors import InputError
 from quantum.estimate import estimate
-from quantum.program import Generate, Measure, Program, Wait, stack
+from quantum.program import Generate, Measure, Program, Wait
 from quantum.seeding import generator
 
 
@@ -86,7 +87,7 @@ def test_intervals_cover_the_true_fidelity(fidelity):
     ("wrong", "field"),
     [
         (plan(4, 1), "basis"),
-        (plan(-2, 0), "basis"),
+        (plan(-3, 0), "basis"),
         (plan(0, -1), "shots"),
         (plan(KEEP, 1), "shots"),
         (plan(0, 1, 1.0), "draw"),

@@ -1,0 +1,1 @@
+"""How elementary links make pairs: models of sources, fibres and detectors."""

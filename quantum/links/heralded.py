@@ -1,0 +1,70 @@
+"""What every model of a link comes down to: how often an attempt succeeds, and with which state."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum import bell
+from quantum.errors import InputError
+
+__all__ = ["Family", "Heralded"]
+
+Floats = NDArray[np.float64]
+
+#: ``memory``: attempt, herald, hold. ``photonic``: pairs fly by and can only be measured.
+Family = Literal["memory", "photonic"]
+
+
+@dataclass(frozen=True, eq=False)
+class Heralded:
+    """A link as its users see it.
+
+    An attempt takes ``attempt_s`` and succeeds with ``success_probability``, independently of all
+    others. The pair is then in the state with Pauli ``expectations`` ``(4, 4)``, those of a
+    :class:`quantum.program.Load`, corrected so that phi_plus is the state wished for. ``source``
+    says where the model comes from.
+    """
+
+    success_probability: float
+    attempt_s: float
+    expectations: Floats
+    family: Family
+    source: str
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.success_probability <= 1.0:
+            raise InputError(
+                f"link: success_probability must be > 0 and <= 1, got {self.success_probability}"
+            )
+        if not 0.0 < self.attempt_s < np.inf:
+            raise InputError(f"link: attempt_s must be finite and > 0 s, got {self.attempt_s}")
+        bell.check_state("link: expectations", tuple(np.ravel(self.expectations).tolist()))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether pairs can be held; a photonic link answers UNSUPP to a keep."""
+        return self.family == "memory"
+
+    @property
+    def rate_hz(self) -> float:
+        """Pairs per second when attempts follow one another."""
+        return self.success_probability / self.attempt_s
+
+    @property
+    def populations(self) -> Floats:
+        """Bell populations ``(4,)``; all there is to the state where it is Bell-diagonal."""
+        diagonal = np.diagonal(self.expectations)[1:] * np.array([1.0, -1.0, 1.0])
+        return np.clip(bell.populations(diagonal), 0.0, 1.0)
+
+    @property
+    def fidelity(self) -> float:
+        """Fidelity to phi_plus."""
+        return float(self.populations[0])
+
+    @property
+    def is_bell_diagonal(self) -> bool:
+        """Whether the populations are the whole state."""
+        rest = self.expectations - np.diag(np.diagonal(self.expectations))
+        return bool(np.abs(rest).max() < 1e-12)
