@@ -50,7 +50,7 @@ def memory_of(t1_s: float | None, t2_s: float | None) -> Memory:
     beyond what relaxation causes (T2 = 2 T1).
 
     >>> memory_of(1.0, None)
-    Memory(t1_s=1.0, t2_s=2.0)
+    Memory(t1_s=1.0, t2_s=2.0, attempts_1e=inf)
     """
     t1 = math.inf if t1_s is None else t1_s
     return Memory(t1_s=t1, t2_s=2.0 * t1 if t2_s is None else t2_s).check()

@@ -48,7 +48,7 @@ End = Literal["first", "last"]
 MOST_QUBITS = 8
 
 
-class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Relaxation times of the memory qubits; ``inf`` means no decay. T2 <= 2 T1.
 
     ``attempts_1e`` is the number of generation attempts of a neighbouring qubit after which the
@@ -108,7 +108,7 @@ class Load(msgspec.Struct, frozen=True, tag="load", forbid_unknown_fields=True):
     expectations: tuple[float, ...]
 
 
-class Wait(msgspec.Struct, frozen=True, tag="wait", forbid_unknown_fields=True):
+class Wait(msgspec.Struct, frozen=True, tag="wait", forbid_unknown_fields=True, omit_defaults=True):
     """Let the memory qubits of a pair decay for the given times.
 
     In a register ``left_s`` is the time of its first qubit and ``right_s`` that of all others.
