@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum.batch import Batch
+from quantum.errors import Code, RequestError
 from quantum.program import Program
 
 __all__ = ["KEEP", "RANDOM", "Backend", "Outcome", "Plan", "Truth", "plan_of"]
@@ -81,10 +82,15 @@ class Backend(Protocol):
 
 
 def plan_of(programs: list[Program]) -> Plan:
-    """Return the plan that the programs' last steps ask for, with free draws."""
+    """Return the plan that the programs' last steps ask for, with free draws.
+
+    A photonic program that would keep its pair gives :class:`RequestError` UNSUPP.
+    """
     basis, shots = [], []
     for program in programs:
         test = program.measure
+        if test is None and program.photonic:
+            raise RequestError(Code.UNSUPP, "a photonic pair cannot be kept, only measured")
         basis.append(KEEP if test is None else _BASIS[test.basis])
         shots.append(0 if test is None else test.shots)
     size = len(programs)

@@ -42,13 +42,17 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """What executing the pairs of a slot came to, pair by pair."""
+    """What executing the pairs of a slot came to, pair by pair.
+
+    ``faults`` are (place of the pair, code, detail) of those that could not be executed.
+    """
 
     slot: _Count
     basis: tuple[int, ...]
     passed: tuple[int, ...]
     fidelity: tuple[float, ...]
     source: str
+    faults: tuple[tuple[_Count, str, str], ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True):

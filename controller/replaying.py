@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from controller.entries import note, rows_of
 from controller.plan import delay_slots, plan_of
@@ -200,11 +201,17 @@ class _Again:
         basis, draw = draw_tests(self._world.seed, events, self._measured)
         if list(event.basis) != basis.tolist() or len(event.passed) != len(events):
             raise differs(event.slot, "the tests that were drawn are others")
+        faulty = {place for place, _, _ in event.faults}
+        if not all(place < len(events) for place in faulty):
+            raise differs(event.slot, "a pair failed that was never made")
+        done = np.array([place not in faulty for place in range(len(events))], dtype=bool)
         known = len(event.fidelity) > 0
         if known and len(event.fidelity) != len(events):
             raise differs(event.slot, "a fidelity is missing")
         for index, each in enumerate(events):
             where = f"pair {index}"
+            if index in faulty:
+                continue
             if known and abs(event.fidelity[index] - each.true) > TOLERANCE:
                 said, found = event.fidelity[index], float(each.true)
                 raise differs(event.slot, f"{where} has fidelity {found!r}, not {said!r}")
@@ -228,9 +235,11 @@ class _Again:
                 passed=passed == 1,
                 predicted=float(each.true),
             )
-        self._executed += int(events.hops.sum())
+        self._executed += int(events.hops[done].sum())
+        self._failed += len(faulty)
+        self._take_back(events[~done])
         if event.source != "sim":
-            self._take_back(events, self._pools.trust())
+            self._take_back(events[done], self._pools.trust())
 
     def _take_back(self, events: Table, trust: Any = None) -> None:
         """Uncount deliveries: those that failed, and real ones that tests do not vouch for."""

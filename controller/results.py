@@ -117,7 +117,10 @@ class Results:
             self._bear(result.slot, answer.detail)
             return
         self._failing_since = None
-        self.executed += int(events.hops.sum())
+        done = np.ones(len(events), dtype=np.int64)
+        done[[fault.task for fault in answer.faults]] = 0
+        self.failed += len(events) - int(done.sum())
+        self.executed += int(events.hops[done == 1].sum())
         for passed, basis, kind, hops, link, true in zip(
             answer.passed,
             result.basis.tolist(),
@@ -141,22 +144,23 @@ class Results:
         reward = 0.0
         if self._rules.learn:
             before = self.credit.sum()
-            valid = np.ones(len(events), dtype=np.int64)
-            pay(world, events, valid, self.pools.trust(), self.credit)
+            pay(world, events, done, self.pools.trust(), self.credit)
             reward = float(self.credit.sum() - before)
             self.reward += reward
-        self._journal(
-            {
-                "event": "results",
-                "slot": result.slot,
-                "basis": result.basis.tolist(),
-                "passed": list(answer.passed),
-                "fidelity": list(answer.fidelity),
-                "source": answer.source_of_truth,
-                "reward": reward,
-            }
-        )
-        self._hand_out(events, answer.source_of_truth)
+        entry: dict[str, object] = {
+            "event": "results",
+            "slot": result.slot,
+            "basis": result.basis.tolist(),
+            "passed": list(answer.passed),
+            "fidelity": list(answer.fidelity),
+            "source": answer.source_of_truth,
+            "reward": reward,
+        }
+        if answer.faults:
+            entry["faults"] = [[f.task, str(f.code), f.detail] for f in answer.faults]
+        self._journal(entry)
+        self._hand_out(events[done == 1], answer.source_of_truth)
+        self._hand_out(events[done == 0], None)
 
     def _bear(self, slot: int, detail: str) -> None:
         """End the run by :class:`DeviceError` when all jobs have failed for too long."""
@@ -194,14 +198,19 @@ class Results:
 
 
 def _fits(answer: Done, basis: Ints) -> bool:
-    """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, -1 where kept."""
+    """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, else -1."""
     if len(answer.passed) != len(basis) or len(answer.fidelity) not in (0, len(basis)):
         return False
     if answer.source_of_truth not in _SOURCES:
         return False
     if not all(-1e-9 <= f <= 1.0 + 1e-9 for f in answer.fidelity):
         return False
-    tested = (basis >= 0).tolist()
+    faulty = [fault.task for fault in answer.faults]
+    if len(set(faulty)) < len(faulty) or not all(0 <= task < len(basis) for task in faulty):
+        return False
+    tested = basis >= 0
+    tested[faulty] = False
     return all(
-        p in (0, 1) if test else p == -1 for p, test in zip(answer.passed, tested, strict=True)
+        p in (0, 1) if test else p == -1
+        for p, test in zip(answer.passed, tested.tolist(), strict=True)
     )

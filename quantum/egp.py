@@ -183,20 +183,30 @@ class Job(Frame, frozen=True, tag="job"):
     tasks: tuple[Task, ...]
 
 
-class Done(Frame, frozen=True, tag="done"):
-    """What came of a job, task by task: 1 passed, 0 failed, -1 kept.
+class Fault(Frame, frozen=True):
+    """A task of a job that could not be executed, by its place in the job."""
 
-    ``fidelity`` is the true one where a simulator knows it: recorded for checks, never a reward.
+    task: int
+    code: Code
+    detail: str
+
+
+class Done(Frame, frozen=True, tag="done"):
+    """What came of a job, task by task: 1 passed, 0 failed, -1 kept or not executed.
+
+    ``fidelity`` is the true one where a simulator knows it: recorded for checks, never a reward; it
+    is 0 for a task that could not be executed. Those have a ``faults`` entry each.
     """
 
     job: int
     passed: tuple[int, ...]
     fidelity: tuple[float, ...] = ()
     source_of_truth: str = "sim"
+    faults: tuple[Fault, ...] = ()
 
 
 class Failed(Frame, frozen=True, tag="failed"):
-    """A job that could not be executed."""
+    """A job of which no task could be executed."""
 
     job: int
     code: Code

@@ -20,7 +20,7 @@ from typing import Literal
 import msgspec
 
 from quantum.bell import check_populations, check_state
-from quantum.errors import InputError
+from quantum.errors import Code, InputError, RequestError
 
 __all__ = [
     "MOST_QUBITS",
@@ -166,12 +166,16 @@ class Measure(msgspec.Struct, frozen=True, tag="measure", forbid_unknown_fields=
 Step = Generate | Load | Wait | Distill | Swap | Merge | Measure
 
 
-class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A list of steps and the hardware it runs on."""
+class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A list of steps and the hardware it runs on.
+
+    A ``photonic`` pair flies by: it can be measured and nothing else.
+    """
 
     steps: tuple[Step, ...]
     memory: Memory = Memory()
     gates: Gates = Gates()
+    photonic: bool = False
 
     @property
     def measure(self) -> Measure | None:
@@ -181,9 +185,14 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check(program: Program) -> Program:
-    """Return the program, or raise :class:`InputError` that names the step which is wrong."""
+    """Return the program, or raise :class:`InputError` that names the step which is wrong.
+
+    A photonic program that does more than measure its pair gives :class:`RequestError` UNSUPP.
+    """
     program.memory.check()
     program.gates.check()
+    if program.photonic:
+        _only_measures(program)
     alive: dict[int, int] = {}
     """Qubits of each pair or register that exists."""
     seen: set[int] = set()
@@ -233,6 +242,16 @@ def check(program: Program) -> Program:
     if len(alive) != 1:
         raise InputError(f"a program must end with exactly one pair, this one has {len(alive)}")
     return program
+
+
+def _only_measures(program: Program) -> None:
+    for number, step in enumerate(program.steps):
+        if not isinstance(step, Generate | Load | Measure):
+            raise RequestError(
+                Code.UNSUPP,
+                f"steps[{number}] {type(step).__name__.lower()}: a photonic pair can only be "
+                "measured: it cannot wait, be swapped, merged or distilled",
+            )
 
 
 def _new(seen: set[int], where: str, pair: int) -> None:

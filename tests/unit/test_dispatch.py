@@ -14,7 +14,7 @@ from controller.game import prepare
 from controller.live import live_rules
 from controller.mind import Mind
 from controller.setting import Setting, scenario_of
-from quantum.egp import Create, Done, Err, Failed, Ok, Speak, Yield
+from quantum.egp import Create, Done, Err, Failed, Fault, Ok, Speak, Yield
 from quantum.errors import Code, WireError
 from quantum.ledger.places import is_sound
 from quantum.ledger.state import DELIVERED
@@ -235,6 +235,14 @@ def test_requests_that_nobody_made_are_refused():
         lambda d: Done(d.job, d.passed, tuple(7.0 for _ in d.fidelity)),
         lambda d: Done(d.job, d.passed, d.fidelity, "heaven"),
         lambda d: Done(d.job + 1, d.passed, d.fidelity),
+        lambda d: Done(d.job, d.passed, d.fidelity, faults=(Fault(len(d.passed), Code.OTHER, ""),)),
+        lambda d: Done(d.job, d.passed, d.fidelity, faults=(Fault(-1, Code.OTHER, ""),)),
+        lambda d: Done(
+            d.job,
+            tuple(-1 for _ in d.passed),
+            d.fidelity,
+            faults=(Fault(0, Code.OTHER, ""), Fault(0, Code.OTHER, "")),
+        ),
         lambda d: Failed(-5, Code.OTHER, ""),
     ],
 )
@@ -280,6 +288,29 @@ def test_what_failed_is_never_paid_nor_delivered(fails):
         assert dispatch.results.pools.overall().shots == 0
     else:
         assert good > 0 and dispatch.results.reward > 0.0 and dispatch.results.failed == 0
+
+
+def test_a_task_that_failed_leaves_the_others_of_its_job_alone():
+    _, dispatch, journal, minds = playing(learn=True)
+    pairs = gone = tested = 0
+    while not dispatch.finished:
+        _, job = honest_slot(dispatch, minds, settle=False)
+        if job is None:
+            continue
+        done = dispatch.results.by_closed_form(job.job)
+        faulty = range(1, len(done.passed), 2)
+        passed = tuple(-1 if i in faulty else p for i, p in enumerate(done.passed))
+        faults = tuple(Fault(i, Code.NORES, "no qubit") for i in faulty)
+        dispatch.settle(msgspec.structs.replace(done, passed=passed, faults=faults))
+        pairs, gone = pairs + len(passed), gone + len(faulty)
+        tested += sum(p >= 0 for p in passed)
+    dispatch.results.count(dispatch.slot)
+    results = dispatch.results
+    assert 0 < gone < pairs
+    assert (results.failed, results.tested) == (gone, tested)
+    told = [entry for entry in journal if entry.get("event") == "results" and "faults" in entry]
+    assert told[0]["faults"][0] == [1, "NORES", "no qubit"]
+    assert results.reward > 0.0 and results.executed > 0
 
 
 def test_results_count_after_the_lag_however_early_they_come():

@@ -16,7 +16,7 @@ from controller.mind import Mind
 from controller.replaying import replay
 from controller.setting import Setting, scenario_of
 from controller.summary import summarise
-from quantum.egp import Failed
+from quantum.egp import Failed, Fault
 from quantum.errors import Code, InputError, RecordError
 from quantum.record import RecordWriter, read
 from quantum.seeding import generator
@@ -39,6 +39,11 @@ def answered(dispatch, job, kind):
     done = dispatch.results.by_closed_form(job.job)
     if kind == "failing" and job.job % 3 == 0:
         return Failed(job.job, Code.OTHER, "no light")
+    if kind == "faulty":
+        passed = (-1, *done.passed[1:])
+        return msgspec.structs.replace(
+            done, passed=passed, faults=(Fault(0, Code.OTHER, "no light"),)
+        )
     if kind == "stub":
         # Instruments know no fidelity and draw for themselves.
         rng = generator(4, "stub", job.job)
@@ -107,11 +112,11 @@ def test_a_record_plays_again(honest):
     assert summary["pairs_delivered"] > 0
 
 
-@pytest.mark.parametrize("kind", ["failing", "stub"])
+@pytest.mark.parametrize("kind", ["failing", "faulty", "stub"])
 def test_failures_and_instruments_play_again(tmp_path, kind):
     record = read(record_run(tmp_path / "run", kind=kind))
     done = replay(record)
-    if kind == "failing":
+    if kind in ("failing", "faulty"):
         assert done.failed == record.summary["pairs_failed"] > 0
     else:
         assert done.tests == record.summary["pairs_tested"] > 0

@@ -101,7 +101,7 @@ def test_errors_become_answers(error, code, detail):
 
 def test_a_backend_that_cannot_keep_is_not_even_asked():
     fake = Fake(keeps=False)
-    failed = execute(fake, Job(3, (Task(PAIR, 0, 0.5), Task(PAIR, -1))), RNG)
+    failed = execute(fake, Job(3, (Task(PAIR, -1), Task(PAIR, -1))), RNG)
     assert isinstance(failed, Failed)
     assert failed.code is Code.UNSUPP and "cannot keep" in failed.detail
     assert fake.asked == 0
@@ -123,12 +123,26 @@ def test_a_bug_is_not_hidden():
         Program((Generate(0, GOOD), Wait(0, float("nan"), 0.0))),
     ],
 )
-def test_programs_that_make_no_sense_are_refused_whole(program):
-    fake = Fake()
-    failed = execute(fake, Job(5, (Task(PAIR, 0, 0.5), Task(program, 0, 0.5))), RNG)
-    assert isinstance(failed, Failed)
-    assert failed.code is Code.CREATE
-    assert fake.asked == 0
+def test_a_bad_program_does_not_harm_the_others(program):
+    bad, good = Task(program, 0, 0.5), Task(PAIR, 0, 0.5)
+    done = execute(AnalyticBackend(), Job(5, (bad, good, bad, Task(CHAIN, -1))), RNG)
+    assert isinstance(done, Done)
+    assert done.passed == (-1, 1, -1, -1)
+    assert [(f.task, f.code) for f in done.faults] == [(0, Code.CREATE), (2, Code.CREATE)]
+    assert done.fidelity[0] == done.fidelity[2] == 0.0
+    assert done.fidelity[1] == pytest.approx(0.94, abs=1e-12) and done.fidelity[3] > 0.8
+    failed = execute(AnalyticBackend(), Job(6, (bad, bad)), RNG)
+    assert isinstance(failed, Failed) and failed.code is Code.CREATE
+
+
+def test_a_photonic_pair_can_only_be_measured():
+    flying = Program((Generate(0, GOOD),), photonic=True)
+    stored = Program((Generate(0, GOOD), Wait(0, 0.1, 0.1)), photonic=True)
+    tasks = (Task(flying, 0, 0.5), Task(flying, -1), Task(stored, 0, 0.5))
+    done = execute(AnalyticBackend(), Job(5, tasks), RNG)
+    assert done.passed == (1, -1, -1)
+    assert [(f.task, f.code) for f in done.faults] == [(1, Code.UNSUPP), (2, Code.UNSUPP)]
+    assert "steps[1] wait: a photonic pair can only be measured" in done.faults[1].detail
 
 
 def test_hardware_claims_no_truth():

@@ -13,6 +13,7 @@ from quantum.egp import (
     Done,
     Err,
     Failed,
+    Fault,
     Hello,
     Job,
     Look,
@@ -98,7 +99,9 @@ MESSAGES = {
         updates_done=whole,
     ),
     "job": st.builds(Job, whole, many(st.builds(Task, programs, whole, share))),
-    "done": st.builds(Done, whole, many(whole), many(share), text),
+    "done": st.builds(
+        Done, whole, many(whole), many(share), text, many(st.builds(Fault, whole, codes, text))
+    ),
     "failed": st.builds(Failed, whole, codes, text),
     "telemetry": st.builds(Telemetry, *[whole] * 8, finite, estimates),
 }
