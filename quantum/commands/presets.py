@@ -1,0 +1,153 @@
+"""``dpem presets``: published experiments that can be simulated, and where each number is from."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quantum.experiments.entry import QUANTITIES, Entry
+from quantum.experiments.library import Experiment, experiment, names
+from quantum.experiments.show import number, rows
+from quantum.output import json_option, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["command"]
+
+
+@click.command("presets")
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, json_path: str | None) -> None:
+    """List published experiments, or show all numbers of the one of NAME with their sources.
+
+    NAME may also be a TOML file of your own, which is checked.
+    """
+    if name is None:
+        found = [experiment(each) for each in names()]
+        write_json([_summary(each) for each in found], json_path)
+        if json_path != "-":
+            _list(found)
+    else:
+        one = experiment(name)
+        write_json(_whole(one), json_path)
+        if json_path != "-":
+            _show(one)
+
+
+def _summary(one: Experiment) -> dict[str, Any]:
+    shown = ("distance_km", "fidelity", "rate_hz")
+    numbers = one.point().numbers
+    return {
+        "name": one.name,
+        "system": one.system,
+        "family": one.family,
+        "points": list(one.points),
+        "default": one.default,
+        **{name: numbers.get(name) for name in shown},
+    }
+
+
+def _whole(one: Experiment) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "system": one.system,
+        "family": one.family,
+        "note": one.note,
+        "sources": one.sources,
+        "default": one.default,
+        "points": {
+            point.name: {"note": point.note, "state": point.state, "numbers": point.numbers}
+            for point in one.points.values()
+        },
+    }
+
+
+def _list(found: list[Experiment]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("experiment", "system", "distance", "family", "fidelity", "rate", show_lines=True)
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[0].no_wrap = True
+    for one in found:
+        for point, cells in rows(one):
+            if point.name == one.default:
+                where = f"[bold]{one.name}[/]"
+                if len(one.points) > 1:
+                    where += f"\n{point.name}, 1 of {len(one.points)}"
+                table.add_row(
+                    where,
+                    one.system,
+                    _distance(point.numbers),
+                    one.family,
+                    cells["fidelity"],
+                    _unit(cells["rate_hz"], "/s"),
+                )
+    console = Console()
+    console.print(table)
+    console.print("dpem presets NAME shows all operating points, with sources and definitions.")
+
+
+def _distance(numbers: dict[str, Entry]) -> str:
+    said = []
+    for name, what in (("distance_km", "km"), ("fibre_km", "km of fibre")):
+        entry = numbers.get(name)
+        if entry is not None and entry.value is not None:
+            said.append(_unit(f"{number(entry)}, {entry.mark}", what))
+    return "\n".join(said) or "not reported"
+
+
+def _unit(cell: str, unit: str) -> str:
+    """Put a unit behind the number of a cell, before its mark.
+
+    >>> _unit("~ 9, from memory", "/s"), _unit("not reported", "/s")
+    ('~ 9 /s, from memory', 'not reported')
+    """
+    value, comma, mark = cell.rpartition(", ")
+    return f"{value} {unit}{comma}{mark}" if comma else cell
+
+
+def _show(one: Experiment) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    console.print(Text(f"{one.name}: {one.system}", style="bold"))
+    console.print(f"family {one.family}", highlight=False)
+    if one.note:
+        console.print(Text(one.note))
+    if len(one.points) > 1:
+        console.print(_table("at all points", one.common))
+    for point in one.points.values():
+        own = point.numbers
+        if len(one.points) > 1:
+            own = {n: e for n, e in own.items() if one.common.get(n) is not e}
+        title = f"point {point.name}" if len(one.points) > 1 else None
+        if title and point.name == one.default:
+            title += " (default)"
+        table = _table(title, own)
+        table.caption = point.note or None
+        console.print(table)
+    for key, source in one.sources.items():
+        console.print(Text(f"{key}: {source.cite}, {source.where}"), soft_wrap=True)
+
+
+def _table(title: str | None, numbers: dict[str, Entry]) -> "Table":
+    from rich.table import Table
+
+    table = Table("quantity", "value", "mark", "source", "what it is", title=title)
+    for column in table.columns:
+        column.overflow = "fold"
+    for name in (each for each in QUANTITIES if each in numbers):
+        entry = numbers[name]
+        table.add_row(
+            name, number(entry), entry.mark or "", entry.source or "", _meaning(name, entry)
+        )
+    return table
+
+
+def _meaning(name: str, entry: Entry) -> str:
+    said = entry.definition or QUANTITIES[name].meaning
+    return f"{said} = {entry.how}" if entry.how else said
