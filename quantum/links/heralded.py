@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from quantum import bell
 from quantum.errors import InputError
 
-__all__ = ["Family", "Heralded"]
+__all__ = ["Family", "Heralded", "draw_attempts"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: ``memory``: attempt, herald, hold. ``photonic``: pairs fly by and can only be measured.
 Family = Literal["memory", "photonic"]
@@ -40,7 +41,13 @@ class Heralded:
             )
         if not 0.0 < self.attempt_s < np.inf:
             raise InputError(f"link: attempt_s must be finite and > 0 s, got {self.attempt_s}")
-        bell.check_state("link: expectations", tuple(np.ravel(self.expectations).tolist()))
+        if self.family not in ("memory", "photonic"):
+            raise InputError(f"link: family must be memory or photonic, got {self.family!r}")
+        table = np.array(self.expectations, dtype=np.float64)
+        bell.check_state("link: expectations", tuple(table.ravel().tolist()))
+        table = table.reshape(4, 4)
+        table.setflags(write=False)
+        object.__setattr__(self, "expectations", table)
 
     @property
     def keeps(self) -> bool:
@@ -68,3 +75,18 @@ class Heralded:
         """Whether the populations are the whole state."""
         rest = self.expectations - np.diag(np.diagonal(self.expectations))
         return bool(np.abs(rest).max() < 1e-12)
+
+
+def draw_attempts(
+    heralded: Heralded, size: int | tuple[int, ...], rng: np.random.Generator
+) -> Ints:
+    """Return how many attempts each pair took, the successful one included, shape ``size``.
+
+    Geometric draws: the cost does not depend on how rarely attempts succeed. Times are these
+    numbers times ``attempt_s``.
+
+    >>> link = Heralded(0.5, 1e-6, np.diag([1.0, 1.0, -1.0, 1.0]), "memory", "as stated")
+    >>> draw_attempts(link, 4, np.random.default_rng(1)).shape
+    (4,)
+    """
+    return rng.geometric(heralded.success_probability, size).astype(np.int64, copy=False)
