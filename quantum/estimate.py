@@ -11,7 +11,7 @@ from scipy.special import betainc, betaincinv
 from quantum.counts import Counts
 from quantum.errors import InputError
 
-__all__ = ["Estimate", "estimate", "probability_at_least"]
+__all__ = ["Estimate", "estimate", "estimate_passes", "probability_at_least"]
 
 
 class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,18 +34,30 @@ def estimate(counts: Counts, *, confidence: float = 0.95) -> Estimate:
     >>> e.best, round(e.low, 4), e.high
     (1.0, 0.9457, 1.0)
     """
+    return estimate_passes(counts.passed, counts.shots, confidence=confidence)
+
+
+def estimate_passes(
+    passed: int, shots: int, *, qubits: int = 2, confidence: float = 0.95
+) -> Estimate:
+    """Estimate the fidelity to the GHZ state of n qubits (a pair: 2) from random stabilizers.
+
+    See :mod:`quantum.ghz`; the interval is exact.
+
+    >>> round(estimate_passes(700, 1000, qubits=3).best, 6)
+    0.475
+    """
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence must be between 0 and 1, got {confidence}")
-    shots, passed = counts.shots, counts.passed
     if shots == 0:
         return Estimate(low=0.0, best=0.5, high=1.0, confidence=confidence, shots=0)
     tail = (1.0 - confidence) / 2.0
     low = float(betaincinv(passed, shots - passed + 1, tail)) if passed else 0.0
     high = float(betaincinv(passed + 1, shots - passed, 1.0 - tail)) if passed < shots else 1.0
     return Estimate(
-        low=_to_fidelity(low),
-        best=_to_fidelity(passed / shots),
-        high=_to_fidelity(high),
+        low=_to_fidelity(low, qubits),
+        best=_to_fidelity(passed / shots, qubits),
+        high=_to_fidelity(high, qubits),
         confidence=confidence,
         shots=shots,
     )
@@ -70,5 +82,6 @@ def probability_at_least(counts: Counts, fidelity: float) -> float:
     return wanted / possible
 
 
-def _to_fidelity(pass_probability: float) -> float:
-    return min(1.0, max(0.0, (3.0 * pass_probability - 1.0) / 2.0))
+def _to_fidelity(pass_probability: float, qubits: int) -> float:
+    others = 2**qubits - 1
+    return min(1.0, max(0.0, (1.0 + others * (2.0 * pass_probability - 1.0)) / 2**qubits))

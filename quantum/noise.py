@@ -43,7 +43,7 @@ def decay(seconds: ArrayLike, memory: Memory, attempts: ArrayLike = 0.0) -> tupl
     return -np.expm1(-t / memory.t1_s), np.exp(-t / memory.t2_s - disturbed)
 
 
-def memory_of(t1_s: float | None, t2_s: float | None) -> Memory:
+def memory_of(t1_s: float | None, t2_s: float | None, attempts_1e: float | None = None) -> Memory:
     """Fill in the relaxation time that was not given.
 
     Without T1 there is no relaxation (T1 = inf, pure dephasing); without T2 there is no dephasing
@@ -53,7 +53,11 @@ def memory_of(t1_s: float | None, t2_s: float | None) -> Memory:
     Memory(t1_s=1.0, t2_s=2.0, attempts_1e=inf)
     """
     t1 = math.inf if t1_s is None else t1_s
-    return Memory(t1_s=t1, t2_s=2.0 * t1 if t2_s is None else t2_s).check()
+    return Memory(
+        t1_s=t1,
+        t2_s=2.0 * t1 if t2_s is None else t2_s,
+        attempts_1e=math.inf if attempts_1e is None else attempts_1e,
+    ).check()
 
 
 def t2_from_pure_dephasing(t1_s: float, t_phi_s: float) -> float:

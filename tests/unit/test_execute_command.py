@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.commands.execute import command, execute
-from backends.program_file import read_program
+from backends.commands.execute import command
+from backends.ensemble import run
+from backends.program_file import read_program, read_programs
 from quantum import bell, werner
 from quantum.errors import InputError
 from quantum.program import Distill, Gates, Memory, Swap, Wait
@@ -129,7 +130,7 @@ def test_a_backend_without_truth_has_no_exact():
         def run(self, batch, plan, rng):
             return Outcome(super().run(batch, plan, rng).counts, None, "real")
 
-    assert execute(read_program(b'{"links": [{"fidelity": 1}]}'), Counting(), 0)["exact"] is None
+    assert run(read_programs(b'{"links": [{"fidelity": 1}]}'), Counting(), 0)["exact"] is None
 
 
 def test_human_output_is_a_small_table():
@@ -169,7 +170,7 @@ BAD = [
     ({"links": [LINK], "distill": {"rounds": 6}}, "program.distill.rounds"),
     ({"links": [LINK], "distill": {"rounds": -1}}, "program.distill.rounds"),
     ({"links": [LINK], "distill": {"rounds": 1.5}}, "program.distill.rounds"),
-    ({"links": [LINK], "distill": {"protocol": "x"}}, "protocol must be dejmps or bbpssw"),
+    ({"links": [LINK], "distill": {"protocol": "x"}}, "protocol must be dejmps, bbpssw or epl"),
     ({"links": [LINK], "distill": "dejmps"}, "program.distill"),
     ({"links": [LINK], "shots": 0}, "program.shots"),
     ({"links": [LINK], "shots": 1_000_000_001}, "program.shots"),

@@ -1,0 +1,1 @@
+"""Estimators: from raw results to quantities with intervals that keep their promise."""
