@@ -113,13 +113,13 @@ def check_lengths(lengths: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(lengths))
 
 
-def draw_sequences(seed: int, bounces: int, hops: int, count: int) -> Sequences:
-    """Draw ``count`` random sequences over ``hops`` hops in all, keyed by seed and bounces.
+def draw_sequences(seed: int, key: int | str, hops: int, count: int) -> Sequences:
+    """Draw ``count`` random sequences over ``hops`` hops in all; the key may be the bounces.
 
     >>> draw_sequences(1, 2, 4, 3).cliffords.shape
     (3, 4)
     """
-    rng = generator(seed, "netbench", "sequences", bounces)
+    rng = generator(seed, "netbench", "sequences", key)
     cliffords = rng.integers(24, size=(count, hops))
     return Sequences(cliffords, INVERSE[after_all(cliffords)], rng.random(count) < 0.5)
 

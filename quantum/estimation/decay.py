@@ -133,7 +133,7 @@ def _search(lengths, passed, total, threshold):  # type: ignore[no-untyped-def]
     for i in range(points):
         grid[i] = 1.0 - (1.0 - i / (points - 1)) ** 3  # dense near 1
         value[i], _ = _profile(grid[i], lengths, passed, total)
-    top = np.argmax(value)
+    top = int(np.argmax(value))
     a, b = grid[max(top - 1, 0)], grid[min(top + 1, points - 1)]
     for _ in range(_STEPS):
         one, two = a + 0.382 * (b - a), a + 0.618 * (b - a)

@@ -9,16 +9,18 @@ A description names nodes and links; everything else may be left out::
      "memory": {"t1_s": 3600, "t2_s": 60}, "cutoff_s": 1.5, "swap": {"success": 1.0}}
 
 A place is ``x_km`` and ``y_km``, or ``latitude`` and ``longitude`` in degrees, the same for all
-nodes. A link has a ``fidelity`` (then it is a Werner state) or the four weights of
-``bell_diagonal``. A link without a length is the straight line, or the great circle x 1.25. Rates,
-qubits, fidelities, ``cutoff_s``, ``memory`` and ``swap`` that are left out are those of the presets
-(drawn by key where the presets draw them); a time left out of a given ``memory`` means no decay.
+nodes. A link has a ``fidelity`` (then it is a Werner state), the four weights of ``bell_diagonal``,
+or a ``model`` of :mod:`quantum.links` that computes them from the hardware. A link without a length
+is the straight line, or the great circle x 1.25. Rates, qubits, fidelities, ``cutoff_s``,
+``memory`` and ``swap`` that are left out are those of the presets (drawn by key where the presets
+draw them); a time left out of a given ``memory`` means no decay.
 """
 
 import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 from quantum.bell import BELL_STATES, check_populations, werner
 from quantum.errors import InputError
+from quantum.links.model import read_model
 from quantum.program import Gates, Memory
 from quantum.topologies.geography import DETOUR, fill_gaps, flat_km, great_circle_km
 from quantum.topologies.layout import Layout, arrange
@@ -60,13 +63,14 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LinkEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A link as the file has it."""
+    """A link as the file has it; ``model`` is one of :mod:`quantum.links.model`."""
 
     a: str
     b: str
     length_km: float | None = None
     fidelity: float | None = None
     bell_diagonal: Weights | None = None
+    model: dict[str, Any] | None = None
 
 
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +108,7 @@ def to_layout(description: Description, key: str, seed: int, where: str | None =
         place, given_km = _places(description, links, key, seed)
         layout = arrange(key, nodes, place, links, name=name, length_km=given_km)
         order = np.lexsort(np.sort(links, axis=1).T[::-1])
-        state = _states([description.links[i] for i in order.tolist()])
+        state = _states(description.links, given_km)[order]
         if description.memory is not None:
             description.memory.check()
         if description.swap is not None:
@@ -181,9 +185,10 @@ def _links(entries: list[LinkEntry], index: dict[str, int]) -> Ints:
             fidelity is None or 0 <= fidelity <= 1,
             "between 0 and 1",
         )
+        given = [x for x in (fidelity, link.bell_diagonal, link.model) if x is not None]
+        if len(given) > 1:
+            raise InputError(f"{where}: give one of fidelity, bell_diagonal and model")
         if link.bell_diagonal is not None:
-            if fidelity is not None:
-                raise InputError(f"{where}: give fidelity or bell_diagonal, not both")
             check_populations(
                 f"{where}: bell_diagonal", msgspec.structs.astuple(link.bell_diagonal)
             )
@@ -220,15 +225,36 @@ def _places(description: Description, links: Ints, key: str, seed: int) -> tuple
     return place, np.where(np.isfinite(said), said, length)
 
 
-def _states(entries: list[LinkEntry]) -> Floats:
-    """Return the populations of the links (m, 4), NaN where the file leaves them open."""
+def _states(entries: list[LinkEntry], length_km: Floats) -> Floats:
+    """Return the populations of the links (m, 4), NaN where the file leaves them open.
+
+    Of a model the populations are kept: the world's pairs are Bell-diagonal.
+    """
     out = np.full((len(entries), 4), np.nan)
     for row, link in enumerate(entries):
         if link.bell_diagonal is not None:
             out[row] = [getattr(link.bell_diagonal, name) for name in BELL_STATES]
         elif link.fidelity is not None:
             out[row] = werner(link.fidelity)
+        elif link.model is not None:
+            out[row] = _modelled(f"links[{row}] {link.a!r} - {link.b!r}", link, length_km[row])
     return out
+
+
+def _modelled(where: str, link: LinkEntry, length_km: float) -> Floats:
+    """Return the populations of a modelled link; its length is that of the link."""
+    block = dict(link.model or {})
+    if block.get("model") != "plain":
+        if "length_km" in block:
+            raise InputError(f"{where}: model.length_km is the length_km of the link: leave it out")
+        block["length_km"] = float(length_km)
+    try:
+        made = read_model(block).heralded()
+    except InputError as wrong:
+        raise InputError(f"{where}: {wrong}") from None
+    if not made.keeps:
+        raise InputError(f"{where}: a photonic link cannot store pairs, a network needs that")
+    return made.populations
 
 
 def _numbers(values: Iterable[float | None]) -> Floats:

@@ -309,7 +309,7 @@ def broken(changes: dict[str, object]) -> str:
         ({"links.0.fidelity": -0.1}, "fidelity must be between 0 and 1"),
         ({"links.0.fidelity": None, "links.0.length_km": -1}, "length_km"),
         ({"links.1.bell_diagonal.psi_plus": 0.5}, r"links\[1\].* must sum to 1"),
-        ({"links.1.fidelity": 0.5}, "not both"),
+        ({"links.1.fidelity": 0.5}, "give one of"),
         ({"nodes.0.generation_hz": -1}, r"nodes\[0\] 'a': generation_hz"),
         ({"nodes.0.qubits": -1}, "qubits must be between"),
         ({"nodes.0.swap_hz": -1e-9}, "swap_hz"),
