@@ -15,23 +15,30 @@ Lett. 94, 060501, 2005), so a test that draws a stabilizer uniformly passes with
 ``p = 1/2 + (2^n F - 1) / (2 (2^n - 1))``, which is (1 + 2F) / 3 for pairs.
 """
 
+import math
 from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantum.program import MOST_QUBITS
+from quantum.errors import InputError
+from quantum.noise import decay
+from quantum.program import MOST_QUBITS, End, Gates, Memory
 
 __all__ = [
     "correlators",
     "fidelity_of",
     "labels",
+    "merge",
     "pass_probability",
     "populations",
     "qubits_of",
+    "wait",
 ]
 
 Floats = NDArray[np.float64]
+
+_PERFECT = Gates()
 
 
 def correlators(weights: ArrayLike) -> Floats:
@@ -81,6 +88,69 @@ def qubits_of(weights: int) -> int:
     3
     """
     return weights.bit_length() - 1
+
+
+def merge(keep: ArrayLike, spend: ArrayLike, gates: Gates = _PERFECT, at: End = "last") -> Floats:
+    """Fuse GHZ states ``(..., 2^k - 1)`` and ``(..., 2^m - 1)``: ``(..., 2^(k+m-1) - 1)``.
+
+    Exact for the correlators of any states. A stabilizer of the result pulls back through the
+    corrections, the measurement and the CNOT of :class:`quantum.program.Merge` to one stabilizer of
+    each input (Heisenberg picture), so correlators multiply, as in a swap. Where the letters of the
+    appended qubits hold an odd number of Y or Z, the measured bit decides the sign, which costs
+    1-2e, and the node's own letter is the other one of its kind (X and Y, I and Z). Depolarising
+    takes (1-p) of all but the stabilizers that do not touch the CNOT.
+
+    >>> fused = merge([1.0, 1.0, 1.0], [0.8, 0.8, 0.8])
+    >>> round(populations(fused)[0].item(), 6)  # (1 + w + w' + 5 w w') / 8
+    0.85
+    """
+    (x_keep, z_keep), (x_spend, z_spend) = _halves(keep), _halves(spend)
+    kept = np.arange(x_keep.shape[-1])[:, None]
+    added = np.arange(x_spend.shape[-1])[None, :]
+    odd = np.bitwise_count(added) & 1
+    from_keep = kept ^ odd if at == "last" else kept
+    own = kept & 1 if at == "last" else (np.bitwise_count(kept) & 1) ^ odd
+    cnot = 1.0 - gates.gate_depolarizing
+    read = np.where(odd == 1, 1.0 - 2.0 * gates.readout_error, 1.0)
+    x = cnot * read * x_keep[..., from_keep] * x_spend[..., None, :]
+    z = np.where(own | odd, cnot, 1.0) * read * z_keep[..., from_keep] * z_spend[..., None, :]
+    shape = (*x.shape[:-2], kept.size * added.size)
+    return np.concatenate([x.reshape(shape), z.reshape(shape)[..., 1:]], axis=-1)
+
+
+def _halves(signed: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the correlators with X, and those with Z led by the identity: twice 2^(n-1)."""
+    c = np.asarray(signed, dtype=np.float64)
+    half = (c.shape[-1] + 1) // 2
+    return c[..., :half], np.concatenate([np.ones_like(c[..., :1]), c[..., half:]], axis=-1)
+
+
+def wait(
+    signed: ArrayLike,
+    first_s: ArrayLike,
+    others_s: ArrayLike,
+    memory: Memory,
+    first_attempts: ArrayLike = 0.0,
+    others_attempts: ArrayLike = 0.0,
+) -> Floats:
+    """Dephase all qubits of a state with correlators ``(..., 2^n - 1)``; seconds are ``(...)``.
+
+    Exact for any state, but only without relaxation: with T1 it needs Z on odd numbers of qubits,
+    which are no stabilizers.
+
+    >>> wait([1.0, 1.0, 1.0], 1.0, 1.0, Memory(t2_s=1.0)).round(4).tolist()
+    [0.1353, 0.1353, 1.0]
+    """
+    if not math.isinf(memory.t1_s):
+        raise InputError(f"memory.t1_s must be inf here, got {memory.t1_s}")
+    c = np.asarray(signed, dtype=np.float64)
+    half = (c.shape[-1] + 1) // 2
+    first = decay(first_s, memory, first_attempts)[1]
+    others = decay(others_s, memory, others_attempts)[1]
+    coherence = first * others ** (qubits_of(2 * half) - 1)
+    x = coherence[..., None] * c[..., :half]
+    z = np.broadcast_to(c[..., half:], (*x.shape[:-1], half - 1))
+    return np.concatenate([x, z], axis=-1)
 
 
 @cache

@@ -12,7 +12,7 @@ from numba import vectorize
 
 from quantum.kernels import kernel, small
 
-__all__ = ["generator", "stream", "uniform", "uniforms"]
+__all__ = ["generator", "mix", "stream", "uniform", "uniforms"]
 
 
 def stream(name: str) -> int:
@@ -35,7 +35,7 @@ def generator(seed: int, *key: str | int) -> np.random.Generator:
 
 
 @small
-def _mix(x: np.uint64) -> np.uint64:
+def mix(x: np.uint64) -> np.uint64:
     """Finalise a 64-bit word (SplitMix64, Steele et al., OOPSLA 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -46,11 +46,11 @@ def _mix(x: np.uint64) -> np.uint64:
 def uniform(seed: int, name: int, a: int, b: int, c: int) -> float:
     """Return the draw in [0, 1) of (seed, stream number, a, b, c)."""
     golden = np.uint64(0x9E3779B97F4A7C15)
-    x = _mix(np.uint64(seed) + golden)
-    x = _mix(x ^ (np.uint64(name) + golden))
-    x = _mix(x ^ (np.uint64(a) + golden))
-    x = _mix(x ^ (np.uint64(b) + golden))
-    x = _mix(x ^ (np.uint64(c) + golden))
+    x = mix(np.uint64(seed) + golden)
+    x = mix(x ^ (np.uint64(name) + golden))
+    x = mix(x ^ (np.uint64(a) + golden))
+    x = mix(x ^ (np.uint64(b) + golden))
+    x = mix(x ^ (np.uint64(c) + golden))
     return float(x >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 

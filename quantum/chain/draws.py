@@ -7,7 +7,7 @@ a library, so that loops over trajectories use vector instructions.
 import numpy as np
 
 from quantum.kernels import kernel, small
-from quantum.seeding import _mix as mix
+from quantum.seeding import mix
 
 __all__ = ["attempts_of", "base_key", "trajectory_key", "uniform_of"]
 
@@ -69,4 +69,4 @@ def attempts_of(uniform: float, inverse_log: float) -> float:
 
     ``inverse_log`` is 1 / ln(1 - p), and 0 for p = 1.
     """
-    return 1.0 + np.floor(logarithm(uniform) * inverse_log)
+    return 1.0 + float(np.floor(logarithm(uniform) * inverse_log))

@@ -67,7 +67,7 @@ def _due(plan: Plan, rows: Table, node: int) -> float:
         return NEVER
     if plan.asap:
         return 0.0
-    return max(rows[low].heard[1], rows[node].heard[0])
+    return float(max(rows[low].heard[1], rows[node].heard[0]))
 
 
 @small
@@ -155,7 +155,6 @@ def _swap(
     _use(plan, rows, counting, node, 0, now, waits, attempts)
     low, high = rows[node].low, rows[node].high
     joined = rows[low]
-    joined.failed = max(joined.failed, rows[node].failed)
     if not works:
         joined.failed = node
     rows[node].low = rows[node].high = -1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quantum import bell
 from quantum.chain.draws import base_key, trajectory_key
 from quantum.chain.lossy import new_rows, play_lossy
 from quantum.chain.setting import Plan, Setting, plan_of
@@ -117,8 +118,8 @@ def deliver(
     fresh = np.array(correlators, dtype=np.float64)
     if fresh.shape not in ((3,), (links, 3)):
         raise InputError(f"correlators must have shape (3,) or ({links}, 3), got {fresh.shape}")
-    if not np.all(np.abs(fresh) <= 1.0 + 1e-9):
-        raise InputError("correlators must be between -1 and 1")
+    if not bell.populations(fresh).min() >= -1e-9:  # nor NaN
+        raise InputError("correlators must be those of states: populations >= 0")
     out = Deliveries(
         time_s=np.empty(_count("size", size)),
         correlators=np.empty((size, 3)),

@@ -54,7 +54,7 @@ class Setting:
     """
 
     success_probability: Floats
-    attempt_s: Floats
+    attempt_s: Floats | float
     order: Order = "asap"
     swap_success: Floats | float = 1.0
     cutoff_s: float = math.inf
@@ -135,10 +135,10 @@ class Plan(NamedTuple):
     at: Table
     """k + 1 rows; row l is of link l and node l.
 
-    Of the link: ``inverse_log`` (1 / ln(1 - p), 0 for p = 1) and ``attempt``. Of the node: ``place``
-    (how long a message from node 0 travels), ``swap_success``, and ``low`` and ``high``, the ends
-    of the segment that its swap makes (-1 where any will do, asap). In rows 1 to k - 1: ``join``,
-    inner nodes, each after those that must have swapped before.
+    Of the link: ``inverse_log`` (1 / ln(1 - p), 0 for p = 1) and ``attempt``. Of the node:
+    ``place`` (how long a message from node 0 travels), ``swap_success``, and ``low`` and ``high``,
+    the ends of the segment that its swap makes (-1 where any will do, asap). In rows 1 to k - 1:
+    ``join``, inner nodes, each after those that must have swapped before.
     """
     cutoff: float
     asap: bool
@@ -151,7 +151,8 @@ class Plan(NamedTuple):
 def plan_of(setting: Setting) -> Plan:
     """Return what kernels need of a setting."""
     links = setting.links
-    tick_s = float(setting.attempt_s.min())
+    attempt_s = np.asarray(setting.attempt_s)
+    tick_s = float(attempt_s.min())
     success = np.asarray(setting.swap_success)
     at = table(
         links + 1,
@@ -165,7 +166,7 @@ def plan_of(setting: Setting) -> Plan:
     )
     with np.errstate(divide="ignore"):
         at.inverse_log[:links] = 1.0 / np.log1p(-setting.success_probability)
-    at.attempt[:links] = _ticks(setting.attempt_s, tick_s)
+    at.attempt[:links] = _ticks(attempt_s, tick_s)
     at.place[1:] = np.cumsum(_ticks(np.asarray(setting.signal_s), tick_s))
     at.swap_success[1:links] = success
     at.join[1:links], at.low, at.high = _tree(setting.order, links)

@@ -31,7 +31,10 @@ def command(name: str, json_path: str | None) -> None:
 
 
 def load(name: str) -> Callable[[], dict[str, Any]]:
-    """Return an installed benchmark: ``function() -> {name, results, reference, ratio}``."""
+    """Return an installed benchmark: ``function() -> {name, results, reference, ratio}``.
+
+    A ``table`` with ``title``, ``columns`` and ``rows`` of texts is shown as it is.
+    """
     found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
         raise InputError(f"benchmark {name!r} is unknown; known: {', '.join(sorted(found))}")
@@ -69,6 +72,12 @@ def _show(result: dict[str, Any]) -> None:
             table.add_row(part, key, _text(value))
     console = Console()
     console.print(table)
+    if "table" in result:
+        side = result["table"]
+        beside = Table(*side["columns"], title=side["title"])
+        for row in side["rows"]:
+            beside.add_row(*row)
+        console.print(beside)
     console.print(
         f"{where['processor']}, {where['cores']} cores, Python {where['python']}, "
         f"load {where['load_1min']}"

@@ -26,7 +26,7 @@ __all__ = ["Decay", "estimate"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_STEPS = 60
+_STEPS = 50
 #: Coverage found by simulation, without it: 94.5 to 97 % where 95 % is promised.
 _MARGIN = 1.05
 
@@ -102,12 +102,13 @@ def _profile(rate, lengths, passed, total):  # type: ignore[no-untyped-def]
 
     The likelihood is concave in A: where its slope is 0 is found by halving.
     """
+    left = rate**lengths
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         amplitude = 0.5 * (low + high)
         slope = 0.0
         for i in range(lengths.size):
-            x = rate ** lengths[i]
+            x = left[i]
             slope += passed[i] * x / (1.0 + amplitude * x)
             slope -= (total[i] - passed[i]) * x / (1.0 - amplitude * x)
         if slope > 0.0:
@@ -117,7 +118,7 @@ def _profile(rate, lengths, passed, total):  # type: ignore[no-untyped-def]
     amplitude = 0.5 * (low + high)
     value = 0.0
     for i in range(lengths.size):
-        x = amplitude * rate ** lengths[i]
+        x = amplitude * left[i]
         value += passed[i] * np.log1p(x)
         if total[i] > passed[i]:
             value += (total[i] - passed[i]) * np.log1p(-x)
@@ -127,7 +128,7 @@ def _profile(rate, lengths, passed, total):  # type: ignore[no-untyped-def]
 @kernel
 def _search(lengths, passed, total, threshold):  # type: ignore[no-untyped-def]
     """Return (low, best, high, A): scan first, then refine, so that no second hill is missed."""
-    points = 257
+    points = 129
     grid = np.empty(points)
     value = np.empty(points)
     for i in range(points):
