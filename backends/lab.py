@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from backends.contract import KEEP, RANDOM, Outcome, Plan
 from backends.rack import SHIPPED_RACK, open_instrument
-from quantum.batch import Batch
+from backends.sampling import check_plan
+from quantum.batch import Batch, check_batch
 from quantum.bell import BASES
 from quantum.errors import Code, DeviceError, InputError, RequestError
 from quantum.rack import STUB, load_rack
@@ -94,6 +95,7 @@ class LabBackend:
         """Test as many real pairs as the plan asks for; ``plan.draw`` has no meaning here."""
         if self._closed:
             raise DeviceError("the lab backend is closed")
+        check_plan(plan, len(check_batch(batch)), batch.qubits)
         _refuse(batch, plan)
         if self._clock() < self._rests_until_s:
             raise DeviceError(f"{self._trouble}; it is tried again every {_REST_S:g} s")
@@ -189,8 +191,8 @@ class LabBackend:
 
 def _refuse(batch: Batch, plan: Plan) -> None:
     """Raise :class:`RequestError` for whatever a photonic rack cannot do."""
-    kinds = [kind for kind, _, _ in batch.skeleton]
-    if kinds.count("generate") != 1 or set(kinds) - {"generate", "wait"}:
+    kinds = [kind for kind, _, _ in batch.skeleton if kind != "wait"]
+    if kinds not in (["generate"], ["load"]):
         raise RequestError(
             Code.UNSUPP, "the lab backend tests single pairs, without swap or distill"
         )

@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum import bell, werner
-from quantum.noise import decay
-from quantum.program import Gates, Memory
+from quantum.program import Gates, Protocol
 
-__all__ = ["correlators", "dejmps", "from_correlators", "swap", "wait"]
+__all__ = ["correlators", "distill", "from_correlators", "swap", "wait"]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: <YY> of phi_plus is -1: the sign that turns expectations into correlators, for a = I, X, Y, Z.
 _SIGN = np.array([1.0, 1.0, -1.0, 1.0])
@@ -43,21 +41,18 @@ def correlators(tensor: Floats) -> Floats:
     return diagonal
 
 
-def wait(tensor: Floats, left_s: Floats, right_s: Floats, memory: Memory) -> Floats:
-    """Let the qubits of the states ``(B, 4, 4)`` decay for ``(B,)`` seconds each.
+def wait(tensor: Floats, damping: Floats, coherence: Floats) -> Floats:
+    """Let the qubits of the states ``(B, 4, 4)`` decay as :func:`quantum.noise.decay` says.
 
-    One qubit: <X> and <Y> shrink by c, <Z> becomes (1-g) <Z> + g (towards |0>).
+    ``damping`` g and ``coherence`` c are ``(B, 2)``, left and right. One qubit: <X> and <Y> shrink
+    by c, <Z> becomes (1-g) <Z> + g (towards |0>).
     """
-    left = tensor * _shrink(left_s, memory)[:, :, None]
-    left[:, 3, :] += decay(left_s, memory)[0][:, None] * tensor[:, 0, :]
-    right = left * _shrink(right_s, memory)[:, None, :]
-    right[:, :, 3] += decay(right_s, memory)[0][:, None] * left[:, :, 0]
+    shrink = np.stack([np.ones_like(damping), coherence, coherence, 1.0 - damping], axis=-1)
+    left = tensor * shrink[:, 0, :, None]
+    left[:, 3, :] += damping[:, :1] * tensor[:, 0, :]
+    right = left * shrink[:, 1, None, :]
+    right[:, :, 3] += damping[:, 1:] * left[:, :, 0]
     return right
-
-
-def _shrink(seconds: Floats, memory: Memory) -> Floats:
-    damping, coherence = decay(seconds, memory)
-    return np.stack([np.ones_like(damping), coherence, coherence, 1.0 - damping], axis=-1)
 
 
 def swap(left: Floats, right: Floats, gates: Gates) -> Floats:
@@ -72,20 +67,24 @@ def swap(left: Floats, right: Floats, gates: Gates) -> Floats:
     return joined
 
 
-def dejmps(keep: Floats, spend: Floats, gates: Gates) -> tuple[Floats, Floats]:
+def distill(protocol: Protocol, keep: Floats, spend: Floats, gates: Gates) -> tuple[Floats, Floats]:
     """Distil any states ``(B, 4, 4)``: (states given success, chance of success ``(B,)``).
 
     Where success never happens the state returned is the fully mixed one.
     """
-    cnot, _, flips = werner.distill_factors(gates)
-    from_keep, from_spend, sign, touched = _pull_back()
+    if protocol == "bbpssw":
+        keep, spend = (from_correlators(werner.twirl(correlators(t))) for t in (keep, spend))
+    cnot = 1.0 - gates.gate_depolarizing
+    read = np.array([1.0, 1.0 - 2.0 * gates.readout_error])
+    pulled = _pull_back(turned=protocol == "dejmps")
     out = np.zeros_like(keep)
-    for bit, weight in ((0, 1.0), (1, flips)):
-        noise = cnot ** touched[0, :, bit, None] * cnot ** touched[1, None, :, bit]
-        signs = sign[0, :, bit, None] * sign[1, None, :, bit]
-        kept = keep[:, from_keep[0, :, bit, None], from_keep[1, None, :, bit]]
-        spent = spend[:, from_spend[0, :, bit, None], from_spend[1, None, :, bit]]
-        out += 0.5 * weight * noise * signs * kept * spent
+    for bits, weight in _HERALDS[protocol].items():
+        left, right = (pulled[side, :, bit] for side, bit in enumerate(bits))
+        noise = np.outer(cnot ** left["touched"], cnot ** right["touched"])
+        factor = weight * read[list(bits)].prod() * noise * np.outer(left["sign"], right["sign"])
+        kept = keep[:, left["kept"][:, None], right["kept"]]
+        spent = spend[:, left["spent"][:, None], right["spent"]]
+        out += factor * kept * spent
     chance = out[:, 0, 0].copy()
     possible = chance > werner.IMPOSSIBLE
     out /= np.where(possible, chance, 1.0)[:, None, None]
@@ -93,9 +92,18 @@ def dejmps(keep: Floats, spend: Floats, gates: Gates) -> tuple[Floats, Floats]:
     return np.where(possible[:, None, None], out, mixed), np.where(possible, chance, 0.0)
 
 
+#: The accepted outcomes as a sum of products of I (0) and Z (1) on the two spent qubits: equal bits
+#: are (II + ZZ) / 2, twice a 1 is (I - Z)(I - Z) / 4.
+_HERALDS: dict[Protocol, dict[tuple[int, int], float]] = {
+    "dejmps": {(0, 0): 0.5, (1, 1): 0.5},
+    "bbpssw": {(0, 0): 0.5, (1, 1): 0.5},
+    "epl": {(0, 0): 0.25, (0, 1): -0.25, (1, 0): -0.25, (1, 1): 0.25},
+}
+
+
 @cache
-def _pull_back() -> tuple[Ints, Ints, Floats, Ints]:
-    """Follow Paulis backwards through CNOT and rotation (left +90, right -90 degrees).
+def _pull_back(*, turned: bool) -> NDArray[np.void]:
+    """Follow Paulis backwards through CNOT and, if ``turned``, rotations about x by +-90 degrees.
 
     For sigma_a on the kept qubit and I or Z on the spent one, indexed ``[side, a, bit]``: the Pauli
     on the kept and on the spent input qubit, the sign, and whether depolarising noise touches it.
@@ -104,12 +112,11 @@ def _pull_back() -> tuple[Ints, Ints, Floats, Ints]:
         [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=complex
     )
     cnot = np.kron(np.diag([1, 0]), pauli[0]) + np.kron(np.diag([0, 1]), pauli[1])
-    kept = np.zeros((2, 4, 2), dtype=np.int64)
-    spent = np.zeros_like(kept)
-    touched = np.zeros_like(kept)
-    sign = np.zeros((2, 4, 2))
+    table = np.zeros(
+        (2, 4, 2), dtype=[("kept", int), ("spent", int), ("sign", float), ("touched", int)]
+    )
     for side, turn in enumerate((1j, -1j)):
-        rotation = (pauli[0] - turn * pauli[1]) / np.sqrt(2.0)
+        rotation = (pauli[0] - turn * pauli[1]) / np.sqrt(2.0) if turned else pauli[0]
         circuit = cnot @ np.kron(rotation, rotation)
         for a in range(4):
             for bit, read in enumerate((0, 3)):
@@ -118,7 +125,6 @@ def _pull_back() -> tuple[Ints, Ints, Floats, Ints]:
                     [[np.trace(np.kron(p, q) @ before).real / 4.0 for q in pauli] for p in pauli]
                 )
                 where = np.unravel_index(np.abs(overlap).argmax(), (4, 4))
-                kept[side, a, bit], spent[side, a, bit] = where
-                sign[side, a, bit] = np.round(overlap[where])
-                touched[side, a, bit] = int(a != 0 or read != 0)
-    return kept, spent, sign, touched
+                touched = int(a != 0 or read != 0)
+                table[side, a, bit] = (*where, np.round(overlap[where]), touched)
+    return table

@@ -13,6 +13,7 @@ from quantum.ghz import pass_probability
 
 __all__ = ["check_plan", "sample"]
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
@@ -25,14 +26,14 @@ def check_plan(plan: Plan, size: int, qubits: int = 2) -> Plan:
     if size == 0:
         return plan
     last = 2**qubits - 2
-    if not np.all(np.isin(plan.basis, (KEEP, RANDOM)) | ((plan.basis >= 0) & (plan.basis <= last))):
+    # RANDOM and KEEP are the two numbers below 0.
+    if plan.basis.min() < RANDOM or plan.basis.max() > last:
         raise InputError(f"plan.basis must be {KEEP} (keep), 0-{last} or {RANDOM} (random)")
     if plan.shots.min() < 0:
         raise InputError(f"plan.shots must be >= 0, got {plan.shots.min()}")
-    if np.any(plan.shots[plan.basis == KEEP] != 0):
+    if ((plan.basis == KEEP) & (plan.shots != 0)).any():
         raise InputError("plan.shots must be 0 where a pair is kept")
-    keyed = ~np.isnan(plan.draw)
-    if np.any((plan.draw[keyed] < 0.0) | (plan.draw[keyed] >= 1.0)):
+    if ((plan.draw < 0.0) | (plan.draw >= 1.0)).any():
         raise InputError("plan.draw must be in [0, 1) or NaN")
     return plan
 
@@ -44,9 +45,11 @@ def sample(truth: Truth, plan: Plan, rng: np.random.Generator) -> Ints:
     ``rng``, so that backends with equal truth agree; every other test draws from ``rng``. A program
     that can never succeed has no pair to test and counts nothing.
     """
-    size = len(plan.basis)
     stabilizers = truth.populations.shape[1] - 1
-    counts = np.zeros((size, stabilizers, 2), dtype=np.int64)
+    is_random = plan.basis == RANDOM
+    if (is_random & (plan.shots > 0) & (truth.success > 0.0)).all():
+        return _random_tests(truth.populations, plan.shots, rng)
+    counts = np.zeros((len(plan.basis), stabilizers, 2), dtype=np.int64)
     tested = np.flatnonzero((plan.basis != KEEP) & (plan.shots > 0) & (truth.success > 0.0))
     if len(tested) == 0:
         return counts
@@ -64,10 +67,17 @@ def sample(truth: Truth, plan: Plan, rng: np.random.Generator) -> Ints:
         counts[tested[fixed], basis[fixed], 0] = passes
         counts[tested[fixed], basis[fixed], 1] = shots[fixed] - passes
 
-    random = np.flatnonzero(basis == RANDOM)
+    random = tested[basis == RANDOM]
     if len(random):
-        by_basis = rng.multinomial(shots[random], np.full(stabilizers, 1.0 / stabilizers))
-        passes = rng.binomial(by_basis, chance[random])
-        counts[tested[random], :, 0] = passes
-        counts[tested[random], :, 1] = by_basis - passes
+        counts[random] = _random_tests(truth.populations[random], plan.shots[random], rng)
+    return counts
+
+
+def _random_tests(weights: Floats, shots: Ints, rng: np.random.Generator) -> Ints:
+    """Return the counts ``(B, S, 2)`` of tests whose stabilizers are drawn uniformly."""
+    stabilizers = weights.shape[1] - 1
+    tests = rng.multinomial(shots, np.full(stabilizers, 1.0 / stabilizers))
+    counts = np.empty((*tests.shape, 2), dtype=np.int64)
+    counts[..., 0] = rng.binomial(tests, pass_probability(weights))
+    np.subtract(tests, counts[..., 0], out=counts[..., 1])
     return counts

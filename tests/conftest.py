@@ -1,8 +1,14 @@
 """Settings of all tests: on a busy machine an example may take long, and CI repeats itself."""
 
+import sys
+from pathlib import Path
+
 from hypothesis import settings
 
 # No deadline: the first example of a kernel compiles it. Derandomised: the same commit has the
 # same examples; `--hypothesis-profile=default` searches with new ones.
 settings.register_profile("dpem", deadline=None, derandomize=True)
 settings.load_profile("dpem")
+
+# What several tests measure by: `import dense`.
+sys.path.append(str(Path(__file__).parent / "reference"))

@@ -26,6 +26,7 @@ __all__ = ["Decay", "estimate"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+#: Halvings: as far as the numbers go.
 _STEPS = 50
 #: Coverage found by simulation, without it: 94.5 to 97 % where 95 % is promised.
 _MARGIN = 1.05
@@ -138,10 +139,7 @@ def _search(lengths, passed, total, threshold):  # type: ignore[no-untyped-def]
     a, b = grid[max(top - 1, 0)], grid[min(top + 1, points - 1)]
     for _ in range(_STEPS):
         one, two = a + 0.382 * (b - a), a + 0.618 * (b - a)
-        if (
-            _profile(one, lengths, passed, total)[0]
-            < _profile(two, lengths, passed, total)[0]
-        ):
+        if _profile(one, lengths, passed, total)[0] < _profile(two, lengths, passed, total)[0]:
             a = one
         else:
             b = two
@@ -151,26 +149,28 @@ def _search(lengths, passed, total, threshold):  # type: ignore[no-untyped-def]
         best = grid[top]
         most, amplitude = _profile(best, lengths, passed, total)
     least = most - 0.5 * threshold
-    ends = np.empty(2)
-    for side in range(2):
-        inside, outside = best, -1.0
-        for i in range(points):
-            r = grid[i] if side == 0 else grid[points - 1 - i]
-            if (r >= best) if side == 0 else (r <= best):
-                break
-            if value[i if side == 0 else points - 1 - i] >= least:
-                inside = r
-                break
-            outside = r
-        if outside < 0.0:
-            # No point was refused: the interval goes to the end of the scale.
-            ends[side] = 0.0 if side == 0 else 1.0
-            continue
-        for _ in range(_STEPS):
-            middle = 0.5 * (inside + outside)
-            if _profile(middle, lengths, passed, total)[0] >= least:
-                inside = middle
-            else:
-                outside = middle
-        ends[side] = outside
-    return ends[0], best, ends[1], amplitude
+    low = _end(grid, value, best, 0.0, least, lengths, passed, total)
+    high = _end(grid[::-1], value[::-1], best, 1.0, least, lengths, passed, total)
+    return low, best, high, amplitude
+
+
+@kernel
+def _end(grid, value, best, end, least, lengths, passed, total):  # type: ignore[no-untyped-def]
+    """Return where the interval ends between the first point of the grid, ``end``, and the best."""
+    inside, outside = best, np.nan
+    for i in range(grid.size):
+        if abs(grid[i] - end) >= abs(best - end):
+            break
+        if value[i] >= least:
+            inside = grid[i]
+            break
+        outside = grid[i]
+    if np.isnan(outside):
+        return end  # not even the end of the scale was refused
+    for _ in range(_STEPS):
+        middle = 0.5 * (inside + outside)
+        if _profile(middle, lengths, passed, total)[0] >= least:
+            inside = middle
+        else:
+            outside = middle
+    return outside

@@ -288,10 +288,14 @@ def test_an_instrument_that_was_restarted_is_configured_anew(tmp_path: Path) -> 
 def test_a_keep_request_is_unsupported(lab: LabBackend) -> None:
     keep = Task(Program((Generate(0, PURE),)), basis=-1)
     test = Task(Program((Generate(0, PURE),)), basis=2)
-    refused = execute(lab, Job(7, (test, keep)), generator(12, "keep"))
+    refused = execute(lab, Job(7, (keep, keep)), generator(12, "keep"))
     assert isinstance(refused, Failed)
     assert (refused.job, refused.code) == (7, Code.UNSUPP)
     assert "cannot keep pairs" in refused.detail
+    half = execute(lab, Job(9, (test, keep)), generator(12, "keep"))
+    assert isinstance(half, Done)
+    assert half.passed[0] in (0, 1) and half.passed[1] == -1
+    assert [(fault.task, fault.code) for fault in half.faults] == [(1, Code.UNSUPP)]
     done = execute(lab, Job(8, (test, test)), generator(12, "test"))
     assert isinstance(done, Done)
     assert set(done.passed) <= {0, 1}

@@ -1,5 +1,6 @@
 """Closed forms against textbook numbers and against what must hold for any state."""
 
+import dense
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from quantum import bell, noise, werner
 from quantum.errors import InputError
 from quantum.program import Gates, Memory
+from quantum.seeding import generator
 
 weights = st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4).filter(lambda w: sum(w) > 1e-3)
 chances = st.floats(0.0, 1.0)
@@ -65,6 +67,60 @@ def test_dejmps_is_the_formula_of_its_paper():
     assert phi_minus == pytest.approx(2 * a * b / total, abs=1e-14)
 
 
+def test_epl_is_one_of_two_heralds():
+    # Perfect pairs: 00 and 11 are equally likely, and EPL takes 11 only.
+    better, success = werner.epl(np.ones(3), np.ones(3))
+    assert success == 0.5
+    assert better.tolist() == [1.0, 1.0, 1.0]
+    # Without local terms both heralds leave the same pair: recurrence without rotations.
+    a, b, c, d = 0.6, 0.2, 0.15, 0.05
+    signed = bell.correlators([a, b, c, d])
+    better, success = werner.epl(signed, signed)
+    total = (a + b) ** 2 + (c + d) ** 2
+    assert success == pytest.approx(total / 2, abs=1e-15)
+    kept = [(a * a + b * b) / total, 2 * a * b / total, (c * c + d * d) / total, 2 * c * d / total]
+    assert bell.populations(better) == pytest.approx(kept, abs=1e-15)
+
+
+GATES = Gates(gate_depolarizing=0.07, readout_error=0.04)
+
+
+@pytest.mark.parametrize("protocol", ["dejmps", "bbpssw", "epl"])
+@pytest.mark.parametrize("gates", [Gates(), GATES])
+def test_distillation_is_what_circuits_do(protocol, gates):
+    for keep, spend in generator(0, protocol).dirichlet([4, 1, 1, 1], (5, 2)):
+        pairs = [dense.bell_diagonal(weights) for weights in (keep, spend)]
+        state, chance = dense.distill(*pairs, protocol, gates)
+        formula = getattr(werner, protocol)
+        signed, success = formula(bell.correlators(keep), bell.correlators(spend), gates)
+        assert success == pytest.approx(chance, abs=1e-14)
+        expected = [(b @ state @ b).real for b in dense.BELL]
+        assert bell.populations(signed) == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("protocol", ["dejmps", "bbpssw"])
+def test_recurrence_reads_nothing_but_correlators(protocol):
+    """Equal bits never see local Bloch vectors, so the formulas hold for any states."""
+    rng = generator(1, protocol)
+    for _ in range(5):
+        factors = rng.normal(size=(2, 4, 4)) + 1j * rng.normal(size=(2, 4, 4))
+        pairs = [f @ f.conj().T / np.linalg.norm(f) ** 2 for f in factors]
+        weights = [[(b @ rho @ b).real for b in dense.BELL] for rho in pairs]
+        state, chance = dense.distill(*pairs, protocol, GATES)
+        signed, success = getattr(werner, protocol)(*bell.correlators(weights), GATES)
+        assert success == pytest.approx(chance, abs=1e-14)
+        expected = [(b @ state @ b).real for b in dense.BELL]
+        assert bell.populations(signed) == pytest.approx(expected, abs=1e-14)
+
+
+def test_attempts_cost_coherence_and_nothing_else():
+    # Kalb et al., Phys. Rev. A 97, 062330 (2018): 1/e after attempts_1e attempts.
+    memory = Memory(attempts_1e=500.0)
+    signed = werner.wait(np.ones(3), 0.0, 0.0, memory, [0.0, 500.0, 1000.0])
+    assert signed[:, :2] == pytest.approx(np.exp(-np.array([[0.0, 0.0], [1, 1], [2, 2]])))
+    assert signed[:, 2].tolist() == [1.0, 1.0, 1.0]
+
+
 def test_dejmps_rounds_approach_one():
     signed = bell.correlators(bell.werner(0.6))
     for _ in range(12):
@@ -103,7 +159,7 @@ def test_longer_waits_never_help_without_relaxation(values, first_s, more_s):
 def test_swaps_and_distillation_keep_states(left, right, depolarizing, error):
     gates = Gates(gate_depolarizing=depolarizing, readout_error=error)
     assert is_state(werner.swap(state(left), state(right), gates))
-    for protocol in (werner.dejmps, werner.bbpssw):
+    for protocol in (werner.dejmps, werner.bbpssw, werner.epl):
         signed, success = protocol(state(left), state(right), gates)
         assert -1e-12 <= success <= 1.0 + 1e-12
         if success > 1e-6:
