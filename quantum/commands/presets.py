@@ -6,7 +6,7 @@ import click
 
 from quantum.experiments.entry import QUANTITIES, Entry
 from quantum.experiments.library import Experiment, experiment, names
-from quantum.experiments.show import number, rows
+from quantum.experiments.show import number
 from quantum.output import json_option, write_json
 
 if TYPE_CHECKING:
@@ -67,46 +67,34 @@ def _list(found: list[Experiment]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("experiment", "system", "distance", "family", "fidelity", "rate", show_lines=True)
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[0].no_wrap = True
+    table = Table(
+        "experiment", "point", "family", "fidelity", "rate (/s)", box=None, pad_edge=False
+    )
     for one in found:
-        for point, cells in rows(one):
-            if point.name == one.default:
-                where = f"[bold]{one.name}[/]"
-                if len(one.points) > 1:
-                    where += f"\n{point.name}, 1 of {len(one.points)}"
-                table.add_row(
-                    where,
-                    one.system,
-                    _distance(point.numbers),
-                    one.family,
-                    cells["fidelity"],
-                    _unit(cells["rate_hz"], "/s"),
-                )
+        for point in sorted(one.points.values(), key=lambda each: each.name != one.default):
+            default = point.name == one.default
+            table.add_row(
+                f"[bold]{one.name}[/]" if default else "",
+                point.name if len(one.points) > 1 else "",
+                one.family if default else "",
+                _marked(point.numbers.get("fidelity")),
+                _marked(point.numbers.get("rate_hz")),
+            )
     console = Console()
     console.print(table)
-    console.print("dpem presets NAME shows all operating points, with sources and definitions.")
+    console.print(
+        "Default points come first. v verified, m from memory, d derived, u uncertain, - not "
+        "reported.\n"
+        "dpem presets NAME shows the system, all numbers, their sources and definitions."
+    )
 
 
-def _distance(numbers: dict[str, Entry]) -> str:
-    said = []
-    for name, what in (("distance_km", "km"), ("fibre_km", "km of fibre")):
-        entry = numbers.get(name)
-        if entry is not None and entry.value is not None:
-            said.append(_unit(f"{number(entry)}, {entry.mark}", what))
-    return "\n".join(said) or "not reported"
-
-
-def _unit(cell: str, unit: str) -> str:
-    """Put a unit behind the number of a cell, before its mark.
-
-    >>> _unit("~ 9, from memory", "/s"), _unit("not reported", "/s")
-    ('~ 9 /s, from memory', 'not reported')
-    """
-    value, comma, mark = cell.rpartition(", ")
-    return f"{value} {unit}{comma}{mark}" if comma else cell
+def _marked(entry: Entry | None) -> str:
+    """Write a number with the first letter of its mark."""
+    if entry is None or entry.value is None:
+        return "-"
+    letter = "m" if entry.mark == "from memory" else (entry.mark or "?")[0]
+    return f"{number(entry)} {letter}"
 
 
 def _show(one: Experiment) -> None:
