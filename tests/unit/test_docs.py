@@ -19,6 +19,7 @@ from controller.rivals.allocator import known
 from controller.setting import Setting
 from firmware_stubs.control import load_scenario
 from quantum.cli import dpem, found
+from quantum.commands.estimate import read_counts
 from quantum.egp import Create, Err, Message, Ok, Yield
 from quantum.rack import load_rack
 from quantum.topology import load_topology
@@ -27,7 +28,7 @@ from quantum.traffic_files import read_trace
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Commands that are quick, and right everywhere; their output, where a page shows it, is compared.
-QUICK = ("dpem execute", "dpem doctor", "dpem --help", "dpem --version")
+QUICK = ("dpem execute", "dpem estimate", "dpem doctor", "dpem --help", "dpem --version")
 #: Words of commands that wait for an instrument, or for its stub.
 SLOW_OPTIONS = ("lab",)
 MESSAGES = Message | Create | Ok | Err | Yield
@@ -132,6 +133,8 @@ def load_json(block: Block, folder: Path) -> object:
         path = folder / "network.json"
         path.write_text(block.text)
         return load_topology(str(path), seed=0)
+    if "counts" in raw:
+        return read_counts(block.text.encode())
     return read_program(block.text.encode())
 
 
