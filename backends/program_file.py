@@ -207,10 +207,10 @@ def _memory(where: str, block: MemoryBlock) -> Memory:
     if t1_s is not None and t2_s is not None and t2_s > 2.0 * t1_s:
         raise InputError(f"{where}.t2_s must be <= 2 t1_s = {2 * t1_s:g}, got {t2_s:g}")
     if block.preset is not None:
-        given = {"t1_s": t1_s, "t2_s": t2_s, "attempts_1e": attempts}
         try:
-            known = {name: value for name, value in given.items() if value is not None}
-            return published_memory(experiment(block.preset), **known)
+            return published_memory(
+                experiment(block.preset), t1_s=t1_s, t2_s=t2_s, attempts_1e=attempts
+            )
         except InputError as wrong:
             raise InputError(f"{where}: {wrong}") from wrong
     return memory_of(t1_s, t2_s, attempts)
