@@ -135,5 +135,5 @@ def probability_at_least(counts: Counts, fidelity: float) -> float:
 
 
 def _to_fidelity(pass_probability: float, qubits: int) -> float:
-    others = 2**qubits - 1
-    return min(1.0, max(0.0, (1.0 + others * (2.0 * pass_probability - 1.0)) / 2**qubits))
+    others: int = 2**qubits - 1
+    return min(1.0, max(0.0, (1.0 + others * (2.0 * pass_probability - 1.0)) / (others + 1)))

@@ -1,46 +1,45 @@
 """The Aer backend: density matrices of re-used qubits, batch by batch."""
 
-from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 
-from backends import analytic
-from backends.aer.direct import PINNED, DirectPath
-from backends.aer.execution import Path, execute
-from backends.aer.public import PublicPath
+from backends.aer.execution import cost_s, execute
+from backends.aer.opening import open_path
+from backends.aer.pool import Pool
 from backends.contract import Outcome, Plan, Truth
 from backends.sampling import check_plan, sample
-from quantum.batch import Batch
+from quantum.batch import Batch, check_batch
 from quantum.errors import InputError
-from quantum.program import Gates, Memory
 
-__all__ = ["AerBackend", "open_direct"]
+__all__ = ["AerBackend"]
+
+_MOST_PROCESSES = 256
+#: A batch of less work than this is not worth sending to other processes.
+_WORTH_SENDING_S = 0.01
 
 
 class AerBackend:
     """Executes programs on Qiskit Aer. See :class:`backends.contract.Backend`.
 
     ``path`` is ``direct`` or ``public``; by default the first that works. ``why_public`` says why
-    the direct one is not used. Aer computes exact states and samples nothing, so no result depends
-    on an Aer seed; counts are drawn from those states with the generator of the caller.
+    the direct one is not used. With ``processes`` > 1 large batches are split over so many worker
+    processes, which start with the first of them and end with :meth:`close`.
+
+    Aer computes exact states and samples nothing, so no result depends on an Aer seed; counts are
+    drawn from those states with the generator of the caller, whatever the number of processes.
     """
 
     name = "aer"
     keeps = True
 
-    def __init__(self, path: Literal["direct", "public"] | None = None) -> None:
-        self.why_public = ""
-        self._path: Path
-        if path == "public":
-            self._path, self.why_public = PublicPath(), "asked for"
-        elif path in ("direct", None):
-            direct, self.why_public = open_direct()
-            if direct is None and path == "direct":
-                raise InputError(f"aer path direct cannot be used: {self.why_public}")
-            self._path = PublicPath() if direct is None else direct
-        else:
-            raise InputError(f"aer path must be direct or public, got {path!r}")
+    def __init__(
+        self, path: Literal["direct", "public"] | None = None, *, processes: int = 1
+    ) -> None:
+        if not 1 <= processes <= _MOST_PROCESSES:
+            raise InputError(f"aer processes must be 1 to {_MOST_PROCESSES}, got {processes}")
+        self._path, self.why_public = open_path(path)
+        self._pool = Pool(self._path.name, processes) if processes > 1 else None
 
     @property
     def path(self) -> str:
@@ -49,70 +48,17 @@ class AerBackend:
 
     def run(self, batch: Batch, plan: Plan, rng: np.random.Generator) -> Outcome:
         """Execute each program of the batch once for every shot of the plan."""
-        check_plan(plan, len(batch))
+        check_plan(plan, len(check_batch(batch)), batch.qubits)
         truth = self.exact(batch)
         return Outcome(counts=sample(truth, plan, rng), truth=truth, source="sim")
 
     def exact(self, batch: Batch) -> Truth:
-        """Return the end states that Aer computes for a batch."""
+        """Return the end states that Aer computes for a batch of right programs."""
+        if self._pool is not None and cost_s(batch) > _WORTH_SENDING_S:
+            return self._pool.execute(batch)
         return execute(self._path, batch)
 
     def close(self) -> None:
-        """Release nothing; safe to call twice."""
-
-
-def open_direct() -> tuple[DirectPath | None, str]:
-    """Return (path, "") if Aer's private interface works as known, else (None, the reason).
-
-    Works means: the version is the known one, and two programs that use every kind of operation
-    end as the analytic backend says.
-    """
-    installed = version("qiskit-aer")
-    if installed != PINNED:
-        return None, f"qiskit-aer is {installed}, the interface is known for {PINNED}"
-    try:
-        path = DirectPath()
-        for batch in _known():
-            got, right = execute(path, batch), analytic.exact(batch)
-            error = max(
-                np.abs(got.populations - right.populations).max(),
-                np.abs(got.success - right.success).max(),
-            )
-            if not error < 1e-12:
-                return None, f"qiskit-aer's private interface is off by {error:.2g}"
-    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, LookupError) as wrong:
-        return None, f"qiskit-aer's private interface has changed: {wrong}"
-    except InputError as wrong:
-        return None, f"qiskit-aer's private interface gives no states: {wrong}"
-    return path, ""
-
-
-def _known() -> tuple[Batch, Batch]:
-    """Return two small programs: a waiting pair; waits, swaps, distillation and a stored state."""
-    weights = np.array([0.7, 0.05, 0.1, 0.15])
-    memory, gates = Memory(t1_s=1.0, t2_s=0.8), Gates(0.9, 0.1, 0.05)
-    one = Batch(
-        (("generate", 0, -1), ("wait", 0, -1)),
-        np.tile(weights, (1, 1, 1)),
-        np.array([[[0.1, 0.4]]]),
-        memory,
-        gates,
-    )
-    many = Batch(
-        (
-            *(("generate", pair, -1) for pair in range(4)),
-            ("wait", 0, -1),
-            ("wait", 1, -1),
-            ("dejmps", 0, 1),
-            ("wait", 2, -1),
-            ("swap", 3, 2),
-            ("wait", 3, -1),
-            ("swap", 3, 0),
-            ("wait", 3, -1),
-        ),
-        np.tile(weights, (1, 4, 1)),
-        np.linspace(0.05, 0.5, 10).reshape(1, 5, 2),
-        memory,
-        gates,
-    )
-    return one, many
+        """End the worker processes; safe to call twice."""
+        if self._pool is not None:
+            self._pool.close()

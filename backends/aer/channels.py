@@ -1,9 +1,9 @@
-"""Quantum channels as Aer wants them, each checked before it goes there.
+"""Quantum channels as Aer wants them.
 
 Superoperators act on column-stacked density matrices, the first qubit of a list is the least
 significant bit. Aer accepts any matrix as a channel and warns about nothing, so complete
-positivity and trace are checked here: constants by their Choi matrix, families by the conditions
-on their parameters.
+positivity and trace are checked: of constants here, by their Choi matrix; of families by the
+conditions on their parameters in :func:`quantum.batch.check_batch`.
 """
 
 from functools import cache
@@ -11,23 +11,18 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from backends.aer.states import PHI_PLUS
 from quantum.errors import InputError
-from quantum.noise import decay
-from quantum.program import Gates, Memory
+from quantum.program import Gates
 
 __all__ = [
-    "EMITTED",
-    "SOURCE",
+    "BOTH_READ_ONE",
     "TWIRL",
     "after",
     "bell_measurement",
     "check_channel",
-    "check_states",
+    "cnot_and_read",
     "decays",
-    "distillation_side",
-    "fresh_halves",
-    "populations",
-    "replacements",
 ]
 
 Complex = NDArray[np.complex128]
@@ -40,9 +35,6 @@ _PAULI: Complex = np.array(
 _H: Complex = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2.0)
 #: Control on the first (least significant) qubit, target on the second.
 _CX: Complex = np.array([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]], dtype=complex)
-_PHI_PLUS: Complex = np.array(
-    [[0.5, 0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0, 0], [0.5, 0, 0, 0.5]], dtype=np.complex128
-)
 
 
 def check_channel(name: str, channel: Complex) -> Complex:
@@ -63,18 +55,6 @@ def check_channel(name: str, channel: Complex) -> Complex:
     return np.ascontiguousarray(channel)
 
 
-def check_states(states: Complex) -> Complex:
-    """Return density matrices ``(B, 4, 4)``, or refuse what is not a state."""
-    trace = np.einsum("baa->b", states)
-    if not np.all(np.isfinite(states)) or np.abs(trace - 1.0).max(initial=0.0) > _TOLERANCE:
-        raise InputError("a stored pair must have trace 1")
-    if np.abs(states - states.conj().transpose(0, 2, 1)).max(initial=0.0) > _TOLERANCE:
-        raise InputError("a stored pair must be Hermitian")
-    if np.linalg.eigvalsh(states).min(initial=0.0) < -_TOLERANCE:
-        raise InputError("a stored pair must not have negative eigenvalues")
-    return states
-
-
 def _unitary(matrix: Complex) -> Complex:
     channel: Complex = np.kron(matrix.conj(), matrix).astype(np.complex128)
     return channel
@@ -85,34 +65,11 @@ def _pauli_mixture(weights: list[float], operators: list[Complex]) -> Complex:
     return np.asarray(total, dtype=complex)
 
 
-def _replace(state: Complex) -> Complex:
-    """Return the channel that throws its input away: rho -> Tr(rho) state."""
-    identity = np.eye(len(state)).reshape(-1)
-    return np.outer(state.reshape(-1, order="F"), identity).astype(complex)
-
-
-def _werner_twirl() -> Complex:
-    """Return the twirl to a Werner state: phi_plus is kept, the rest spread evenly."""
-    best = _PHI_PLUS
-    rest = np.eye(4) - best
-    kept = np.outer(best.reshape(-1, order="F"), best.T.reshape(-1, order="F"))
-    spread = np.outer(rest.reshape(-1, order="F") / 3.0, rest.T.reshape(-1, order="F"))
-    return (kept + spread).astype(np.complex128)
-
-
-#: A source that emits phi_plus into two qubits, whatever they held.
-SOURCE = check_channel("source", _replace(_PHI_PLUS))
-#: What the sources have emitted when a program starts, by the width of its register.
-EMITTED = {
-    2: _PHI_PLUS,
-    4: np.kron(_PHI_PLUS, _PHI_PLUS),
-}
-TWIRL = check_channel("twirl", _werner_twirl())
-
-
 def _depolarizing(weight: float) -> Complex:
     """Two qubits: rho -> (1-p) rho + p I/4."""
-    return (1.0 - weight) * np.eye(16) + weight * _replace((np.eye(4) / 4.0).astype(complex))
+    identity = np.eye(4).reshape(-1)
+    mixed = np.outer(identity, identity) / 4.0
+    return ((1.0 - weight) * np.eye(16) + weight * mixed).astype(complex)
 
 
 def _on_second(operator: Complex) -> Complex:
@@ -121,6 +78,28 @@ def _on_second(operator: Complex) -> Complex:
 
 def _on_first(operator: Complex) -> Complex:
     return np.kron(_PAULI[0], operator)
+
+
+def _werner_twirl() -> Complex:
+    """Return the twirl to a Werner state: phi_plus is kept, the rest spread evenly."""
+    best = PHI_PLUS
+    rest = np.eye(4) - best
+    kept = np.outer(best.reshape(-1, order="F"), best.T.reshape(-1, order="F"))
+    spread = np.outer(rest.reshape(-1, order="F") / 3.0, rest.T.reshape(-1, order="F"))
+    return (kept + spread).astype(np.complex128)
+
+
+def _both_one() -> Complex:
+    """Return the channel that reads two bits and writes 0 on the first qubit if both are 1."""
+    channel = np.zeros((16, 16), dtype=complex)
+    for read in range(4):
+        write = 2 if read == 3 else 3
+        channel[write * 5, read * 5] = 1.0
+    return channel
+
+
+TWIRL = check_channel("twirl", _werner_twirl())
+BOTH_READ_ONE = check_channel("both bits", _both_one())
 
 
 @cache
@@ -146,11 +125,11 @@ def bell_measurement(gates: Gates) -> Complex:
 
 
 @cache
-def distillation_side(gates: Gates, turn: int) -> Complex:
-    """Return one node's part of a distillation on (kept, spent), ``(16, 16)``.
+def cnot_and_read(gates: Gates, turn: int = 0) -> Complex:
+    """Return what a node does to (kept, spent) in a distillation or a merge, ``(16, 16)``.
 
-    Both qubits turn about x by ``turn`` quarters (DEJMPS: +1 left, -1 right; BBPSSW: 0), then CNOT
-    onto the spent qubit, depolarising, and the flip of the bit read from the spent qubit.
+    CNOT onto the spent qubit, depolarising, and the flip of the bit read from the spent qubit;
+    before, both qubits turn about x by ``turn`` quarters (DEJMPS: +1 left, -1 right; others: 0).
     """
     angle = turn * np.pi / 4.0
     rotation = np.cos(angle) * _PAULI[0] - 1j * np.sin(angle) * _PAULI[1]
@@ -158,47 +137,17 @@ def distillation_side(gates: Gates, turn: int) -> Complex:
     flip = _pauli_mixture([1 - error, error], [np.eye(4, dtype=complex), _on_second(_PAULI[1])])
     depolarize = _depolarizing(gates.gate_depolarizing)
     channel = flip @ depolarize @ _unitary(_CX @ np.kron(rotation, rotation))
-    return check_channel("distillation", channel)
+    return check_channel("cnot and read", channel)
 
 
-def decays(seconds: Floats, memory: Memory) -> Complex:
-    """Return the decay of one qubit for each of ``(B,)`` waits, ``(B, 4, 4)``."""
-    damping, coherence = _checked_decay(seconds, memory)
-    out = np.zeros((len(seconds), 4, 4), dtype=complex)
-    out[:, 0, 0] = 1.0
-    out[:, 0, 3] = damping
-    out[:, 1, 1] = out[:, 2, 2] = coherence
-    out[:, 3, 3] = 1.0 - damping
+def decays(damping: Floats, coherence: Floats) -> Complex:
+    """Return channels ``(..., 4, 4)`` for the ``(...)`` of :func:`quantum.noise.decay`."""
+    out = np.zeros((*damping.shape, 4, 4), dtype=complex)
+    out[..., 0, 0] = 1.0
+    out[..., 0, 3] = damping
+    out[..., 1, 1] = out[..., 2, 2] = coherence
+    out[..., 3, 3] = 1.0 - damping
     return out
-
-
-def fresh_halves(weights: Floats, seconds: Floats, memory: Memory) -> Complex:
-    """Return, for ``(B, 4)`` Bell populations, source error and decay of a right qubit in one.
-
-    A Bell-diagonal pair is phi_plus with a Pauli on one qubit: I, Z, X, Y for phi_plus, phi_minus,
-    psi_plus, psi_minus. The wait follows at once, so one ``(B, 4, 4)`` channel does both.
-    """
-    if np.any(weights < -_TOLERANCE) or np.any(np.abs(weights.sum(axis=1) - 1.0) > _TOLERANCE):
-        raise InputError("bell populations must be >= 0 and sum to 1")
-    damping, coherence = _checked_decay(seconds, memory)
-    flipped = weights[:, 2] + weights[:, 3]
-    out = np.zeros((len(weights), 4, 4), dtype=complex)
-    out[:, 0, 0] = 1.0 - flipped + damping * flipped
-    out[:, 0, 3] = flipped + damping * (1.0 - flipped)
-    out[:, 3, 0] = (1.0 - damping) * flipped
-    out[:, 3, 3] = (1.0 - damping) * (1.0 - flipped)
-    out[:, 1, 1] = out[:, 2, 2] = coherence * (weights[:, 0] - weights[:, 1])
-    out[:, 1, 2] = out[:, 2, 1] = coherence * (weights[:, 2] - weights[:, 3])
-    return out
-
-
-def _checked_decay(seconds: Floats, memory: Memory) -> tuple[Floats, Floats]:
-    damping, coherence = decay(seconds, memory)
-    # Amplitude damping leaves at most sqrt(1-g) of the coherence: T2 <= 2 T1.
-    positive = (damping >= 0.0) & (coherence**2 <= 1.0 - damping + _TOLERANCE)
-    if not np.all(positive):
-        raise InputError("waits must be >= 0 s and memory.t2_s <= 2 t1_s")
-    return damping, coherence
 
 
 def after(channel: Complex, one: Complex, place: int) -> Complex:
@@ -216,18 +165,3 @@ def after(channel: Complex, one: Complex, place: int) -> Complex:
     outer = (0, 1, 2, 4, 3, 5) if place == 0 else (0, 1, 4, 2, 5, 3)
     merged: Complex = joined.transpose(outer).reshape(-1, 16, 16)
     return merged
-
-
-def replacements(states: Complex) -> Complex:
-    """Return the channels ``(B, 16, 16)`` that put stored states ``(B, 4, 4)`` into two qubits."""
-    stacked = check_states(states).transpose(0, 2, 1).reshape(-1, 16)
-    matrices: Complex = stacked[:, :, None] * np.eye(4, dtype=complex).reshape(-1)
-    return matrices
-
-
-def populations(states: Complex) -> Floats:
-    """Return the Bell populations ``(B, 4)`` of states ``(B, 4, 4)``."""
-    same = (states[:, 0, 0] + states[:, 3, 3]).real / 2.0
-    other = (states[:, 1, 1] + states[:, 2, 2]).real / 2.0
-    phi, psi = states[:, 0, 3].real, states[:, 1, 2].real
-    return np.stack([same + phi, same - phi, other + psi, other - psi], axis=-1)

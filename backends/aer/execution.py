@@ -1,25 +1,28 @@
 """Staged execution: jobs level by level, with states that leave Aer and enter it again."""
 
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.aer import channels
-from backends.aer.lowering import Tape, lower, side_by_side
-from backends.aer.schedule import levels, schedule
+from backends.aer import states
+from backends.aer.lowering import lower
+from backends.aer.schedule import Job, levels, schedule
+from backends.aer.tape import Tape, side_by_side
 from backends.contract import Truth
-from quantum.batch import Batch
+from quantum.batch import Batch, Skeleton
 from quantum.werner import IMPOSSIBLE
 
-__all__ = ["Path", "execute", "heralded"]
+__all__ = ["Path", "at_once", "cost_s", "execute", "heralded", "joined"]
 
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
 
-
 #: Programs in memory at once: a chain of five needs some 20 kB of matrices.
 _AT_ONCE = 3000
+#: Elements of density matrices in memory at once, which is what limits large registers.
+_ELEMENTS = 2**22
 
 
 class Path(Protocol):
@@ -32,53 +35,88 @@ class Path(Protocol):
 
 
 def execute(path: Path, batch: Batch) -> Truth:
-    """Return the end states that Aer computes for a batch.
+    """Return the end states that Aer computes for a checked batch.
 
     Populations are conditional on success; where success never happens they are those of the fully
-    mixed state.
+    mixed state. The state of a program does not depend on the batch around it, to the last bit.
     """
-    size = len(batch)
+    size, recipe = len(batch), _recipe(batch.skeleton)
+    if size > recipe.at_once:
+        step = recipe.at_once
+        return joined([execute(path, batch.part(i, i + step)) for i in range(0, size, step)])
+    jobs = recipe.jobs
     if size == 0:
-        return Truth(populations=np.empty((0, 4)), success=np.empty(0))
-    if size > _AT_ONCE:
-        parts = [execute(path, batch.part(i, i + _AT_ONCE)) for i in range(0, size, _AT_ONCE)]
-        return Truth(
-            populations=np.concatenate([part.populations for part in parts]),
-            success=np.concatenate([part.success for part in parts]),
-        )
-    swaps = sum(kind == "swap" for kind, _, _ in batch.skeleton)
-    success = np.full(size, float(batch.gates.success) ** swaps)
-    jobs = schedule(batch.skeleton)
+        return Truth(populations=np.empty((0, 2 ** jobs[-1].qubits)), success=np.empty(0))
+    success = np.full(size, batch.gates.success**recipe.fallible)
     stored: dict[int, Complex] = {}
-    for groups in levels(jobs):
+    for groups in recipe.levels:
         for numbers in groups:
             tape = side_by_side([lower(jobs[n], batch, stored) for n in numbers])
             saved = path.play(tape)
+            if tape.heralded:
+                saved, chance = heralded(saved)
+                for part in np.split(chance, len(numbers)):
+                    success = success * part
             for place, number in enumerate(numbers):
-                stored[number], chance = heralded(saved[place * size : (place + 1) * size])
-                success = success * chance
-    weights = channels.populations(stored[len(jobs) - 1])
-    weights[success == 0.0] = 0.25
-    return Truth(populations=np.clip(weights, 0.0, 1.0), success=success)
+                stored[number] = saved[place * size : (place + 1) * size]
+    weights = states.populations(stored[len(jobs) - 1])
+    if not success.all():
+        weights[success == 0.0] = 1.0 / weights.shape[1]
+    weights = np.minimum(np.maximum(weights, 0.0, out=weights), 1.0, out=weights)
+    return Truth(populations=weights, success=success)
 
 
-def heralded(states: Complex) -> tuple[Complex, Floats]:
-    """Return (pairs given success ``(B, 4, 4)``, chance ``(B,)``) of saved states.
+class _Recipe(NamedTuple):
+    """What is known of all batches of a skeleton: its jobs and how many programs go together."""
 
-    The third qubit, where there is one, is the herald, and 0 is success. Where success never
-    happens the pair is fully mixed.
+    jobs: tuple[Job, ...]
+    levels: list[list[list[int]]]
+    fallible: int
+    at_once: int
+    cost_s: float
+
+
+@lru_cache(maxsize=256)
+def _recipe(skeleton: Skeleton) -> _Recipe:
+    jobs = schedule(skeleton)
+    fallible = sum(kind in ("swap", "merge_first", "merge_last") for kind, _, _ in skeleton)
+    most = max(1, min(_AT_ONCE, _ELEMENTS // max(4**job.width for job in jobs)))
+    # About 10 us for each pair that enters, and what large states take.
+    cost_s = sum(len(job.operands) * (1e-5 + 5e-8 * 4**job.width) for job in jobs)
+    return _Recipe(jobs, levels(jobs), fallible, most, cost_s)
+
+
+def at_once(batch: Batch) -> int:
+    """Return how many programs of a batch are executed together."""
+    return _recipe(batch.skeleton).at_once
+
+
+def cost_s(batch: Batch) -> float:
+    """Return about how many seconds of one core a batch takes on the direct path."""
+    return len(batch) * _recipe(batch.skeleton).cost_s
+
+
+def joined(parts: list[Truth]) -> Truth:
+    """Return what is known of all programs of a batch from what is known of its parts."""
+    return Truth(
+        populations=np.concatenate([part.populations for part in parts]),
+        success=np.concatenate([part.success for part in parts]),
+    )
+
+
+def heralded(saved: Complex) -> tuple[Complex, Floats]:
+    """Return (pairs given success ``(B, 4, 4)``, chance ``(B,)``) of states ``(B, 8, 8)``.
+
+    The third qubit is the herald, and 0 is success. Where success never happens the pair is fully
+    mixed.
     """
-    pairs = states[:, :4, :4]
-    # Hundreds of programs in one circuit let the trace drift by 1e-14: everything is relative.
-    chance = _trace(pairs) / _trace(states)
+    pairs = saved[:, :4, :4]
+    chance = np.trace(pairs, axis1=1, axis2=2).real
+    if np.isnan(chance).any():
+        raise RuntimeError("Aer answered with numbers that are none")
     possible = chance > IMPOSSIBLE
-    pairs = pairs / np.where(possible, _trace(pairs), 1.0)[:, None, None]
     if possible.all():
-        return pairs, chance
+        return pairs / chance[:, None, None], chance
     mixed = np.eye(4, dtype=complex) / 4.0
-    return np.where(possible[:, None, None], pairs, mixed), np.where(possible, chance, 0.0)
-
-
-def _trace(states: Complex) -> Floats:
-    trace: Floats = np.trace(states, axis1=1, axis2=2).real
-    return trace
+    given = pairs / np.where(possible, chance, 1.0)[:, None, None]
+    return np.where(possible[:, None, None], given, mixed), np.where(possible, chance, 0.0)

@@ -8,8 +8,7 @@ documented instructions of Aer's density-matrix method.
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.aer import channels
-from backends.aer.lowering import Tape
+from backends.aer.tape import Tape
 
 __all__ = ["PublicPath"]
 
@@ -39,22 +38,23 @@ class PublicPath:
         from qiskit import QuantumCircuit
         from qiskit.circuit import Instruction
 
+        matrices = [operation.matrices for operation in tape.operations]
         circuits = []
         for start in range(0, tape.size, _PER_CIRCUIT):
             circuit = QuantumCircuit(tape.width)
             for program in range(start, min(start + _PER_CIRCUIT, tape.size)):
-                circuit.set_density_matrix(channels.EMITTED[tape.width])
-                for operation in tape.operations:
+                own_start = tape.start if tape.start.ndim == 2 else tape.start[program]
+                circuit.set_density_matrix(own_start)
+                for operation, matrix in zip(tape.operations, matrices, strict=True):
                     qubits = list(operation.qubits)
                     if operation.gate == "cx":
                         circuit.cx(*qubits)
                     elif operation.gate == "cz":
                         circuit.cz(*qubits)
                     else:
-                        assert operation.channel is not None
-                        channel = operation.channel
-                        matrix = channel[program] if operation.varies else channel
-                        circuit.append(Instruction("superop", len(qubits), 0, [matrix]), qubits)
+                        assert matrix is not None
+                        own = matrix[program] if matrix.ndim == 3 else matrix
+                        circuit.append(Instruction("superop", len(qubits), 0, [own]), qubits)
                 circuit.save_density_matrix(list(tape.save), label=str(program))
             circuits.append(circuit)
         result = self._simulator.run(circuits, shots=1, seed_simulator=1).result()

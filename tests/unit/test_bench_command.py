@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from backends import benchmarks
+from backends.aer import AerBackend, naive
+from quantum.batch import check_batch
 from quantum.commands import bench
 from quantum.errors import InputError
 from quantum.seeding import generator
@@ -20,6 +22,8 @@ def quick(monkeypatch):
         return size / 2.0
 
     monkeypatch.setattr(benchmarks, "_rate", once)
+    monkeypatch.setattr(benchmarks, "_two_process_speedup", lambda rng: 1.9)
+    monkeypatch.setattr(benchmarks, "_MANY", 8000)
     return benchmarks.aer
 
 
@@ -27,23 +31,36 @@ def test_the_aer_benchmark_has_its_fixed_keys(quick):
     report = quick()
     assert report["name"] == "aer"
     fixed = {"pairs_per_cpu_s", "swaps_per_cpu_s", "dejmps_per_cpu_s", "batch10_ms"}
-    assert fixed <= set(report["results"])
-    assert report["ratio"].keys() == {"pairs_vs_naive"}
+    added = {"load_pairs_per_cpu_s", "epl_per_cpu_s", "ghz3_per_cpu_s"}
+    assert fixed | added | {"two_process_speedup", "memory_growth_kb"} <= set(report["results"])
+    assert report["ratio"].keys() == {"pairs_vs_naive", "pairs_vs_shared"}
     # 3000 pairs of ours against 2 naive ones in equal (pretended) time; 600 chains of 4 swaps.
     assert report["ratio"]["pairs_vs_naive"] == 1500.0
     assert report["results"]["swaps_per_cpu_s"] == 1200.0
 
 
-def test_the_naive_reference_measures_the_same_pairs():
-    # 8 pairs of 3 x 100 shots: standard error of the mean about 0.02. A wrong sign in one basis
+@pytest.mark.parametrize("way", [naive.fresh_simulators, naive.shared_simulator])
+def test_the_references_measure_the_same_pairs(way):
+    # 20 pairs of 3 x 100 shots: standard error of the mean about 0.006. A wrong sign in one basis
     # would change it by 0.4.
-    naive = benchmarks.naive_pairs(8, generator(1, "test"))
-    from backends.aer import AerBackend
-
     rng = generator(1, "test")
-    ours, errors = benchmarks._estimated(AerBackend(), benchmarks._chains(2000, 1, rng), rng)
-    assert naive.mean() == pytest.approx(ours.mean(), abs=0.08)
-    assert np.all((errors > 0.0) & (errors < 0.05))
+    batch = benchmarks._pairs(20, rng)
+    theirs = way(batch.waits_s[:, 0], 0.96, benchmarks._MEMORY, 100, rng)
+    low, ours, high = benchmarks._estimated(AerBackend(), batch, rng)
+    assert theirs.mean() == pytest.approx(ours.mean(), abs=0.05)
+    assert np.all((low < ours) & (ours < high) & (high - low < 0.2))
+
+
+def test_the_workload_of_the_benchmark_is_physical():
+    for make in (
+        benchmarks._pairs,
+        benchmarks._chains,
+        benchmarks._dejmps,
+        benchmarks._epl,
+        benchmarks._ghz3,
+        benchmarks._loaded,
+    ):
+        check_batch(make(3, generator(1, "test")))
 
 
 def test_the_command_adds_the_machine(monkeypatch):
