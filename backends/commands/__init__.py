@@ -10,16 +10,20 @@ from quantum.errors import InputError
 __all__ = ["open_backend"]
 
 
-def open_backend(name: str, rack: str | None = None) -> Backend:
+def open_backend(name: str, rack: str | None = None, processes: int = 1) -> Backend:
     """Open a backend by the name under which it is installed (entry points ``dpem.backends``).
 
-    Only ``lab`` takes the path of a rack file.
+    Only ``lab`` takes the path of a rack file, only ``aer`` more than one process.
     """
     found = {point.name: point for point in entry_points(group="dpem.backends")}
     if name not in found:
         raise InputError(f"backend {name!r} is unknown; known: {', '.join(sorted(found))}")
+    if processes > 1 and name != "aer":
+        raise InputError(f"processes are for backend aer only, the backend is {name}")
+    if rack is not None and name != "lab":
+        raise InputError(f"rack is for backend lab only, the backend is {name}")
+    if processes > 1:
+        return cast(Backend, found[name].load()(processes=processes))
     if rack is None:
         return cast(Backend, found[name].load()())
-    if name != "lab":
-        raise InputError(f"rack is for backend lab only, the backend is {name}")
     return cast(Backend, found[name].load()(Path(rack)))

@@ -21,8 +21,22 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of draws."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes to spread big batches over (with --backend aer); results stay the same.",
+)
 @json_option
-def command(program: str, backend: str, rack: str | None, seed: int, json_path: str | None) -> None:
+def command(
+    program: str,
+    backend: str,
+    rack: str | None,
+    seed: int,
+    processes: int,
+    json_path: str | None,
+) -> None:
     """Execute one program and estimate the fidelity of the pair it makes.
 
     One link is a pair, k links are a chain joined by k-1 swaps, or a GHZ state of k+1 nodes. Every
@@ -35,7 +49,7 @@ def command(program: str, backend: str, rack: str | None, seed: int, json_path: 
     from backends.program_file import Asked, read_programs
 
     asked = read_programs(_read(program))
-    opened = open_backend(backend, rack) if rack else open_backend(backend)
+    opened = open_backend(backend, rack or None, processes)
     try:
         if isinstance(asked, Asked):
             result = _one(asked, opened, seed)

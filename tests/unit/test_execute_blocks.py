@@ -154,6 +154,14 @@ def test_a_clock_lets_memories_decay_and_backends_agree():
     assert still["exact"]["fidelity"] > one["exact"]["fidelity"] + 0.01
 
 
+def test_processes_change_nothing():
+    file = {"links": [TIMED] * 4, "clock": {}, "memory": {"t2_s": 0.1}, "shots": 4000}
+    one = result(file, "--backend", "aer")
+    assert result(file, "--backend", "aer", "--processes", "2") == one
+    done = invoke(file, "--processes", "2")
+    assert "processes are for backend aer only" in str(done.exception)
+
+
 def test_key_fractions_stand_beside_the_fidelity():
     got = result({"links": [{"fidelity": 0.94}]})["key"]
     error = 2 * 0.06 / 3
