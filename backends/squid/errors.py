@@ -25,3 +25,7 @@ class DeadlockError(SquidError):
         self.time_ns, self.waiting = time_ns, waiting
         told = "; ".join(f"{who} waits for {what}" for who, what in waiting)
         super().__init__(f"deadlock at {time_ns:g} ns: {told}")
+
+    def __reduce__(self) -> tuple[type["DeadlockError"], tuple[float, list[tuple[str, str]]]]:
+        """Let it travel between processes."""
+        return type(self), (self.time_ns, self.waiting)
