@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from quantum import bell, ghz
 from quantum.batch import Batch, stack
 from quantum.chain import Deliveries, Setting, Trajectories, as_batch, play, summary
 from quantum.counts import Counts, Tally
+from quantum.errors import InputError
 from quantum.estimate import estimate_passes
 from quantum.estimation.chsh import largest_s
 from quantum.estimation.qber import bb84, key_fractions, six_state
@@ -23,8 +25,12 @@ __all__ = ["Progress", "run"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Deliveries played and executed at once: a chain of a hundred links needs 10 kB each.
-_AT_ONCE = 2000
+#: Link pairs executed at once: with circuits each needs 30 kB.
+_PAIRS_AT_ONCE = 10_000
+#: Deliveries played at once, so that an interrupt is heard soon.
+_PLAYED_AT_ONCE = 25
+#: A delivery of more events than this is taken for one that never comes.
+_MOST_EVENTS = 2_000_000
 
 #: Is told how many shots were just executed.
 Progress = Callable[[int], None]
@@ -59,9 +65,10 @@ def _deliveries(asked: Asked, backend: Backend, seed: int, progress: Progress) -
     times: list[Floats] = []
     attempts: list[Floats] = []
     source = "sim"
-    for first in range(0, test.shots, _AT_ONCE):
-        size = min(_AT_ONCE, test.shots - first)
-        played = play(setting, size, seed, first=first)
+    at_once = max(1, min(2000, _PAIRS_AT_ONCE // len(asked.links)))
+    for first in range(0, test.shots, at_once):
+        size = min(at_once, test.shots - first)
+        played = _play(setting, size, seed, first)
         plan = Plan(np.full(size, RANDOM), np.ones(size, dtype=np.int64), np.full(size, np.nan))
         outcome = backend.run(_batch(asked, played), plan, generator(seed, "execute", first))
         counts += outcome.counts.sum(axis=0)
@@ -92,14 +99,49 @@ def _setting(asked: Asked) -> Setting:
     )
 
 
+def _play(setting: Setting, size: int, seed: int, first: int) -> Trajectories:
+    """Play deliveries in small pieces; how they are cut changes nothing."""
+    parts = []
+    for start in range(first, first + size, _PLAYED_AT_ONCE):
+        count = min(_PLAYED_AT_ONCE, first + size - start)
+        try:
+            parts.append(play(setting, count, seed, first=start, most_events=_MOST_EVENTS))
+        except InputError as wrong:
+            raise InputError(f"program.clock: {wrong}") from wrong
+    return Trajectories(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("time_s", "waits_s", "attempts", "attempts_total")
+        )
+    )
+
+
 def _batch(asked: Asked, played: Trajectories) -> Batch:
-    """Return the programs of deliveries: what was asked for, with the waits that came out."""
+    """Return the programs of deliveries: what was asked for, with the waits that came out.
+
+    Pairs are as old as their links say when the clock begins to count, and the ends of the finished
+    pair wait as the file says.
+    """
     memory, gates = asked.program.memory, asked.program.gates
+    ages = np.array([link.waits for link in asked.links]).reshape(-1, 2, 2)
+    played = replace(
+        played, waits_s=played.waits_s + ages[:, 0], attempts=played.attempts + ages[:, 1]
+    )
     weights = [link.populations for link in asked.links]
     if None not in weights:
-        return as_batch(played, populations=np.array(weights), memory=memory, gates=gates)
-    tables = np.array([link.expectations for link in asked.links]).reshape(-1, 4, 4)
-    return as_batch(played, expectations=tables, memory=memory, gates=gates)
+        batch = as_batch(played, populations=np.array(weights), memory=memory, gates=gates)
+    else:
+        tables = np.array([link.expectations for link in asked.links]).reshape(-1, 4, 4)
+        batch = as_batch(played, expectations=tables, memory=memory, gates=gates)
+    if asked.wait_s == 0.0:
+        return batch
+    last = np.full((len(batch), 1, 2), asked.wait_s)
+    return replace(
+        batch,
+        skeleton=(*batch.skeleton, ("wait", batch.last_pair, -1)),
+        waits_s=np.concatenate([batch.waits_s, last], axis=1),
+        attempts=np.concatenate([batch.attempts, np.zeros_like(last)], axis=1),
+    )
 
 
 def _answer(

@@ -3,6 +3,7 @@
 Every value is checked here, so that bad input is one line which names its field.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -100,6 +101,8 @@ class Asked:
     links: tuple[Link, ...]
     order: Order = "asap"
     clock: ClockBlock | None = None
+    wait_s: float = 0.0
+    """How long all ends of the finished pair wait."""
 
 
 def read_program(data: bytes) -> Program:
@@ -122,6 +125,7 @@ def read_programs(data: bytes) -> Asked | list[Asked | InputError]:
     """
     try:
         raw = msgspec.json.decode(data)
+        json.loads(data, object_pairs_hook=_no_key_twice)
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise InputError(f"program is not valid JSON: {wrong}") from wrong
     except RecursionError as wrong:
@@ -142,6 +146,13 @@ def read_programs(data: bytes) -> Asked | list[Asked | InputError]:
     return out
 
 
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"program: the key {twice!r} is there twice in one object")
+
+
 def _one(root: str, raw: Any) -> Asked:
     try:
         file = msgspec.convert(raw, type=ProgramFile)
@@ -149,13 +160,14 @@ def _one(root: str, raw: Any) -> Asked:
         raise InputError(one_line(root, str(wrong))) from wrong
     _check(root, file)
     links = tuple(read_link(f"{root}.links[{i}]", block) for i, block in enumerate(file.links))
+    _check_photonic(root, file, links)
     if file.clock is not None:
         _check_clock(root, file, links)
     try:
         program = check(_program(root, file, links))
     except RequestError as wrong:
         raise InputError(f"{root}: {wrong}") from wrong
-    return Asked(program, links, cast(Order, file.swap.order), file.clock)
+    return Asked(program, links, cast(Order, file.swap.order), file.clock, file.wait_s)
 
 
 def _program(root: str, file: ProgramFile, links: tuple[Link, ...]) -> Program:
@@ -248,6 +260,18 @@ def _check(root: str, file: ProgramFile) -> None:
         )
 
 
+def _check_photonic(root: str, file: ProgramFile, links: tuple[Link, ...]) -> None:
+    """Say which link would have to keep a pair and cannot."""
+    rounds = 0 if file.distill is None else file.distill.rounds
+    stores = len(links) > 1 or rounds > 0 or file.wait_s > 0.0
+    for number, link in enumerate(links):
+        if link.photonic and (stores or any(link.waits)):
+            raise InputError(
+                f"UNSUPP: {root}.links[{number}] is photonic: its pairs can only be measured, they "
+                "cannot wait, be swapped, merged or distilled"
+            )
+
+
 def _check_clock(root: str, file: ProgramFile, links: tuple[Link, ...]) -> None:
     clock = file.clock
     assert clock is not None
@@ -256,7 +280,7 @@ def _check_clock(root: str, file: ProgramFile, links: tuple[Link, ...]) -> None:
         raise InputError(f"{root}.clock.cutoff_s must be finite and > 0, got {clock.cutoff_s}")
     if not 0.0 <= clock.signal_s < math.inf:
         raise InputError(f"{root}.clock.signal_s must be finite and >= 0, got {clock.signal_s}")
-    if file.distill is not None or file.join == "ghz":
+    if (file.distill is not None and file.distill.rounds > 0) or file.join == "ghz":
         raise InputError(f"{root}.clock plays chains of swaps: leave out distill and join 'ghz'")
     if file.shots > _MOST_DELIVERIES:
         raise InputError(
@@ -269,8 +293,6 @@ def _check_clock(root: str, file: ProgramFile, links: tuple[Link, ...]) -> None:
             raise InputError(
                 f"{root}.links[{number}] needs success_probability and attempt_s for a clock"
             )
-        if any(link.waits):
-            raise InputError(f"{root}.links[{number}].waits_s come out of the clock: leave it out")
 
 
 def _one_of(where: str, value: str, known: tuple[str, ...]) -> None:

@@ -72,8 +72,8 @@ class Link:
     timing: tuple[float, float] | None = None
     """Success probability and seconds of an attempt."""
     waits: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """Seconds of the left and the right qubit before anything is done to the pair, and the
-    attempts of their neighbours meanwhile."""
+    """Seconds of the left and the right qubit before anything is done to the pair, their age when
+    the herald arrives included, and the attempts of their neighbours meanwhile."""
 
     def step(self, pair: int) -> Generate | Load:
         """Return the step that makes a pair."""
@@ -95,7 +95,8 @@ def read_link(where: str, block: Any) -> Link:
         link = _from_heralded(_within(where, lambda: _preset(rest)))
     else:
         link = _state(where, rest)
-    return replace(link, waits=(*waits_s, *attempts))
+    left_s, right_s = link.waits[:2]
+    return replace(link, waits=(left_s + waits_s[0], right_s + waits_s[1], *attempts))
 
 
 def _preset(block: dict[str, Any]) -> Heralded:
@@ -132,6 +133,7 @@ def _from_heralded(link: Heralded) -> Link:
         expectations=tuple(link.expectations.ravel().tolist()),
         photonic=not link.keeps,
         timing=(link.success_probability, link.attempt_s),
+        waits=(*link.ages_s, 0.0, 0.0) if link.keeps else (0.0, 0.0, 0.0, 0.0),
     )
 
 
@@ -176,10 +178,10 @@ def _timing(where: str, state: StateBlock) -> tuple[float, float] | None:
     if chance is None or seconds is None:
         missing = "success_probability" if chance is None else "attempt_s"
         raise InputError(f"{where}.{missing} is missing: attempts need a chance and a time")
-    if not 0.0 < chance <= 1.0:
-        raise InputError(f"{where}.success_probability must be > 0 and <= 1, got {chance}")
-    if not 0.0 < seconds < math.inf:
-        raise InputError(f"{where}.attempt_s must be finite and > 0 seconds, got {seconds}")
+    if not 1e-15 <= chance <= 1.0:
+        raise InputError(f"{where}.success_probability must be >= 1e-15 and <= 1, got {chance}")
+    if not 1e-12 <= seconds <= 1e12:
+        raise InputError(f"{where}.attempt_s must be between 1e-12 and 1e12 seconds, got {seconds}")
     return chance, seconds
 
 

@@ -15,7 +15,7 @@ are known, which is at once: a wait that follows acts on the corrected state.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -43,6 +43,8 @@ __all__ = [
 Protocol = Literal["dejmps", "bbpssw", "epl"]
 Basis = Literal["xx", "yy", "zz", "random"]
 End = Literal["first", "last"]
+
+_PROTOCOLS, _BASES, _ENDS = get_args(Protocol), get_args(Basis), get_args(End)
 
 #: Qubits of the largest register: a density matrix of ten qubits is what Aer needs on the way.
 MOST_QUBITS = 8
@@ -189,6 +191,13 @@ def check(program: Program) -> Program:
 
     A photonic program that does more than measure its pair gives :class:`RequestError` UNSUPP.
     """
+    try:
+        return _check(program)
+    except (TypeError, ValueError, AttributeError) as wrong:
+        raise InputError(f"the program holds a value of a wrong kind: {wrong}") from wrong
+
+
+def _check(program: Program) -> Program:
     program.memory.check()
     program.gates.check()
     if program.photonic:
@@ -218,14 +227,16 @@ def check(program: Program) -> Program:
                         f"{where}: attempts must be finite and >= 0, "
                         f"got {left_attempts}, {right_attempts}"
                     )
-            case Distill(keep, spend):
+            case Distill(keep, spend, protocol):
                 _need_pairs(alive, where, keep, spend)
+                _one_of(f"{where}: protocol", protocol, _PROTOCOLS)
                 del alive[spend]
             case Swap(left, right):
                 _need_pairs(alive, where, left, right)
                 del alive[right]
-            case Merge(keep, spend):
+            case Merge(keep, spend, at):
                 _need(alive, where, keep, spend)
+                _one_of(f"{where}: at", at, _ENDS)
                 alive[keep] += alive.pop(spend) - 1
                 if alive[keep] > MOST_QUBITS:
                     raise InputError(f"{where}: a register has at most {MOST_QUBITS} qubits")
@@ -233,12 +244,15 @@ def check(program: Program) -> Program:
                 _need(alive, where, pair)
                 if number != len(program.steps) - 1:
                     raise InputError(f"{where}: a measurement must be the last step")
-                if shots < 1:
-                    raise InputError(f"{where}: shots must be >= 1, got {shots}")
+                if type(shots) is not int or shots < 1:
+                    raise InputError(f"{where}: shots must be a whole number >= 1, got {shots}")
+                _one_of(f"{where}: basis", basis, _BASES)
                 if alive[pair] > 2 and basis != "random":
                     raise InputError(
                         f"{where}: the basis of {alive[pair]} qubits must be random, got {basis}"
                     )
+            case _:
+                raise InputError(f"{where}: is no step of a program")
     if len(alive) != 1:
         raise InputError(f"a program must end with exactly one pair, this one has {len(alive)}")
     return program
@@ -252,6 +266,11 @@ def _only_measures(program: Program) -> None:
                 f"steps[{number}] {type(step).__name__.lower()}: a photonic pair can only be "
                 "measured: it cannot wait, be swapped, merged or distilled",
             )
+
+
+def _one_of(where: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"{where} must be {', '.join(known[:-1])} or {known[-1]}, got {value!r}")
 
 
 def _new(seen: set[int], where: str, pair: int) -> None:

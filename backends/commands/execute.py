@@ -98,11 +98,21 @@ def _all(
     programs: "list[Asked | InputError]", backend: "Backend", seed: int
 ) -> list[dict[str, Any]]:
     """Execute each program that can be; an error stands in the place of the others."""
+    from rich.console import Console
+    from rich.progress import track
+
     from backends.ensemble import run
     from quantum.seeding import generator
 
     out: list[dict[str, Any]] = []
-    for number, asked in enumerate(programs):
+    bar = track(
+        programs,
+        f"{len(programs)} programs on {backend.name}",
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    for number, asked in enumerate(bar):
         try:
             if isinstance(asked, InputError):
                 raise asked
@@ -164,9 +174,10 @@ def _show_all(results: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table("program", "estimated", "interval", "exact", "success", title="programs")
+    console = Console()
     for number, result in enumerate(results):
         if "error" in result:
-            table.add_row(str(number), result["error"])
+            table.add_row(str(number), "error, see below")
             continue
         guess, exact = result["estimate"], result["exact"]
         fidelity = None if exact is None else exact["fidelity"]
@@ -177,4 +188,7 @@ def _show_all(results: list[dict[str, Any]]) -> None:
             "" if fidelity is None else f"{fidelity:.9f}",
             "" if exact is None else f"{exact['success_probability']:.6g}",
         )
-    Console().print(table)
+    console.print(table)
+    for result in results:
+        if "error" in result:
+            console.print(result["error"], style="red", markup=False, highlight=False)

@@ -9,10 +9,20 @@ from numpy.typing import NDArray
 from quantum import bell
 from quantum.errors import InputError
 
-__all__ = ["Family", "Heralded", "draw_attempts"]
+__all__ = [
+    "LEAST_ATTEMPT_S",
+    "MOST_ATTEMPT_S",
+    "Family",
+    "Heralded",
+    "check_attempt_s",
+    "draw_attempts",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+#: An attempt is no shorter than a light pulse and no longer than 30,000 years.
+LEAST_ATTEMPT_S, MOST_ATTEMPT_S = 1e-12, 1e12
 
 #: ``memory``: attempt, herald, hold. ``photonic``: pairs fly by and can only be measured.
 Family = Literal["memory", "photonic"]
@@ -26,6 +36,9 @@ class Heralded:
     others. The pair is then in the state with Pauli ``expectations`` ``(4, 4)``, those of a
     :class:`quantum.program.Load`, corrected so that phi_plus is the state wished for. ``source``
     says where the model comes from.
+
+    ``ages_s`` is how old the left and the right qubit are when the herald arrives. The state is
+    that of a fresh pair: memories have decayed for this long when their nodes hear of it.
     """
 
     success_probability: float
@@ -33,14 +46,14 @@ class Heralded:
     expectations: Floats
     family: Family
     source: str
+    ages_s: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.success_probability <= 1.0:
-            raise InputError(
-                f"link: success_probability must be > 0 and <= 1, got {self.success_probability}"
-            )
-        if not 0.0 < self.attempt_s < np.inf:
-            raise InputError(f"link: attempt_s must be finite and > 0 s, got {self.attempt_s}")
+        chance = self.success_probability
+        if not _is_number(chance) or not 0.0 < chance <= 1.0:
+            raise InputError(f"link: success_probability must be > 0 and <= 1, got {chance!r}")
+        check_attempt_s("link: attempt_s", self.attempt_s)
+        _check_ages(self.ages_s)
         if self.family not in ("memory", "photonic"):
             raise InputError(f"link: family must be memory or photonic, got {self.family!r}")
         table = np.array(self.expectations, dtype=np.float64)
@@ -75,6 +88,29 @@ class Heralded:
         """Whether the populations are the whole state."""
         rest = self.expectations - np.diag(np.diagonal(self.expectations))
         return bool(np.abs(rest).max() < 1e-12)
+
+
+def check_attempt_s(name: str, seconds: float) -> None:
+    """Refuse the time of an attempt that no link has; sums and ratios of others stay finite."""
+    if not _is_number(seconds) or not LEAST_ATTEMPT_S <= seconds <= MOST_ATTEMPT_S:
+        raise InputError(
+            f"{name} must be between {LEAST_ATTEMPT_S:g} and {MOST_ATTEMPT_S:g} s, got {seconds!r}"
+        )
+
+
+def _check_ages(ages_s: object) -> None:
+    if (
+        not isinstance(ages_s, tuple)
+        or len(ages_s) != 2
+        or not all(_is_number(age) and 0.0 <= age < np.inf for age in ages_s)
+    ):
+        raise InputError(
+            f"link: ages_s must be (left, right), both finite and >= 0 s, got {ages_s!r}"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
 
 
 def draw_attempts(

@@ -220,7 +220,7 @@ def test_a_photonic_pair_is_measured_at_once():
         ({"links": [{"preset": 1}]}, r"links\[0\].preset"),
         ({"links": [{"preset": "delft_nv_2021", "x": 1}]}, r"links\[0\].*`x`"),
         ({"links": [{"fidelity": 0.9, "attempt_s": 1}]}, r"links\[0\].success_probability"),
-        ({"links": [TIMED | {"success_probability": 0}]}, r"success_probability must be > 0"),
+        ({"links": [TIMED | {"success_probability": 0}]}, r"success_probability must be >= 1e-15"),
         ({"links": [{"fidelity": 0.9, "waits_s": [1]}]}, r"links\[0\].waits_s must be two"),
         ({"links": [{"fidelity": 0.9, "waits_s": [1, -1]}]}, r"links\[0\].waits_s must be two"),
         ({"links": [{"fidelity": 0.9, "wait_attempts": "x"}]}, r"links\[0\].wait_attempts"),
@@ -234,7 +234,12 @@ def test_a_photonic_pair_is_measured_at_once():
         ({"links": [TIMED], "clock": {"signal_s": -1}}, "clock.signal_s"),
         ({"links": [TIMED], "clock": {}, "distill": {}}, "clock plays chains of swaps"),
         ({"links": [TIMED] * 2, "clock": {}, "swap": {"success": 0}}, "swap.success must be > 0"),
-        ({"links": [TIMED | {"waits_s": [1, 1]}], "clock": {}}, "come out of the clock"),
+        ({"links": [TIMED | {"success_probability": 1e-160}]}, "success_probability must be >= 1e"),
+        ({"links": [TIMED | {"attempt_s": 1e308}]}, "attempt_s must be between 1e-12 and 1e12"),
+        (
+            {"links": [{"fidelity": 0.9}, {"fidelity": 0.9, "family": "photonic"}]},
+            r"UNSUPP: program.links\[1\] is photonic",
+        ),
         ({"links": [TIMED], "clock": {}, "shots": 10**8}, "shots must be at most"),
         ({"links": [TIMED], "memory": {"preset": "nope"}}, "program.memory: .*nope"),
         ({"links": [TIMED], "memory": {"attempts_1e": 0}}, "program.memory.attempts_1e"),
@@ -256,3 +261,35 @@ def test_a_file_of_many_is_not_one_program():
     asked = read_programs(b'{"links": [{"fidelity": 1, "waits_s": [0.5, 0]}]}')
     assert isinstance(asked, Asked)
     assert asked.program.steps[1] == Wait(0, 0.5, 0.0)
+
+
+def test_the_finished_pair_of_a_clock_waits_too():
+    perfect = {"fidelity": 1, "success_probability": 0.5, "attempt_s": 0.001}
+    file = {"links": [perfect], "clock": {}, "memory": {"t2_s": 1}, "wait_s": 1, "shots": 100}
+    # Both ends dephase for T2: F = (1 + exp(-2)) / 2.
+    assert exact(file)["fidelity"] == pytest.approx((1 + math.exp(-2)) / 2, abs=1e-12)
+    aged = {"links": [perfect | {"waits_s": [0.5, 0.25]}], "clock": {}, "memory": {"t2_s": 1}}
+    assert exact(aged | {"shots": 50})["fidelity"] == pytest.approx((1 + math.exp(-0.75)) / 2)
+
+
+@pytest.mark.parametrize("clock", [{}, None])
+def test_qubits_age_while_the_herald_is_on_its_way(clock):
+    block = {"model": "single_click", "bright_state": 0.05, "length_km": 100}
+    link = read_model(dict(block)).heralded()
+    assert sum(link.ages_s) == pytest.approx(2 * 100e3 * 1.468 / 299792458, rel=1e-6)
+    coherence = math.exp(-sum(link.ages_s) / 5e-4)
+    xx, yy, zz = bell.correlators(link.populations)
+    right = (1 + coherence * (xx + yy) + zz) / 4
+    file = {"links": [block], "memory": {"t2_s": 5e-4}, "shots": 100, "clock": clock}
+    assert exact(file)["fidelity"] == pytest.approx(right, abs=1e-12)
+
+
+def test_keys_that_are_there_twice():
+    done = CliRunner().invoke(command, ["-"], input='{"links": [{"fidelity": 1, "fidelity": 0.5}]}')
+    assert "'fidelity' is there twice" in str(done.exception)
+
+
+def test_a_chain_that_never_delivers_is_told():
+    hopeless = {"links": [TIMED | {"success_probability": 1e-4}] * 60, "swap": {"success": 0.1}}
+    done = invoke(hopeless | {"clock": {}, "shots": 10})
+    assert isinstance(done.exception, InputError) and "program.clock" in str(done.exception)

@@ -13,6 +13,7 @@ from quantum.program import (
     Generate,
     Measure,
     Memory,
+    Merge,
     Program,
     Step,
     Swap,
@@ -41,7 +42,7 @@ def program(*steps: Step) -> Program:
         ((Generate(0, PHI), Swap(0, 0)), "two different pairs"),
         ((Generate(0, PHI), Distill(0, 1, "dejmps")), "pair 1 does not exist"),
         ((Generate(0, PHI), Measure(0, "xx"), Wait(0, 0.0, 0.0)), "must be the last step"),
-        ((Generate(0, PHI), Measure(0, "xx", shots=0)), "shots must be >= 1"),
+        ((Generate(0, PHI), Measure(0, "xx", shots=0)), "shots must be a whole number >= 1"),
     ],
 )
 def test_bad_programs_are_refused(steps: tuple[Step, ...], says: str) -> None:
@@ -85,3 +86,24 @@ def test_hardware_separates_batches() -> None:
     steps = (Generate(0, PHI),)
     both = [Program(steps), Program(steps, Memory(t1_s=1.0, t2_s=1.0))]
     assert len(stack(both)) == 2
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (Program((Generate(0, PHI), Measure(0, "qq"))), "basis must be xx, yy, zz or random"),
+        (Program((Generate(0, PHI), Measure(0, "xx", 1.5))), "shots must be a whole number"),
+        (Program((Generate(0, PHI), Measure(0, "xx", True))), "shots must be a whole number"),
+        (Program((Generate(0, PHI), Generate(1, PHI), Merge(0, 1, "middle"))), "at must be"),
+        (Program((Generate(0, PHI), Generate(1, PHI), Distill(0, 1, "x"))), "protocol must be"),
+        (Program((Generate(0, PHI), "swap")), r"steps\[1\] str: is no step"),
+        (Program((Generate(0, PHI), None)), r"steps\[1\] nonetype: is no step"),
+        (Program((Generate(0, PHI),), memory=Memory(t1_s="a")), "a value of a wrong kind"),
+        (Program((Generate(0, PHI),), gates=Gates(success=None)), "a value of a wrong kind"),
+        (Program((Generate(0, PHI), Wait(0, "a", 0.0))), "a value of a wrong kind"),
+        (Program((Generate(0, "abc"),)), "a value of a wrong kind|four weights"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_refused(program, message):
+    with pytest.raises(InputError, match=message):
+        check(program)
