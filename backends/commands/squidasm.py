@@ -1,0 +1,77 @@
+"""``dpem squidasm``: a script written for SquidASM, run without NetSquid."""
+
+import os
+import random
+import sys
+
+import click
+
+from quantum.errors import DpemError, InputError
+
+__all__ = ["command"]
+
+
+# After the script's name everything is the script's, --help included.
+@click.command("squidasm", context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--engine",
+    type=click.Choice(["aer", "numpy"]),
+    default="aer",
+    show_default=True,
+    help="What keeps quantum states: Qiskit Aer or dense matrices.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Seed of all draws, those of random and numpy.random included.  [default: a fresh one]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Cut the repetitions of each run into as many blocks, side by side.",
+)
+@click.argument("script", metavar="SCRIPT.py")
+@click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+def command(
+    engine: str, seed: int | None, processes: int, script: str, arguments: tuple[str, ...]
+) -> None:
+    """Run SCRIPT.py, written for SquidASM, with its own arguments ARGS.
+
+    Its output and its exit code are passed on. What it does that makes no sense is one line on
+    stderr and exit code 2. Where a NetSquid is installed, the script runs on that instead.
+    """
+    from backends.squid import install
+    from backends.squid.standin.install import Installed
+    from backends.squid.standin.script import of_script, one_line, run_script
+
+    if not os.path.isfile(script):
+        raise InputError(f"cannot read {script}: no such file")
+    if install(engine, seed, processes) is Installed.NETSQUID:
+        click.echo("dpem: NetSquid is installed here, so the script runs on it", err=True)
+    if seed is not None:
+        _seed_globals(seed)
+    path = os.path.abspath(script)
+    try:
+        run_script(path, arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        raise
+    except DpemError as wrong:
+        told = DpemError(one_line(wrong))
+        told.exit_code = wrong.exit_code
+        raise told from wrong
+    except Exception as error:  # noqa: BLE001 - whatever a script raises, Python's way shows it
+        of_script(error, path)
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)
+
+
+def _seed_globals(seed: int) -> None:
+    """Seed what programs draw from themselves."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - programs draw from this one
