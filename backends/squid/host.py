@@ -14,7 +14,7 @@ from netqasm.sdk.epr_socket import EPRSocket
 from backends.squid.appmemory import AppMemory
 from backends.squid.building import light_builder
 from backends.squid.classical import ClassicalSocket, Sockets
-from backends.squid.clock import Steps
+from backends.squid.clock import Delay, Steps
 from backends.squid.compiling import CompiledSubroutines
 from backends.squid.errors import LimitError, SquidError
 from backends.squid.interpreter import run_subroutine
@@ -68,13 +68,15 @@ class Connection(BaseNetQASMConnection):  # type: ignore[misc]
         self._app_id, self._max_qubits = app_id, meta.max_qubits
         self._logger = host.context.log
         self._host = host
+        # Futures that a program returns are read after later runs have begun.
+        self._app = host.context.app
         self._empty_flushes = 0
         self._builder = light_builder(self, app_id, max(1, meta.max_qubits), host.is_nv)
 
     @property
     def shared_memory(self) -> AppMemory:
         """Registers and arrays, as the futures of the program read them."""
-        return self._host.context.app
+        return self._app
 
     def compile(self) -> Subroutine | None:
         """Return the pending subroutine, compiled; None where nothing is pending."""
@@ -123,6 +125,9 @@ class Connection(BaseNetQASMConnection):  # type: ignore[misc]
         """Run a compiled subroutine."""
         if self._logger.isEnabledFor(logging.INFO):
             self._logger.info("running a subroutine:\n%s", subroutine)
+        # What else is due now comes first: a peer may want to look before operations without
+        # duration change the state.
+        yield Delay(0.0)
         try:
             yield from run_subroutine(subroutine, self._host.context)
         except SquidError as error:
@@ -199,7 +204,7 @@ class Host:
 
     def _start(self, meta: ProgramMeta, app_id: int) -> ProgramContext:
         context = self.context
-        context.app.reset()
+        context.app = AppMemory(context.clock)
         context.program = meta.name
         self.connection = Connection(self, app_id, meta)
         sockets: list[tuple[str, EPRSocket]] = []

@@ -1,12 +1,8 @@
-"""Runs programs on a network: all nodes in one simulation, iterations in blocks over processes."""
+"""Runs programs on a network, all nodes in one simulation."""
 
 import logging
-import pickle
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -42,8 +38,7 @@ def _plain_logger(node: str) -> logging.Logger:
 class Simulation:
     """What is going on, for those who look at it while programs run or after they ended.
 
-    ``now_ns`` stays at the time of the end. With several processes it is the latest of theirs, and
-    there are no hosts to look at.
+    ``now_ns`` stays at the time of the end.
     """
 
     now_ns_at_end: float = 0.0
@@ -79,36 +74,21 @@ def run_network(
     seed: int = 0,
     rng: np.random.Generator | None = None,
     engine: str = "aer",
-    processes: int = 1,
     simulation: Simulation | None = None,
     loggers: Loggers = _plain_logger,
     on_breakpoint: BreakpointHook | None = None,
-    prepare: Callable[[], None] | None = None,
     most_events: int = 5_000_000,
 ) -> Results:
     """Run the program of each node ``num_times`` times; return its results, nodes in their order.
 
-    A node runs its iterations back to back; nodes are not synchronised in between. With several
-    ``processes`` the iterations are cut into as many blocks, each a simulation of its own that
-    starts at time 0 with its own random numbers, so results depend on the number of processes;
-    programs must then be picklable, else all run in one process and a warning says why.
-    ``prepare`` is called in each of them before programs are unpickled. ``rng`` takes the place of
-    the seed; with it, and with ``on_breakpoint`` or ``loggers``, all runs are in this process.
+    A node runs its iterations back to back; nodes are not synchronised in between. ``rng`` takes
+    the place of the seed.
 
     Raises :class:`SquidError` for programs that cannot go on, and what programs raise as it is,
     with a note of program, node and line. ``most_events`` limits the events between the ends of
     two runs.
     """
-    _check(network, programs, num_times, processes)
-    blocks = min(processes, num_times)
-    if blocks > 1 and rng is None and on_breakpoint is None and loggers is _plain_logger:
-        options = (seed, engine, most_events)
-        done = _in_processes(network, programs, num_times, blocks, options, prepare)
-        if done is not None:
-            results, now_ns = done
-            if simulation is not None:
-                simulation.now_ns_at_end = now_ns
-            return results
+    _check(network, programs, num_times)
     if simulation is None:
         simulation = Simulation()
     rng = generator(seed, "squid", 0) if rng is None else rng
@@ -119,12 +99,10 @@ def run_network(
     return _play(simulation, programs, num_times)
 
 
-def _check(network: Network, programs: Mapping[str, Any], num_times: int, processes: int) -> None:
+def _check(network: Network, programs: Mapping[str, Any], num_times: int) -> None:
     names = [node.name for node in network.nodes]
     if num_times < 1:
         raise InputError(f"num_times must be >= 1, got {num_times}")
-    if processes < 1:
-        raise InputError(f"processes must be >= 1, got {processes}")
     if len(set(names)) < len(names):
         raise SquidError(f"nodes must have different names, got {', '.join(names)}")
     known = ", ".join(names)
@@ -231,73 +209,3 @@ def _waiting(simulation: Simulation, error: DeadlockError) -> list[tuple[str, st
         what = whats.get(host.title, "something")
         waiting.append((who, f"{what} [{stuck}]" if stuck else what))
     return waiting
-
-
-def _in_processes(
-    network: Network,
-    programs: Mapping[str, Any],
-    num_times: int,
-    blocks: int,
-    options: tuple[int, str, int],
-    prepare: Callable[[], None] | None,
-) -> tuple[Results, float] | None:
-    """Return the results of all blocks one after the other and the latest time.
-
-    None where programs cannot be sent to other processes.
-    """
-    try:
-        package = pickle.dumps((network, dict(programs)))
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        _warn(error)
-        return None
-    shares = [num_times // blocks + (block < num_times % blocks) for block in range(blocks)]
-    with ProcessPoolExecutor(blocks, mp_context=get_context("spawn")) as pool:
-        parts = list(
-            pool.map(
-                _block,
-                [package] * blocks,
-                shares,
-                range(blocks),
-                [options] * blocks,
-                [prepare] * blocks,
-            )
-        )
-    results: Results = [[] for _ in network.nodes]
-    latest = 0.0
-    for part in parts:
-        if isinstance(part, str):
-            _warn(part)
-            return None
-        found, now_ns = part
-        latest = max(latest, now_ns)
-        for all_runs, runs in zip(results, found, strict=True):
-            all_runs.extend(runs)
-    return results, latest
-
-
-def _warn(why: object) -> None:
-    warnings.warn(
-        f"programs cannot be sent to other processes, all run in this one: {why}",
-        RuntimeWarning,
-        stacklevel=4,
-    )
-
-
-def _block(
-    package: bytes,
-    num_times: int,
-    block: int,
-    options: tuple[int, str, int],
-    prepare: Callable[[], None] | None,
-) -> tuple[Results, float] | str:
-    """Run one block in a process of its own; say why, where the programs cannot be found there."""
-    if prepare is not None:
-        prepare()
-    try:
-        network, programs = pickle.loads(package)
-    except Exception as error:  # noqa: BLE001 - importing a program may raise anything
-        return str(error)
-    seed, engine, most_events = options
-    simulation = Simulation()
-    _build(simulation, network, programs, generator(seed, "squid", block), engine, most_events)
-    return _play(simulation, programs, num_times), simulation.now_ns

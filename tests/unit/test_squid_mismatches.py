@@ -50,10 +50,24 @@ def test_the_other_end_never_asks():
     def bob(context):
         yield from context.connection.flush()
 
+    with pytest.raises(SquidError, match=r"Alice creates 1 pair to keep with Bob \(socket 0\), but"
+                       r" nobody answers at Bob: its program ended at 0 ns"):  # fmt: skip
+        play({"Alice": keeping([("Bob", "create", 1)], Simulation()), "Bob": bob})
+
+
+def test_the_other_end_does_something_else_first():
+    def bob(context):
+        qubit = Qubit(context.connection)
+        qubit.H()
+        yield from context.connection.flush()
+
     with pytest.raises(DeadlockError, match=r"play on Alice \(squid_plays.py:\d+\) waits"
                        r" for .*Alice creates 1 pair to keep with Bob \(socket 0\); "
-                       r"Bob: its program ended at 0 ns"):  # fmt: skip
-        play({"Alice": keeping([("Bob", "create", 1)], Simulation()), "Bob": bob})
+                       r"Bob: its program ended at 11000 ns"):  # fmt: skip
+        play(
+            {"Alice": keeping([("Bob", "create", 1)], Simulation()), "Bob": bob},
+            network(device=Generic()),
+        )
 
 
 def test_three_nodes_that_wait_in_a_circle_are_told():

@@ -1,8 +1,7 @@
-"""Runs of programs: iterations, seeds, processes, and errors that name who and where."""
+"""Runs of programs: iterations, seeds, and errors that name who and where."""
 
 import math
 import pickle
-import warnings
 
 import pytest
 from netqasm.sdk import Qubit
@@ -113,49 +112,42 @@ def test_all_courses_of_a_program_can_be_enumerated():
     assert chances == pytest.approx({0: zero, 1: 1.0 - zero}, abs=1e-9)
 
 
-IMPORTABLE = """
-from netqasm.sdk import Qubit
+def test_futures_keep_the_values_of_their_run():
+    def coin(read):
+        def body(context):
+            qubit = Qubit(context.connection)
+            qubit.H()
+            outcome = qubit.measure()
+            yield from context.connection.flush()
+            return read(outcome)
 
-from backends.squid.program import Program, ProgramMeta
+        return play({"Alice": body}, network("Alice"), 40, seed=3)[0]
 
-
-class Coin(Program):
-    meta = ProgramMeta("coin", [], [], 1)
-
-    def run(self, context):
-        qubit = Qubit(context.connection)
-        qubit.H()
-        outcome = qubit.measure()
-        yield from context.connection.flush()
-        return int(outcome), context.app_id
-"""
+    kept = [int(future) for future in coin(lambda outcome: outcome)]
+    assert kept == coin(int)
+    assert len(set(kept)) == 2
 
 
-def test_iterations_are_cut_into_blocks_over_processes(tmp_path, monkeypatch):
-    (tmp_path / "importable_coin.py").write_text(IMPORTABLE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    coin = __import__("importable_coin").Coin()
-    busy = Network((Node("Alice", Generic(init_ns=7.0, single_ns=2.0, measure_ns=1.0)),), (), ())
+def test_a_peer_may_look_before_operations_without_duration():
     simulation = Simulation()
-    options = {"engine": "numpy", "seed": 5}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        ((*found,),) = run_network(
-            busy, {"Alice": coin}, 41, simulation=simulation, processes=2, **options
-        )
-    # The first block is a run of its own; the second has other random numbers.
-    ((*first,),) = run_network(busy, {"Alice": coin}, 21, **options)
-    assert found[:21] == first
-    assert [number for _, number in found[21:]] == list(range(20))
-    assert found[21:] != first[:20]
-    # The longer block has 21 runs.
-    assert simulation.now_ns == pytest.approx(21 * 10.0)
+    seen = []
 
+    def alice(context):
+        half = context.epr_sockets["Bob"].create_keep()[0]
+        yield from context.connection.flush()
+        half.measure()
+        yield from context.connection.flush()
 
-def test_programs_that_cannot_travel_run_here():
-    with pytest.warns(RuntimeWarning, match="all run in this one"):
-        here = outcomes_of(1, processes=3)
-    assert here == outcomes_of(1)
+    def bob(context):
+        half = context.epr_sockets["Alice"].recv_keep()[0]
+        yield from context.connection.flush()
+        qubit = simulation.qubit("Bob", half.qubit_id)
+        seen.append(simulation.engine.entangled_with(qubit))
+        half.measure()
+        yield from context.connection.flush()
+
+    play({"Alice": alice, "Bob": bob}, network(), simulation=simulation)
+    assert len(seen[0]) == 2
 
 
 # Errors
@@ -301,7 +293,6 @@ def test_many_short_runs_are_no_endless_loop():
         (network(), ["Zoe"], {}, "a program is for 'Zoe', which is no node"),
         (network("Alice Alice"), [], {}, "nodes must have different names"),
         (network(), [], {"num_times": 0}, "num_times must be >= 1"),
-        (network(), [], {"processes": 0}, "processes must be >= 1"),
         (network(), [], {"engine": "qutip"}, "engine must be aer or numpy"),
         (network(delay=math.nan), [], {}, "delay must be finite"),
         (network(link=Depolarise(fidelity=2.0)), [], {}, "link of Alice and Bob: fidelity"),
