@@ -163,11 +163,23 @@ def _attempts(attempts: ArrayLike | None, waits: Floats) -> Floats:
 
 
 def _check(fresh: Floats, waits: Floats, meanwhile: Floats) -> None:
-    if not _within(fresh.ravel(), -1.0 - 1e-9, 1.0 + 1e-9):
-        raise InputError("correlators must be between -1 and 1")
+    if not _physical(fresh.ravel()):
+        raise InputError("correlators must be those of states: populations >= 0")
     for name, values in (("waits_s", waits), ("attempts", meanwhile)):
         if not _within(values.ravel(), 0.0, 1e300):
             raise InputError(f"{name} must be finite and >= 0")
+
+
+@kernel
+def _physical(correlators: Floats) -> bool:
+    """Whether all populations are >= 0, to 1e-9; not where there is a NaN."""
+    bad = 0
+    for i in range(len(correlators) // 3):
+        xx, yy, zz = correlators[3 * i], correlators[3 * i + 1], correlators[3 * i + 2]
+        even = 1.0 + zz >= abs(xx + yy) - 4e-9
+        odd = 1.0 - zz >= abs(xx - yy) - 4e-9
+        bad += 0 if even and odd else 1
+    return bad == 0
 
 
 @kernel

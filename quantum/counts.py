@@ -21,8 +21,9 @@ class Tally(
     failed: int = 0
 
     def __post_init__(self) -> None:
-        if self.passed < 0 or self.failed < 0:
-            raise InputError(f"counts must be >= 0, got pass={self.passed} fail={self.failed}")
+        for name, number in (("pass", self.passed), ("fail", self.failed)):
+            if type(number) is not int or number < 0:
+                raise InputError(f"counts: {name} must be a whole number >= 0, got {number!r}")
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(self.passed + other.passed, self.failed + other.failed)

@@ -39,8 +39,9 @@ def decay(seconds: ArrayLike, memory: Memory, attempts: ArrayLike = 0.0) -> tupl
     ([0.0, 0.8647], [1.0, 0.1353])
     """
     t = np.asarray(seconds, dtype=np.float64)
-    disturbed = np.asarray(attempts, dtype=np.float64) / memory.attempts_1e
-    return -np.expm1(-t / memory.t1_s), np.exp(-t / memory.t2_s - disturbed)
+    with np.errstate(over="ignore"):  # what is too large for a float has decayed
+        disturbed = np.asarray(attempts, dtype=np.float64) / memory.attempts_1e
+        return -np.expm1(-t / memory.t1_s), np.exp(-t / memory.t2_s - disturbed)
 
 
 def memory_of(t1_s: float | None, t2_s: float | None, attempts_1e: float | None = None) -> Memory:

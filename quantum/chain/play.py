@@ -81,7 +81,7 @@ def play(
         plan_of(setting),
         np.uint64(base_key(_count("seed", seed), _STREAM)),
         _count("first", first),
-        most_events,
+        _count("most_events", most_events),
         np.empty((5, links + 1, BLOCK)),
         new_rows(links),
         out.time_s,
@@ -115,7 +115,10 @@ def deliver(
     [0.9216, 0.9216, 0.9216]
     """
     links = setting.links
-    fresh = np.array(correlators, dtype=np.float64)
+    try:
+        fresh = np.array(correlators, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("correlators must be an array of numbers") from None
     if fresh.shape not in ((3,), (links, 3)):
         raise InputError(f"correlators must have shape (3,) or ({links}, 3), got {fresh.shape}")
     if not bell.populations(fresh).min() >= -1e-9:  # nor NaN
@@ -129,7 +132,7 @@ def deliver(
         plan_of(setting),
         np.uint64(base_key(_count("seed", seed), _STREAM)),
         _count("first", first),
-        most_events,
+        _count("most_events", most_events),
         np.empty((5, links + 1, BLOCK)),
         new_rows(links),
         np.broadcast_to(fresh, (links, 3)).ravel(),
@@ -147,8 +150,9 @@ _STREAM = stream("chain")
 
 
 def _count(name: str, value: int) -> int:
-    if not 0 <= value < 2**63:
-        raise InputError(f"{name} must be a whole number >= 0, got {value}")
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 0 <= value < 2**63:
+        raise InputError(f"{name} must be a whole number >= 0, got {value!r}")
     return int(value)
 
 

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from quantum.errors import InputError
 from quantum.kernels import Table, table
-from quantum.links.heralded import Heralded
+from quantum.links.heralded import LEAST_ATTEMPT_S, MOST_ATTEMPT_S, Heralded
 
 __all__ = ["Ends", "Order", "Plan", "Setting"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+#: Rarer successes take more attempts than floats count one by one.
+_RAREST = 1e-15
 
 Order = Literal["asap", "balanced", "sequential"]
 Ends = Literal["keep", "measure"]
@@ -27,7 +30,8 @@ class Setting:
 
     All links attempt at once; an attempt of link l takes ``attempt_s[l]``, the herald's way back
     included, and succeeds with ``success_probability[l]``. At success both memories begin to hold.
-    Numbers alone stand for all links (or inner nodes) alike.
+    Numbers alone stand for all links (or inner nodes) alike. Attempts take 1e-12 to 1e12 s and
+    succeed with 1e-15 at least; no time is longer than 1e12 s.
 
     *Order.* ``asap``: a node swaps as soon as it has a qubit on both sides; nodes that can swap at
     the same instant do so together. ``balanced``: doubling; node m = 2^j odd joins the segments
@@ -65,15 +69,26 @@ class Setting:
     def __post_init__(self) -> None:
         chance = _numbers("success_probability", self.success_probability, None)
         links = len(chance)
-        self._set("success_probability", chance, "> 0 and <= 1", (chance > 0) & (chance <= 1))
+        possible = (chance >= _RAREST) & (chance <= 1)
+        self._set("success_probability", chance, f">= {_RAREST:g} and <= 1", possible)
         attempt = _numbers("attempt_s", self.attempt_s, links)
-        self._set("attempt_s", attempt, "finite and > 0 s", (attempt > 0) & (attempt < math.inf))
+        possible = (attempt >= LEAST_ATTEMPT_S) & (attempt <= MOST_ATTEMPT_S)
+        times = f"between {LEAST_ATTEMPT_S:g} and {MOST_ATTEMPT_S:g} s"
+        self._set("attempt_s", attempt, times, possible)
         swap = _numbers("swap_success", self.swap_success, links - 1)
         self._set("swap_success", swap, "> 0 and <= 1", (swap > 0) & (swap <= 1))
         signal = _numbers("signal_s", self.signal_s, links)
-        self._set("signal_s", signal, "finite and >= 0 s", (signal >= 0) & (signal < math.inf))
-        if not self.cutoff_s >= 0.0:
-            raise InputError(f"cutoff_s must be >= 0 s, got {self.cutoff_s}")
+        possible = (signal >= 0) & (signal <= MOST_ATTEMPT_S)
+        self._set("signal_s", signal, f"between 0 and {MOST_ATTEMPT_S:g} s", possible)
+        cutoff = _numbers("cutoff_s", self.cutoff_s, 1)
+        possible = ((cutoff >= 0) & (cutoff <= MOST_ATTEMPT_S)) | (cutoff == math.inf)
+        if not possible.all():
+            raise InputError(
+                f"cutoff_s must be between 0 and {MOST_ATTEMPT_S:g} s, or inf, got {self.cutoff_s}"
+            )
+        object.__setattr__(self, "cutoff_s", float(cutoff[0]))
+        if not isinstance(self.one_at_a_time, bool):
+            raise InputError(f"one_at_a_time must be true or false, got {self.one_at_a_time!r}")
         for name, known in (
             ("order", ("asap", "balanced", "sequential")),
             ("ends", ("keep", "measure")),

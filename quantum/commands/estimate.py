@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import click
 import msgspec
@@ -15,13 +15,19 @@ from quantum.output import json_option, write_json
 if TYPE_CHECKING:
     from quantum.estimation.spam import Bit, Flip, Readout
 
-__all__ = ["command", "estimate_all", "read_counts"]
+__all__ = ["Read", "command", "estimate_all", "estimate_ghz", "read_counts"]
 
 #: More tests than this no experiment makes; floats still tell them apart.
 _MOST = 10**12
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 Chance = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+_UNEVEN = (
+    "Bases were not drawn with equal chances: the fidelity is bounded by what each basis shows, "
+    "not by the share of all tests that passed."
+)
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,14 +39,6 @@ class TallyBlock(_Strict, frozen=True, rename={"passed": "pass", "failed": "fail
 
     passed: Count
     failed: Count
-
-
-class CountsBlock(_Strict, frozen=True):
-    """Tallies by basis; a basis that is left out was not measured."""
-
-    xx: TallyBlock | None = None
-    yy: TallyBlock | None = None
-    zz: TallyBlock | None = None
 
 
 class FlipBlock(_Strict, frozen=True):
@@ -73,11 +71,22 @@ class ReadoutBlock(PairBlock, frozen=True):
 
 
 class CountsFile(msgspec.Struct, frozen=True):
-    """What is read of a file; other keys are allowed only in those of ``dpem execute --json``."""
+    """What is read of a file; other keys are allowed only in those of ``dpem execute --json``.
 
-    counts: CountsBlock
+    Tallies are by basis; one that is left out was not measured.
+    """
+
+    counts: dict[str, msgspec.Raw]
     confidence: float | None = None
     readout: ReadoutBlock | None = None
+
+
+class Read(NamedTuple):
+    """What a file says; ``tests`` of GHZ states are by stabilizer (:func:`quantum.ghz.labels`)."""
+
+    tests: "Counts | dict[str, Tally]"
+    readout: "Readout | dict[str, Readout] | None"
+    confidence: float
 
 
 @click.command("estimate")
@@ -85,16 +94,23 @@ class CountsFile(msgspec.Struct, frozen=True):
 @click.option("--confidence", type=float, help="Confidence of all intervals, 0-1.  [default: 0.95]")
 @json_option
 def command(counts: str, confidence: float | None, json_path: str | None) -> None:
-    """Estimate what counts of parity tests say about a pair.
+    """Estimate what counts of parity tests say about a pair or a GHZ state.
 
     Fidelity, with readout errors corrected where they are given, correlators, populations of the
     Bell states, QBER, key fractions and the largest CHSH value, with exact intervals. The file is
     one of 'dpem execute --json', or {"counts": {"xx": {"pass": 98, "fail": 2}, ...}}, and may hold
     "confidence" and "readout": {"left": {"error": 0.01}, "right": {"calibration": {"pass": 990,
     "fail": 10}}}.
+
+    Bases that were plainly not drawn at random are found out, and each then counts by itself. Of
+    GHZ states of 3 to 8 qubits, with counts like {"xxx": ..., "zzi": ...}, the fidelity is given.
     """
     tests, readout, asked = read_counts(_read(counts))
-    result = estimate_all(tests, readout, confidence if confidence is not None else asked)
+    asked = asked if confidence is None else confidence
+    if isinstance(tests, Counts):
+        result = estimate_all(tests, readout, asked)
+    else:
+        result = estimate_ghz(tests, asked)
     write_json(result, json_path)
     if json_path != "-":
         _show(result)
@@ -109,8 +125,8 @@ def _read(path: str) -> bytes:
         raise InputError(f"cannot read {path}: {wrong.strerror}") from wrong
 
 
-def read_counts(data: bytes) -> tuple[Counts, "Readout | dict[str, Readout] | None", float]:
-    """Decode a file of counts: (counts, readout, confidence).
+def read_counts(data: bytes) -> Read:
+    """Decode a file of counts.
 
     >>> read_counts(b'{"counts": {"xx": {"pass": 3}}}')
     Traceback (most recent call last):
@@ -129,17 +145,50 @@ def read_counts(data: bytes) -> tuple[Counts, "Readout | dict[str, Readout] | No
     unknown = sorted(keys - {"counts", "confidence", "readout"})
     if unknown and "backend" not in keys:
         raise InputError(f"{unknown[0]!r} is unknown; known: counts, confidence, readout")
-    blocks = {basis: getattr(file.counts, basis) for basis in ("xx", "yy", "zz")}
-    tests = Counts(**{basis: _tally(block) for basis, block in blocks.items() if block is not None})
+    readout = None if file.readout is None else _readout(file.readout)
     confidence = 0.95 if file.confidence is None else file.confidence
-    return tests, None if file.readout is None else _readout(file.readout), confidence
+    return Read(_tests(file.counts, ghz=readout is None), readout, confidence)
 
 
-def _one_line(message: str) -> str:
-    """Turn msgspec's ``Expected ... - at `$.counts.xx``` into our ``counts.xx: expected ...``."""
+def _tests(blocks: dict[str, msgspec.Raw], *, ghz: bool) -> "Counts | dict[str, Tally]":
+    """Return counts of pairs, or of GHZ states if all names are those of their stabilizers."""
+    from quantum.bell import BASES
+
+    unknown = next((name for name in blocks if name not in BASES), None)
+    if unknown is None:
+        return Counts(**{name: _measured(name, block) for name, block in blocks.items()})
+    if not _is_ghz(set(blocks)):
+        raise InputError(
+            f"counts: object contains unknown field `{unknown}`; known are xx, yy and zz of a pair "
+            "or the stabilizers of one GHZ state of 3 to 8 qubits, as `dpem execute` names them"
+        )
+    if not ghz:
+        raise InputError("readout: errors of the readout are corrected for pairs only, not for GHZ")
+    return {name: _measured(name, block) for name, block in blocks.items()}
+
+
+def _measured(name: str, block: msgspec.Raw) -> Tally:
+    try:
+        tally = msgspec.json.decode(block, type=TallyBlock | None)
+    except msgspec.ValidationError as wrong:
+        raise InputError(_one_line(str(wrong), f"counts.{name}")) from wrong
+    return Tally() if tally is None else _tally(tally)
+
+
+def _is_ghz(names: set[str]) -> bool:
+    from quantum.ghz import labels
+    from quantum.program import MOST_QUBITS
+
+    qubits = len(min(names))
+    return 3 <= qubits <= MOST_QUBITS and names <= set(labels(qubits))
+
+
+def _one_line(message: str, root: str = "") -> str:
+    """Turn msgspec's ``Expected ... - at `$.pass``` into our ``counts.xx.pass: expected ...``."""
     match = re.fullmatch(r"(?s)(.*?)(?: - at `\$\.?(.*)`)?", message)
     assert match is not None
-    what, where = match.group(1), match.group(2) or "the file of counts"
+    what, path = match.group(1), [part for part in (root, match.group(2)) if part]
+    where = ".".join(path) or "the file of counts"
     return f"{where}: {what[:1].lower()}{what[1:]}"
 
 
@@ -193,20 +242,23 @@ def estimate_all(
 
     Only ``corrected`` knows of readout errors; everything else is what the tests showed.
     """
-    from quantum.estimate import estimate
     from quantum.estimation.chsh import estimate_largest_s
     from quantum.estimation.qber import key_fractions, qber
     from quantum.estimation.spam import correct
     from quantum.estimation.tomography import tomography
+    from quantum.estimation.uneven import fidelity_of
 
-    fidelity = estimate(counts, confidence=confidence)
-    fixed = None if readout is None else correct(counts, readout, confidence=confidence).corrected
+    fidelity, bases = fidelity_of(counts, confidence=confidence)
+    fixed = None
+    if readout is not None:
+        fixed = correct(counts, readout, confidence=confidence, bases=bases).corrected
     state = tomography(counts, confidence=confidence)
     keys = key_fractions(counts, confidence=confidence)
     return {
         "counts": counts,
         "shots": counts.shots,
         "confidence": confidence,
+        "bases": bases,
         "fidelity": fidelity,
         "corrected": fixed,
         "correlators": state.correlators,
@@ -223,6 +275,21 @@ def estimate_all(
     }
 
 
+def estimate_ghz(tallies: dict[str, Tally], confidence: float = 0.95) -> dict[str, Any]:
+    """Return the fidelity of a GHZ state with the keys of ``dpem estimate --json``."""
+    from quantum.estimation.uneven import ghz_fidelity_of
+
+    fidelity, bases = ghz_fidelity_of(tallies, confidence=confidence)
+    return {
+        "counts": tallies,
+        "qubits": len(next(iter(tallies))),
+        "shots": fidelity.shots,
+        "confidence": confidence,
+        "bases": bases,
+        "fidelity": fidelity,
+    }
+
+
 def _show(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -231,23 +298,35 @@ def _show(result: dict[str, Any]) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     rows = [("fidelity", result["fidelity"])]
+    if "qubits" not in result:
+        rows += _rows_of_a_pair(result)
+    for name, value in rows:
+        table.add_row(name, *(f"{x:z.5f}" for x in (value.low, value.best, value.high)))
+    table.add_row("bases", "", result["bases"], "")
+    console = Console()
+    console.print(table)
+    console.print(f"Intervals have {result['confidence']:.10g} confidence.")
+    if result["bases"] == "uneven":
+        console.print(_UNEVEN)
+    if "qubits" not in result:
+        console.print(_verdict(result))
+
+
+def _rows_of_a_pair(result: dict[str, Any]) -> list[tuple[str, Any]]:
+    rows = []
     if result["corrected"] is not None:
         rows.append(("fidelity, readout corrected", result["corrected"]))
     rows += [(f"correlator {name}", value) for name, value in result["correlators"].items()]
     rows += [(f"population {name}", value) for name, value in result["populations"].items()]
     rows += [(f"QBER {name}", value) for name, value in result["qber"].items()]
     rows += [(f"key fraction {name}", value) for name, value in result["key_fractions"].items()]
-    rows.append(("largest CHSH S", result["largest_chsh"]))
-    for name, value in rows:
-        table.add_row(name, *(f"{x:.5f}" for x in (value.low, value.best, value.high)))
-    console = Console()
-    console.print(table)
-    console.print(f"Intervals have {result['confidence']:.10g} confidence.")
-    console.print(_verdict(result))
+    return [*rows, ("largest CHSH S", result["largest_chsh"])]
 
 
 def _verdict(result: dict[str, Any]) -> str:
     worst = result["dominant_error"]
+    if result["shots"] == 0:
+        return "No test was made."
     if not result["consistent"]:
         return "No state fits these correlators: tests of different pairs, or bases mixed up?"
     if worst is None:

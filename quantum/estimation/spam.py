@@ -12,18 +12,24 @@ sides: every Bell-diagonal state); otherwise terms of first order in d times <P>
 What is known of e0 and e1 enters as an exact value or as a calibration tally. The error budget is
 split between the test and all calibrations, and the interval is the worst case over all of them, so
 it holds with the full confidence.
+
+The pooled passes tell the fidelity where bases were drawn at random. Where they were not, each
+basis is corrected by itself, see :mod:`quantum.estimation.uneven`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
 
 from quantum.bell import BASES
 from quantum.counts import Counts, Tally
 from quantum.errors import InputError
-from quantum.estimate import Estimate, estimate
-from quantum.estimation.binomial import Interval, chance, check_confidence
+from quantum.estimate import Estimate
+from quantum.estimation.binomial import Interval, chance, chance_bounds, check_confidence
+from quantum.estimation.tomography import table_of
+from quantum.estimation.uneven import Bases, fidelity_of, in_box
 
 __all__ = ["CALIBRATION_SHARE", "Bit", "Corrected", "Flip", "Readout", "correct"]
 
@@ -79,12 +85,18 @@ class _Model:
 
 
 def correct(
-    counts: Counts, readout: Readout | Mapping[str, Readout], *, confidence: float = 0.95
+    counts: Counts,
+    readout: Readout | Mapping[str, Readout],
+    *,
+    confidence: float = 0.95,
+    bases: Bases | None = None,
 ) -> Corrected:
-    """Correct the fidelity of parity tests in random bases for the errors of their readout.
+    """Correct the fidelity of parity tests for the errors of their readout.
 
-    ``readout`` holds for all bases, or maps each of xx, yy and zz to its own. In that case the
-    pooled passes leave a range of fidelities, however many they are, because which basis failed
+    How ``bases`` were drawn is judged as in :func:`quantum.estimation.uneven.fidelity_of`.
+
+    ``readout`` holds for all bases, or maps each of xx, yy and zz to its own. In that case random
+    bases leave a range of fidelities, however many tests there are, because which basis failed
     counts; ``best`` is its middle, and the width grows with how much the bases differ.
 
     Readout errors that certainly leave no information (e0 + e1 >= 1, exactly or over the whole
@@ -99,7 +111,7 @@ def correct(
     >>> round(got.corrected.low, 3), round(got.corrected.high, 3)
     (0.925, 1.0)
     """
-    raw = estimate(counts, confidence=check_confidence(confidence))
+    raw, how = fidelity_of(counts, confidence=check_confidence(confidence), bases=bases)
     rooms = _by_basis(readout)
     flips = [
         _check(f"{name}.{field}", flip)
@@ -111,7 +123,11 @@ def correct(
     share = CALIBRATION_SHARE if calibrations else 0.0
     tail = (1.0 - confidence) / 2.0
     each = tail * share / max(calibrations, 1)
-    model = _model([_parity(name, room, each) for name, room in rooms])
+    parities = [_parity(name, room, each) for name, room in rooms]
+    if how == "uneven":
+        low, best, high = _basis_by_basis(counts, parities, tail * (1.0 - share))
+        return Corrected(raw, Estimate(low, best, high, confidence, counts.shots))
+    model = _model(parities)
     passes = chance(counts.passed, counts.shots - counts.passed, tail * (1.0 - share))
     low, best, high = _fidelities(passes, model) if counts.shots else (0.0, 0.5, 1.0)
     return Corrected(raw, Estimate(low, best, high, confidence, counts.shots))
@@ -219,3 +235,31 @@ def _range(signal: float, scales: Scales) -> tuple[float, float]:
             total -= lost
         found.append(min(1.0, max(0.0, (1.0 + total) / 4.0)))
     return found[0], found[1]
+
+
+def _basis_by_basis(
+    counts: Counts, parities: Sequence[_Channel], tail: float
+) -> tuple[float, float, float]:
+    """Return (low, best, high) from the exact interval of each basis: c = (2 p - 1 - s d) / v."""
+    table = table_of(counts)
+    tests = table.sum(axis=1)
+    measured = int((tests > 0).sum())
+    rooms = [*parities] * (3 // len(parities))
+    ends = np.array(chance_bounds(table[:, 0], table[:, 1], tail / max(1, measured)))
+    bounds, seen = np.array([[-1.0] * 3, [1.0] * 3]), np.zeros(3)
+    for basis, sign in enumerate((1.0, -1.0, 1.0)):
+        scale, offset = rooms[basis].scale, rooms[basis].offset
+        shifts = sorted((sign * offset.low, sign * offset.high))
+        if tests[basis] == 0.0:
+            continue
+        if scale.low > 0.0:
+            low = min((2.0 * ends[0, basis] - 1.0 - shifts[1]) / v for v in (scale.low, scale.high))
+            high = max(
+                (2.0 * ends[1, basis] - 1.0 - shifts[0]) / v for v in (scale.low, scale.high)
+            )
+            bounds[:, basis] = np.clip([low, high], -1.0, 1.0)
+        if scale.best > 0.0:
+            observed = (table[basis, 0] - table[basis, 1]) / tests[basis]
+            seen[basis] = np.clip((observed - sign * offset.best) / scale.best, -1.0, 1.0)
+    corrected = tests[:, None] * np.stack([1.0 + seen, 1.0 - seen], axis=1) / 2.0
+    return in_box(corrected, bounds[0], bounds[1])

@@ -91,7 +91,7 @@ def tomography(counts: Counts, *, confidence: float = 0.95) -> Tomography:
     return Tomography(
         correlators=_intervals(bell.BASES, low, best, high),
         populations=_intervals(bell.BELL_STATES, least, weights, most),
-        dominant_error=_dominant(weights, low, high),
+        dominant_error=_dominant(weights, low, high) if table[:, 1].any() else None,
         consistent=bool(fits),
         confidence=confidence,
         shots=counts.shots,

@@ -58,4 +58,5 @@ class DoubleClick(
             expectations=state * kept,
             family="memory",
             source="double click: Barrett and Kok, PRA 71, 060310 (2005); arXiv:2207.10579",
+            ages_s=self.round_trips_s,
         )

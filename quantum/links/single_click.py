@@ -57,4 +57,5 @@ class SingleClick(
             expectations=state,
             family="memory",
             source="single click: Cabrillo et al., PRA 59, 1025 (1999); arXiv:2207.10579",
+            ages_s=self.round_trips_s,
         )

@@ -11,11 +11,17 @@ import math
 
 import numpy as np
 
+from quantum.errors import InputError
 from quantum.links.fibre import Span
 from quantum.links.heralded import Heralded
-from quantum.links.limits import Sides, at_least, positive, probability, sides
+from quantum.links.limits import Sides, at_least, between, positive, probability, sides
 
-__all__ = ["Spdc", "SpdcContinuous", "coincidence"]
+__all__ = ["MOST_PAIRS", "Spdc", "SpdcContinuous", "coincidence"]
+
+#: Pairs in a pulse or a window: more than sources make, and few enough to be squared.
+MOST_PAIRS = 1e6
+#: Beyond, pairs are Poissonian to all digits.
+_MOST_MODES = 1e15
 
 
 def coincidence(
@@ -95,9 +101,10 @@ class Spdc(
     def __post_init__(self) -> None:
         _Source.__post_init__(self)
         positive("mean_pairs", self.mean_pairs)
+        between("mean_pairs", self.mean_pairs, 0.0, MOST_PAIRS)
         positive("repetition_hz", self.repetition_hz)
         probability("dark_count_probability", self.dark_count_probability)
-        at_least("modes", self.modes, 1.0)
+        between("modes", self.modes, 1.0, _MOST_MODES)
 
     def heralded(self) -> Heralded:
         """Return the chance of a coincidence per pulse and the state that the statistics show.
@@ -154,6 +161,12 @@ class SpdcContinuous(
         positive("coincidence_window_s", self.coincidence_window_s)
         at_least("dark_count_rate_hz", self.dark_count_rate_hz, 0.0)
         at_least("jitter_fwhm_s", self.jitter_fwhm_s, 0.0)
+        pairs = self.pair_rate_hz * self.coincidence_window_s
+        if not pairs <= MOST_PAIRS:
+            raise InputError(
+                "link.pair_rate_hz * coincidence_window_s must be at most "
+                f"{MOST_PAIRS:g} pairs in a window, got {pairs:g}"
+            )
 
     @property
     def singles_hz(self) -> tuple[float, float]:

@@ -297,17 +297,28 @@ def test_links_of_a_setting_come_from_their_models():
         ("success_probability", [0.5, 1.1]),
         ("success_probability", [0.5, math.nan]),
         ("success_probability", []),
+        ("success_probability", [0.5, 1e-160]),
+        ("success_probability", [0.5, 9e-16]),
         ("success_probability", 0.5),
         ("success_probability", ["a", "b"]),
         ("attempt_s", 0.0),
         ("attempt_s", [1.0, math.inf]),
+        ("attempt_s", [1.0, 1e308]),
+        ("attempt_s", 1e-300),
+        ("attempt_s", [1.0, 9e-13]),
         ("attempt_s", [1.0, 1.0, 1.0]),
         ("swap_success", 0.0),
         ("swap_success", math.nan),
         ("swap_success", [0.5, 0.5]),
         ("signal_s", -1.0),
         ("signal_s", math.inf),
+        ("signal_s", 1e308),
         ("cutoff_s", -1.0),
+        ("cutoff_s", 1e308),
+        ("cutoff_s", "x"),
+        ("cutoff_s", [1.0, 2.0]),
+        ("cutoff_s", None),
+        ("one_at_a_time", "no"),
         ("cutoff_s", math.nan),
         ("order", "random"),
         ("ends", "lose"),
@@ -318,6 +329,24 @@ def test_a_wrong_setting_is_named(field, value):
     Setting(**right)
     with pytest.raises(InputError, match=field):
         Setting(**{**right, field: value})
+
+
+def test_settings_at_their_bounds_have_finite_times():
+    with pytest.raises(InputError, match="success_probability must be >= 1e-15 and <= 1, got 1e-1"):
+        Setting(success_probability=[1e-16], attempt_s=1.0)
+    for attempt_s in ([1e-12, 1e12], [1e12, 1e12], [1e-12, 1e-12]):
+        for cutoff_s, signal_s in ((math.inf, 1e12), (1e12, 0.0)):
+            setting = Setting(
+                success_probability=[1e-15, 1.0],
+                attempt_s=attempt_s,
+                cutoff_s=cutoff_s,
+                signal_s=signal_s,
+                order="balanced",
+            )
+            if cutoff_s == math.inf or attempt_s[0] == 1e-12:
+                played = play(setting, 20, seed=1)
+                assert np.isfinite(played.time_s).all() and (played.time_s > 0.0).all()
+                assert np.isfinite(played.waits_s).all() and (played.attempts_total > 1.0).all()
 
 
 @pytest.mark.parametrize("loss", [{"swap_success": 0.5}, {"cutoff_s": 5.0}])
@@ -345,6 +374,14 @@ def test_a_delivery_that_never_comes_is_an_error():
         (lambda s, t: play(s, -1, 1), "size"),
         (lambda s, t: play(s, 1, -1), "seed"),
         (lambda s, t: play(s, 1, 1, first=-1), "first"),
+        (lambda s, t: play(s, 1.5, 0), "size"),
+        (lambda s, t: play(s, 10, "a"), "seed"),
+        (lambda s, t: play(s, 1, 1, first=None), "first"),
+        (lambda s, t: play(s, True, 1), "size"),
+        (lambda s, t: play(s, 1, 1, most_events=1.5), "most_events"),
+        (lambda s, t: deliver(s, "a", 1, [1.0] * 3), "size"),
+        (lambda s, t: deliver(s, 1, 1.0, [1.0] * 3), "seed"),
+        (lambda s, t: deliver(s, 1, 1, "states"), "correlators"),
         (lambda s, t: deliver(s, 1, 1, [1.0, 1.0]), "correlators"),
         (lambda s, t: deliver(s, 1, 1, [1.0, 1.0, 1.5]), "correlators"),
         (lambda s, t: deliver(s, 1, 1, [1.0, 1.0, -1.0]), "correlators"),

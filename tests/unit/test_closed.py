@@ -122,11 +122,30 @@ def test_damped_pairs_swap_as_density_matrices_do(memory):
     assert got == pytest.approx(want, abs=1e-14)
 
 
+@given(st.lists(st.floats(-1.2, 1.2), min_size=3, max_size=3))
+def test_states_are_accepted_and_nothing_else(correlators):
+    least = bell.populations(correlators).min()
+    if least > 0.0:
+        closed.decay([correlators], [[0.0, 0.0]], Memory())
+    elif least < -2e-9:
+        with pytest.raises(InputError, match="correlators"):
+            closed.decay([correlators], [[0.0, 0.0]], Memory())
+
+
+def test_pure_states_are_accepted_whatever_their_rounding():
+    pure = bell.correlators(np.eye(4)) * (1.0 + 1e-12)
+    assert closed.decay(pure, np.zeros((4, 2)), Memory()) == pytest.approx(pure)
+
+
 @pytest.mark.parametrize(
     ("call", "field"),
     [
         (lambda: closed.decay([[1.0, 1.0]], [[0.0, 0.0]], Memory()), "correlators"),
         (lambda: closed.decay([[1.0, 1.0, 2.0]], [[0.0, 0.0]], Memory()), "correlators"),
+        (lambda: closed.decay([[1.0, 1.0, -1.0]], [[0.0, 0.0]], Memory()), "populations"),
+        (lambda: closed.decayed_fidelity([[-1.0] * 3], [[0.0, 0.0]], Memory()), "populations"),
+        (lambda: closed.chain([[1.0, 1.0, -1.0]], np.zeros((4, 1, 2)), Memory()), "populations"),
+        (lambda: closed.decay([[np.nan, 0.0, 0.0]], [[0.0, 0.0]], Memory()), "populations"),
         (lambda: closed.decay([[1.0, 1.0, np.nan]], [[0.0, 0.0]], Memory()), "correlators"),
         (lambda: closed.decay([[1.0, 1.0, 1.0]], [[0.0, -1.0]], Memory()), "waits_s"),
         (lambda: closed.decay([[1.0, 1.0, 1.0]], [[0.0, np.nan]], Memory()), "waits_s"),

@@ -1,6 +1,7 @@
 """The estimator keeps its promise: coverage by exact summation, not by luck of a simulation."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,8 +69,16 @@ def test_without_tests_everything_is_possible() -> None:
 
 
 def test_negative_counts_are_refused() -> None:
-    with pytest.raises(InputError, match="counts must be >= 0"):
+    with pytest.raises(InputError, match="pass must be a whole number >= 0, got -1"):
         Tally(-1, 0)
+
+
+@pytest.mark.parametrize("number", ["a", 1.5, 2.0, None, True, math.nan, -1, np.int64(3)])
+def test_counts_are_whole_numbers(number: Any) -> None:
+    with pytest.raises(InputError, match="counts: pass must be a whole number >= 0"):
+        Tally(number, 3)
+    with pytest.raises(InputError, match="counts: fail must be a whole number >= 0"):
+        Tally(3, number)
 
 
 def test_confidence_outside_zero_to_one_is_refused() -> None:

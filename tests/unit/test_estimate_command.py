@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum import bell
+from quantum import bell, ghz
 from quantum.commands.estimate import command, estimate_all, read_counts
 from quantum.counts import Counts, Tally
 from quantum.errors import InputError
-from quantum.estimate import estimate
+from quantum.estimate import estimate, estimate_passes
 from quantum.estimation.spam import Bit, Readout, correct
 
 COUNTS = {
@@ -42,6 +42,7 @@ def test_all_keys():
         "counts",
         "shots",
         "confidence",
+        "bases",
         "fidelity",
         "corrected",
         "correlators",
@@ -53,6 +54,7 @@ def test_all_keys():
         "largest_chsh",
     }
     assert got["counts"] == COUNTS
+    assert got["bases"] == "random"
     assert (got["shots"], got["confidence"], got["corrected"]) == (1000, 0.95, None)
     assert set(got["correlators"]) == set(got["qber"]) == set(bell.BASES)
     assert set(got["populations"]) == set(bell.BELL_STATES)
@@ -140,6 +142,50 @@ def test_without_tests_everything_is_possible():
     assert (got["fidelity"]["low"], got["fidelity"]["high"]) == (0.0, 1.0)
 
 
+def test_nothing_is_said_of_errors_that_nobody_saw():
+    done = invoke({"counts": {}})
+    assert "No test was made" in done.output
+    assert "-0.00000" not in done.output
+    assert result({"counts": {}})["dominant_error"] is None
+    assert result({"counts": {"xx": {"pass": 8, "fail": 0}}})["dominant_error"] is None
+
+
+UNEVEN = {
+    "xx": {"pass": 9990, "fail": 10},
+    "yy": {"pass": 10, "fail": 10},
+    "zz": {"pass": 10, "fail": 10},
+}
+
+
+def test_uneven_bases_count_each_by_itself():
+    got = result({"counts": UNEVEN})
+    assert got["bases"] == "uneven"
+    inside = {end: got["fidelity"][end] for end in ("low", "best", "high")}
+    assert inside == got["populations"]["phi_plus"]
+    assert got["fidelity"]["high"] < 0.77
+    done = invoke({"counts": UNEVEN, "readout": {"left": {"error": 0.01}}})
+    assert "uneven" in done.output and "not drawn with equal chances" in done.output
+    assert "uneven" not in invoke({"counts": COUNTS}).output
+    fixed = result({"counts": UNEVEN, "readout": {"left": {"error": 0.01}}})["corrected"]
+    assert fixed["low"] < inside["low"] and inside["high"] < fixed["high"] < 0.78
+    alone = result({"counts": {"xx": {"pass": 98, "fail": 2}}})["fidelity"]
+    assert alone["low"] == 0.0 and 0.99 < alone["high"] < 1.0
+
+
+def test_counts_of_ghz_states_give_their_fidelity():
+    tests = {label: {"pass": 95, "fail": 5} for label in ghz.labels(3)}
+    got = result({"counts": tests})
+    assert set(got) == {"counts", "qubits", "shots", "confidence", "bases", "fidelity"}
+    assert (got["qubits"], got["shots"], got["bases"]) == (3, 700, "random")
+    expected = estimate_passes(665, 700, qubits=3)
+    assert msgspec.convert(got["fidelity"], type(expected)) == expected
+    assert "0.91250" in invoke({"counts": tests}).output
+    some = result({"counts": {label: tests[label] for label in ghz.labels(3)[:4]}})
+    assert some["bases"] == "uneven" and some["fidelity"]["low"] < 0.8
+    nothing = result({"counts": {"zzi": None}})
+    assert (nothing["fidelity"]["low"], nothing["fidelity"]["high"]) == (0.0, 1.0)
+
+
 def one(**changes):
     return {"counts": COUNTS, **changes}
 
@@ -155,7 +201,11 @@ BAD = [
     ({"counts": {"xx": {"pass": 1.5, "fail": 0}}}, r"counts\.xx\.pass: "),
     ({"counts": {"zz": {"pass": 1, "fail": 10**13}}}, r"counts\.zz\.fail: "),
     ({"counts": {"zz": {"pass": 1}}}, r"counts\.zz: .*`fail`"),
-    ({"counts": {"xxx": {"pass": 1, "fail": 1}}}, r"counts: .*`xxx`"),
+    ({"counts": {"xxq": {"pass": 1, "fail": 1}}}, r"counts: .*`xxq`"),
+    ({"counts": {"": {"pass": 1, "fail": 1}}}, "counts: .*``"),
+    ({"counts": COUNTS | {"zzi": {"pass": 1, "fail": 1}}}, "counts: .*`zzi`"),
+    ({"counts": {"zzi": {"pass": 1, "fail": 1}, "zziz": None}}, "counts: .*`zzi`"),
+    ({"counts": {"zzi": None}, "readout": {"left": {"error": 0.1}}}, "readout: .*pairs only"),
     ({"counts": {"xx": {"pass": 1, "fail": 1, "lost": 1}}}, r"counts\.xx: .*`lost`"),
     (one(readuot={}), "'readuot' is unknown"),
     (one(confidence=1.0), "confidence must be"),

@@ -171,6 +171,16 @@ def test_dark_counts_of_a_rate() -> None:
     assert dark_count_probability(1e9, 1.0) == 1.0
 
 
+def test_heralds_say_how_old_the_qubits_are() -> None:
+    light = 1.468 / 299792.458
+    for block in (SINGLE, DOUBLE):
+        link = read(block, length_km=10.0, midpoint=0.25, cycle_s=1.0)
+        assert link.ages_s == pytest.approx((5.0 * light, 15.0 * light))
+        assert link.attempt_s == 1.0
+    for block in (PLAIN, SPDC, CONTINUOUS):
+        assert read(block).ages_s == (0.0, 0.0)
+
+
 # ------------------------------------------------------------------------------------ plain
 
 
@@ -225,7 +235,7 @@ ANY: st.SearchStrategy[LinkModel] = st.one_of(
     st.builds(DoubleClick, emission_fidelity=st.floats(0.25, 1.0), **station),
     st.builds(
         Spdc,
-        mean_pairs=st.floats(1e-12, 1e12),
+        mean_pairs=st.floats(1e-12, 1e6),
         repetition_hz=st.just(1e6),
         dark_count_probability=pairs,
         modes=st.floats(1.0, 1e12),
@@ -233,8 +243,8 @@ ANY: st.SearchStrategy[LinkModel] = st.one_of(
     ),
     st.builds(
         SpdcContinuous,
-        pair_rate_hz=st.floats(1e-3, 1e15),
-        coincidence_window_s=st.floats(1e-13, 1e-3),
+        pair_rate_hz=st.floats(1e-3, 9e8),
+        coincidence_window_s=st.floats(1e-12, 1e-3),
         dark_count_rate_hz=st.floats(0.0, 1e12),
         jitter_fwhm_s=st.floats(0.0, 1e-3),
         **source,
@@ -255,6 +265,38 @@ def test_states_are_physical_or_the_link_is_refused(link: LinkModel) -> None:
     assert found.keeps is not isinstance(link, Spdc | SpdcContinuous)
     with pytest.raises(ValueError, match="read-only"):
         found.expectations[0, 0] = 2.0
+
+
+@pytest.mark.parametrize("dark", [0.0, 1e-6, 1.0])
+@pytest.mark.parametrize("length_km", [1e-6, 20.0])
+def test_the_brightest_sources_show_nothing(length_km: float, dark: float) -> None:
+    """All four detectors click: outcomes are at random, and F is 1/4."""
+    pulsed = read(SPDC, mean_pairs=1e6, modes=100, length_km=length_km, dark_count_probability=dark)
+    assert pulsed.success_probability == pytest.approx(1.0)
+    assert pulsed.fidelity == pytest.approx(0.25, abs=1e-9)
+    steady = read(
+        CONTINUOUS, pair_rate_hz=9e14, length_km=length_km, dark_count_rate_hz=1e300 * dark
+    )
+    assert steady.success_probability == pytest.approx(1.0)
+    assert steady.fidelity == pytest.approx(0.25, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("block", "fields", "message"),
+    [
+        (SPDC, {"mean_pairs": 1e160}, "mean_pairs must be between 0 and 1e+06"),
+        (SPDC, {"mean_pairs": 1.1e6}, "mean_pairs must be between 0 and 1e+06"),
+        (SPDC, {"modes": 1e308}, "modes must be between 1 and 1e+15"),
+        (CONTINUOUS, {"pair_rate_hz": 1e160}, "pair_rate_hz * coincidence_window_s must be at"),
+        (CONTINUOUS, {"pair_rate_hz": 1e308, "coincidence_window_s": 1e9}, "pair_rate_hz *"),
+    ],
+)
+def test_brighter_sources_are_refused(
+    block: dict[str, Any], fields: dict[str, float], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        read(block, **fields)
+    assert str(error.value).startswith(f"link.{message}")
 
 
 def test_models_are_read_by_name() -> None:
@@ -344,3 +386,29 @@ def test_values_made_in_python_are_checked_too() -> None:
         SingleClick(length_km=1.0, bright_state=0.0).heralded()
     with pytest.raises(InputError, match="family"):
         Heralded(1.0, 1.0, np.diag([1.0, 1.0, -1.0, 1.0]), "other", "")  # type: ignore[arg-type]
+
+
+STATE = np.diag([1.0, 1.0, -1.0, 1.0])
+
+
+@pytest.mark.parametrize("attempt_s", [0.0, 9e-13, 1.1e12, 1e308, NAN, INF, "1", None, True])
+def test_attempts_take_a_time_that_can_be_added(attempt_s: Any) -> None:
+    for good in (1e-12, 1e12, 1, np.float64(2.0)):
+        assert Heralded(1.0, good, STATE, "memory", "").attempt_s == good
+    with pytest.raises(InputError, match=r"attempt_s must be between 1e-12 and 1e\+12 s"):
+        Heralded(1.0, attempt_s, STATE, "memory", "")
+
+
+@pytest.mark.parametrize(
+    "ages", [(0.0,), (0.0, -1.0), (0.0, NAN), (INF, 0.0), 1.0, None, ("1", 0.0), (True, 0.0)]
+)
+def test_ages_are_finite(ages: Any) -> None:
+    assert Heralded(1.0, 1.0, STATE, "memory", "", (0.5, 1)).ages_s == (0.5, 1)
+    with pytest.raises(InputError, match="ages_s must be"):
+        Heralded(1.0, 1.0, STATE, "memory", "", ages)
+
+
+@pytest.mark.parametrize("chance", ["0.5", None, True, 0.0, 1.1, NAN])
+def test_chances_are_numbers(chance: Any) -> None:
+    with pytest.raises(InputError, match="success_probability must be > 0"):
+        Heralded(chance, 1.0, STATE, "memory", "")

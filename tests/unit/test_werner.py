@@ -220,3 +220,17 @@ def test_missing_relaxation_times():
 def test_conversions_refuse_nonsense(call):
     with pytest.raises(InputError):
         call()
+
+
+@pytest.mark.parametrize(
+    ("wait", "memory", "attempts"),
+    [
+        (1e308, Memory(t1_s=1e-300, t2_s=1e-300), 0.0),
+        (0.0, Memory(attempts_1e=1e-9), 1e300),
+        (1e308, Memory(t1_s=1e-300, t2_s=2e-300, attempts_1e=1e-9), 1e308),
+    ],
+)
+def test_what_is_too_long_for_a_float_has_decayed(wait, memory, attempts):
+    damping, coherence = noise.decay([wait, 0.0], memory, [attempts, 0.0])
+    assert damping.tolist() == [1.0 if wait else 0.0, 0.0]
+    assert coherence.tolist() == [0.0, 1.0]
