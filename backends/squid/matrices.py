@@ -95,14 +95,16 @@ def of_unitary(matrix: Complex) -> Complex:
     return constant(np.kron(matrix, matrix.conj()))
 
 
-def depolarise(p: float) -> Complex:
-    """Return the channel that puts I/2 in place of a qubit with probability p.
+def depolarise(p: float, qubits: int = 1) -> Complex:
+    """Return the channel that puts I/d in place of qubits, together, with probability p.
 
     >>> depolarise(1.0) @ [1, 0, 0, 0]
     array([0.5+0.j, 0. +0.j, 0. +0.j, 0.5+0.j])
     """
-    out = (1.0 - p) * np.eye(4, dtype=np.complex128)
-    out[np.ix_([0, 3], [0, 3])] += 0.5 * p
+    d = 2**qubits
+    out = (1.0 - p) * np.eye(d * d, dtype=np.complex128)
+    diagonal = np.arange(d) * (d + 1)
+    out[np.ix_(diagonal, diagonal)] += p / d
     return constant(out)
 
 

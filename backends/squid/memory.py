@@ -39,13 +39,18 @@ class Operation:
     wait: Delay | None
 
     @classmethod
-    def gate(cls, unitary: Complex, duration_ns: float, depolar: float) -> "Operation":
-        """Return a gate after which each of its qubits becomes I/2 with probability ``depolar``."""
-        if depolar == 0.0:
+    def gate(
+        cls, unitary: Complex, duration_ns: float, depolar: float, joint: float = 0.0
+    ) -> "Operation":
+        """Return a gate after which each of its qubits becomes I/2 with probability ``depolar``.
+
+        Before that, with probability ``joint``, two qubits become I/4 together.
+        """
+        if depolar == joint == 0.0:
             return cls(unitary, False, _delay(duration_ns))
         noise = depolarise(depolar)
         if len(unitary) == 4:
-            noise = on_each(noise, noise)
+            noise = on_each(noise, noise) @ depolarise(joint, 2)
         return cls(constant(noise @ of_unitary(unitary)), True, _delay(duration_ns))
 
 
@@ -112,7 +117,7 @@ class QuantumMemory:
         self._busy, self._idle = False, clock.signal()
         self._measure_wait = _delay(device.measure_ns)
         self._kraus = PROJECTORS
-        if isinstance(device, Nv):
+        if isinstance(device, Nv) or device.flip_0 or device.flip_1:
             self._kraus = faulty_readout(device.flip_0, device.flip_1)
 
     # Positions

@@ -25,7 +25,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Generic:
-    """A device whose qubits are all alike, any gate between any two."""
+    """A device whose qubits are all alike, any gate between any two.
+
+    Beyond SquidASM: with probability ``joint_depolar`` the two qubits of a gate become I/4
+    together; ``flip_0`` and ``flip_1`` are the chances that an outcome 0 or 1 is reported as the
+    other.
+    """
 
     qubits: int = 2
     t1_ns: float = 1e10
@@ -36,6 +41,9 @@ class Generic:
     measure_ns: float = 1e4
     single_depolar: float = 0.0
     two_depolar: float = 0.01
+    joint_depolar: float = 0.0
+    flip_0: float = 0.0
+    flip_1: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,13 +136,16 @@ class DenseEngine:
         matrix: Complex = np.ones((1, 1), dtype=np.complex128)
         for group in groups:
             kept = [qubit for qubit in group.qubits if qubit in wanted]
+            reduced = _reduced(group, kept)
+            self._check_size(len(have) + len(kept))
+            matrix = np.asarray(np.kron(matrix, reduced), dtype=np.complex128) if have else reduced
             have += kept
-            self._check_size(len(have))
-            matrix = np.asarray(np.kron(matrix, _reduced(group, kept)), dtype=np.complex128)
-        axes = [have.index(qubit) for qubit in wanted]
-        n = len(axes)
-        bits = matrix.reshape([2] * (2 * n)).transpose([*axes, *(n + axis for axis in axes)])
-        ordered = bits.reshape(2**n, 2**n)
+        ordered = matrix
+        if have != wanted:
+            axes = [have.index(qubit) for qubit in wanted]
+            n = len(axes)
+            bits = matrix.reshape([2] * (2 * n)).transpose([*axes, *(n + axis for axis in axes)])
+            ordered = bits.reshape(2**n, 2**n)
         normalised: Complex = ordered / np.trace(ordered).real
         return normalised
 

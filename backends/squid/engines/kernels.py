@@ -18,6 +18,10 @@ __all__ = [
     "apply_one",
     "apply_unitary",
     "chance",
+    "each_channel",
+    "each_join",
+    "each_one",
+    "each_trace_out",
     "join",
     "kraus_operators",
     "project",
@@ -159,6 +163,34 @@ def trace_out(matrix: Any, bit: int, out: Any) -> None:
         for j in range(size):
             column = (j // bit) * 2 * bit + j % bit
             out[i, j] = matrix[row, column] + matrix[row + bit, column + bit]
+
+
+@kernel
+def each_one(matrices: Any, channels: Any, bit: int) -> None:
+    """Apply to each state of ``(B, d, d)`` its channel of ``(B, 4, 4)``, or the one of all."""
+    for lane in range(len(matrices)):
+        apply_one(matrices[lane], channels[lane % len(channels)], bit)
+
+
+@kernel
+def each_channel(matrices: Any, channel: Any, first: int, second: int) -> None:
+    """Apply a channel ``(16, 16)`` to each state of ``(B, d, d)``."""
+    for lane in range(len(matrices)):
+        apply_channel(matrices[lane], channel, first, second)
+
+
+@kernel
+def each_join(left: Any, right: Any, out: Any) -> None:
+    """Write the products of states ``(B, d, d)`` and ``(B, e, e)``."""
+    for lane in range(len(left)):
+        join(left[lane], right[lane], out[lane])
+
+
+@kernel
+def each_trace_out(matrices: Any, bit: int, out: Any) -> None:
+    """Write the state of the others for each of ``(B, d, d)``."""
+    for lane in range(len(matrices)):
+        trace_out(matrices[lane], bit, out[lane])
 
 
 @kernel

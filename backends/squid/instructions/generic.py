@@ -47,7 +47,10 @@ class _Native:
             Operation.gate, duration_ns=device.single_ns, depolar=device.single_depolar
         )
         self.two = functools.partial(
-            Operation.gate, duration_ns=device.two_ns, depolar=device.two_depolar
+            Operation.gate,
+            duration_ns=device.two_ns,
+            depolar=device.two_depolar,
+            joint=device.joint_depolar,
         )
         self.swap = self.two(matrices.SWAP)
         self.rotation = functools.lru_cache(maxsize=1024)(self._rotation)
