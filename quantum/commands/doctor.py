@@ -49,6 +49,16 @@ from qiskit_aer.backends.controller_wrappers import (
 import qiskit_aer
 print("qiskit-aer", qiskit_aer.__version__, "with its direct interface")
 """
+# The package itself asks netqasm for what it needs of it.
+_PROBE_NETQASM = """
+from backends.squid.selftest import self_test
+print(self_test())
+"""
+_NETQASM = ">=2.3,<2.4"
+_PATENT = (
+    "netqasm and SquidASM carry a patent notice (application NL 2029673): free for academic and "
+    "non-commercial use, commercial use needs a licence"
+)
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -224,6 +234,21 @@ def check_disk() -> Iterator[Check]:
         yield Check("disk", "ok", f"{free:.0f} GiB free in {here}")
 
 
+def check_netqasm() -> Iterator[Check]:
+    """Check that netqasm is one that we know and that a teleportation works; tell of the patent."""
+    name, advice = "netqasm", "pip install '.[squidasm]'; until then dpem squidasm does not work"
+    try:
+        has = version("netqasm")
+    except PackageNotFoundError:
+        yield Check(name, "warn", "netqasm is missing", advice)
+        return
+    if not satisfies(has, _NETQASM):
+        yield Check(name, "warn", f"netqasm is {has}, wanted {_NETQASM}", advice)
+        return
+    (tried,) = probe(name, "warn", _PROBE_NETQASM, advice)
+    yield msgspec.structs.replace(tried, detail=f"{tried.detail}; {_PATENT}")
+
+
 def probe(name: str, status: Literal["warn", "fail"], code: str, advice: str) -> Iterator[Check]:
     """Ask a child process, which may import what this package must not."""
     # -P: a file in the current folder must not pose as a module.
@@ -258,6 +283,7 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     functools.partial(
         probe, "aer", "warn", _PROBE_AER, "pip install '.[aer]'; until then Aer is slow or absent"
     ),
+    check_netqasm,
 )
 
 

@@ -134,3 +134,34 @@ def test_a_probe_reports_the_last_line_of_its_error(
     bad = one(probe("x", "warn", "import json\nassert False, 'no luck'", "buy luck"))
     assert bad == Check("x", "warn", "AssertionError: no luck", "buy luck")
     assert one(probe("x", "fail", "print('fine')", "")) == Check("x", "ok", "fine")
+
+
+def test_netqasm_is_tried_and_its_patent_is_told() -> None:
+    finding = one(doctor.check_netqasm())
+    assert (finding.status, finding.advice) == ("ok", "")
+    assert "teleports" in finding.detail
+    assert "NL 2029673" in finding.detail
+
+
+def test_a_netqasm_that_is_not_known_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "version", lambda name: "2.4.1")
+    monkeypatch.setattr(doctor, "probe", None)
+    finding = one(doctor.check_netqasm())
+    assert (finding.status, finding.detail) == ("warn", "netqasm is 2.4.1, wanted >=2.3,<2.4")
+
+
+def test_a_missing_netqasm_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise doctor.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", missing)
+    finding = one(doctor.check_netqasm())
+    assert (finding.status, finding.detail) == ("warn", "netqasm is missing")
+    assert "squidasm" in finding.advice
+
+
+def test_a_netqasm_that_does_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_PROBE_NETQASM", "raise RuntimeError('no qubit arrived')")
+    finding = one(doctor.check_netqasm())
+    assert finding.status == "warn"
+    assert "no qubit arrived" in finding.detail
