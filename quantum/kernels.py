@@ -26,7 +26,7 @@ def cache_folder() -> Path:
     """Return the folder of this version's compiled kernels."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(numba.__version__.encode())
-    for folder in ("quantum", "controller"):
+    for folder in ("quantum", "controller", "backends"):
         for source in sorted((root / folder).rglob("*.py")):
             text = source.read_bytes()
             if b"@kernel" in text or b"@small" in text:
