@@ -32,23 +32,34 @@ __all__ = ["command"]
     show_default=True,
     help="Cut the repetitions of each run into as many blocks, side by side.",
 )
+@click.option(
+    "--most-events",
+    type=click.IntRange(1000, 10**12),
+    help="Events between the ends of two runs, a tenth of them at one instant; more are taken for"
+    " an endless loop.  [default: 300000]",
+)
 @click.argument("script", metavar="SCRIPT.py")
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
 def command(
-    engine: str, seed: int | None, processes: int, script: str, arguments: tuple[str, ...]
+    engine: str,
+    seed: int | None,
+    processes: int,
+    most_events: int | None,
+    script: str,
+    arguments: tuple[str, ...],
 ) -> None:
     """Run SCRIPT.py, written for SquidASM, with its own arguments ARGS.
 
     Its output and its exit code are passed on. What it does that makes no sense is one line on
     stderr and exit code 2. Where a NetSquid is installed, the script runs on that instead.
     """
-    from backends.squid import install
-    from backends.squid.standin.install import Installed
+    from backends.squid.run import MOST_EVENTS
+    from backends.squid.standin.install import Installed, install
     from backends.squid.standin.script import of_script, one_line, run_script
 
     if not os.path.isfile(script):
         raise InputError(f"cannot read {script}: no such file")
-    if install(engine, seed, processes) is Installed.NETSQUID:
+    if install(engine, seed, processes, most_events or MOST_EVENTS) is Installed.NETSQUID:
         click.echo("dpem: NetSquid is installed here, so the script runs on it", err=True)
     if seed is not None:
         _seed_globals(seed)

@@ -20,7 +20,8 @@ from netqasm.sdk.builder import Builder, LabelManager
 from netqasm.sdk.futures import Array, Future
 from netqasm.sdk.memmgr import MemoryManager
 from netqasm.sdk.toolbox import get_angle_spec_from_float
-from netqasm.sdk.transpile import NVSubroutineTranspiler
+
+from backends.squid.nv_transpiler import NvTranspiler
 
 __all__ = ["Block", "LightBuilder", "expanded", "light_builder"]
 
@@ -289,7 +290,7 @@ def _first(qubits: int, nv: bool) -> LightBuilder:
         connection=None,
         app_id=0,
         hardware_config=GenericHardwareConfig(qubits),
-        compiler=NVSubroutineTranspiler if nv else None,
+        compiler=NvTranspiler if nv else None,
     )
 
 

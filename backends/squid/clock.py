@@ -79,13 +79,14 @@ class Signal:
 class Clock:
     """Plays processes in the order of their events."""
 
-    def __init__(self, most_events: int = 50_000_000) -> None:
+    def __init__(self, most_events: int = 50_000_000, most_at_once: int | None = None) -> None:
         self.now_ns = 0.0
         #: Time, number, and an action without or a process with what it is sent.
         self._events: list[tuple[float, int, Callable[[], None] | None, Process | None, Any]] = []
         self._number = 0
         self._most_events = most_events
-        self._counted_from = 0
+        self._most_at_once = most_events if most_at_once is None else most_at_once
+        self._counted_from = self._counted_at_once_from = 0
         self._processes: list[Process] = []
 
     def signal(self) -> Signal:
@@ -112,7 +113,7 @@ class Clock:
 
     def count_anew(self) -> None:
         """Count events from here on: something ended, so there is no endless loop."""
-        self._counted_from = self._number
+        self._counted_from = self._counted_at_once_from = self._number
 
     def run(self) -> None:
         """Play until nothing is left to happen.
@@ -122,13 +123,23 @@ class Clock:
         """
         events, pop, step = self._events, heapq.heappop, self._step
         while events:
-            self.now_ns, number, action, process, value = pop(events)
+            now_ns, number, action, process, value = pop(events)
+            if now_ns != self.now_ns:
+                self.now_ns, self._counted_at_once_from = now_ns, number
             if process is not None:
                 step(process, value)
             elif action is not None:
                 action()
             if number - self._counted_from > self._most_events:
-                raise LimitError(f"more than {self._most_events} events: is there an endless loop?")
+                raise LimitError(
+                    f"more than {self._most_events} events and no run has ended: is there an "
+                    "endless loop? (dpem squidasm --most-events allows more)"
+                )
+            if number - self._counted_at_once_from > self._most_at_once:
+                raise LimitError(
+                    f"more than {self._most_at_once} events at {now_ns:g} ns and no time passes: "
+                    "is there an endless loop? (dpem squidasm --most-events allows more)"
+                )
         stuck = [p for p in self._processes if p.must_end and not p.finished]
         if stuck:
             raise DeadlockError(self.now_ns, [(p.name, p.waiting_for) for p in stuck])

@@ -20,7 +20,7 @@ from backends.squid.errors import LimitError, SquidError
 from backends.squid.interpreter import run_subroutine
 from backends.squid.netstack import NetStack
 from backends.squid.nodecontext import NodeContext
-from backends.squid.places import place_of
+from backends.squid.places import module_of, place_of
 from backends.squid.program import ProgramContext, ProgramMeta
 from backends.squid.setting import Nv
 
@@ -194,7 +194,11 @@ class Host:
             except BaseException as error:
                 place = place_of(error)
                 run = f", run {iteration + 1}" if num_times > 1 else ""
-                error.add_note(f"program {self.title}{run}{f', {place}' if place else ''}")
+                where = f"program {self.title}{run}{f', {place}' if place else ''}"
+                if isinstance(error, Exception) and module_of(error).startswith("netqasm.lang."):
+                    # What netqasm thinks of a subroutine is about the program, not about netqasm.
+                    raise SquidError(f"{where}: {error}") from error
+                error.add_note(where)
                 raise
             self.results.append(result)
             self.context.memory.reset()

@@ -6,7 +6,7 @@ from typing import Any
 
 import netqasm
 
-__all__ = ["line_of", "place_of"]
+__all__ = ["line_of", "module_of", "place_of"]
 
 _OURS = (str(Path(__file__).parent), str(Path(netqasm.__file__).parent))
 
@@ -40,3 +40,11 @@ def _is_users(frame: FrameType) -> bool:
 
 def _told(file: str, line: int | None) -> str:
     return f"{Path(file).name}:{line}"
+
+
+def module_of(error: BaseException) -> str:
+    """Return the name of the module that raised an error, empty where nobody knows."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))

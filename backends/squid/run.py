@@ -24,7 +24,11 @@ from backends.squid.setting import Network, Nv
 from quantum.errors import InputError
 from quantum.seeding import generator
 
-__all__ = ["Simulation", "run_network"]
+__all__ = ["MOST_EVENTS", "Simulation", "run_network"]
+
+#: Events between the ends of two runs, ten thousand pairs or more; a tenth of them may fall on one
+#: instant. More are taken for an endless loop.
+MOST_EVENTS = 300_000
 
 Results = list[list[Any]]
 Loggers = Callable[[str], logging.Logger]
@@ -77,7 +81,7 @@ def run_network(
     simulation: Simulation | None = None,
     loggers: Loggers = _plain_logger,
     on_breakpoint: BreakpointHook | None = None,
-    most_events: int = 5_000_000,
+    most_events: int = MOST_EVENTS,
 ) -> Results:
     """Run the program of each node ``num_times`` times; return its results, nodes in their order.
 
@@ -126,7 +130,7 @@ def _build(
     most_events: int,
 ) -> None:
     """Make clock, engine and nodes; a node without a program is there but answers nobody."""
-    clock, engine = Clock(most_events), open_engine(engine_name)
+    clock, engine = Clock(most_events, most_events // 10), open_engine(engine_name)
     simulation.clock, simulation.engine, simulation.hosts = clock, engine, {}
     names = Names(tuple(node.name for node in network.nodes))
     channels = {ends: Channel(clock, delay) for ends, delay in _delays(network).items()}

@@ -4,6 +4,7 @@ import math
 import pickle
 
 import pytest
+from netqasm.lang.parsing.text import parse_text_subroutine
 from netqasm.sdk import Qubit
 from squid_plays import EXACT, Play, network, play
 
@@ -11,7 +12,7 @@ from backends.squid.engines.branches import branches, probabilities
 from backends.squid.errors import DeadlockError, LimitError, SquidError
 from backends.squid.program import Program, ProgramMeta
 from backends.squid.run import Simulation, run_network
-from backends.squid.setting import Classical, Depolarise, Generic, Network, Node
+from backends.squid.setting import Classical, Depolarise, Generic, Network, Node, Nv
 from quantum.errors import InputError
 
 # Runs
@@ -306,3 +307,49 @@ def test_bad_settings_are_told(net, names, options, told):
     programs = {name: Play(lambda _: None, []) for name in names}
     with pytest.raises((SquidError, InputError), match=told):
         run_network(net, programs, **{"engine": "numpy", **options})
+
+
+def test_text_that_netqasm_cannot_read_names_program_node_and_line():
+    def alice(context):
+        yield from context.connection.flush()
+        parse_text_subroutine("# NETQASM 1.0\n# APPID 0\nset Q0 0\nfrobnicate Q0\n")
+
+    with pytest.raises(SquidError, match=r"play on Alice, .*:\d+: Unknown instruction frobnicate"):
+        play({"Alice": alice}, network("Alice"))
+
+
+def test_a_host_loop_that_takes_no_time_is_stopped():
+    def alice(context):
+        while True:
+            Qubit(context.connection).measure()
+            yield from context.connection.flush()
+
+    with pytest.raises(LimitError, match="events at 0 ns and no time passes"):
+        play({"Alice": alice}, network("Alice"), most_events=5000)
+    with pytest.raises(LimitError, match="events and no run has ended"):
+        play({"Alice": alice}, network("Alice", device=Generic()), most_events=5000)
+
+
+@pytest.mark.parametrize(("gate", "steps"), [("S", 8), ("T", 4), ("K", None)])
+def test_phases_on_nv_devices_are_not_inverted(gate, steps):
+    """A phase turns X towards Y; netqasm's own transpiler turns it the other way."""
+    exact = Nv(
+        electron_init_depolar=0.0, flip_0=0.0, flip_1=0.0, electron_t1_ns=0.0, electron_t2_ns=0.0
+    )
+    simulation = Simulation()
+
+    def alice(context):
+        qubit = Qubit(context.connection)
+        if gate == "K":
+            qubit.K()
+        else:
+            qubit.H()
+            getattr(qubit, gate)()
+        yield from context.connection.flush()
+        return simulation.state([simulation.qubit("Alice", qubit.qubit_id)])
+
+    net = Network((Node("Alice", exact),), (), ())
+    ((state,),) = play({"Alice": alice}, net, simulation=simulation)
+    # K takes |0> to the +1 state of Y.
+    phase = math.pi / 2.0 if steps is None else steps * math.pi / 16.0
+    assert state[1, 0] == pytest.approx(complex(math.cos(phase), math.sin(phase)) / 2.0, abs=1e-9)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from backends.squid.errors import SquidError
+from backends.squid.run import MOST_EVENTS
 from backends.squid.standin.finder import Standin, foreign
 from backends.squid.standin.names import ROOTS
 
@@ -21,7 +22,12 @@ class Installed(enum.StrEnum):
     """A NetSquid is installed here, so nothing was changed: programs run on it."""
 
 
-def install(engine: str = "aer", seed: int | None = None, processes: int = 1) -> Installed:
+def install(
+    engine: str = "aer",
+    seed: int | None = None,
+    processes: int = 1,
+    most_events: int = MOST_EVENTS,
+) -> Installed:
     """Let programs written for SquidASM be imported and run here, without NetSquid.
 
     ``engine`` is ``aer`` or ``numpy``. Without a seed each run draws a fresh one from the operating
@@ -41,7 +47,7 @@ def install(engine: str = "aer", seed: int | None = None, processes: int = 1) ->
         raise SquidError(f"processes must be >= 1, got {processes}")
     if not any(isinstance(finder, Standin) for finder in sys.meta_path):
         sys.meta_path.insert(0, Standin())
-    STATE.engine, STATE.processes = engine, processes
+    STATE.engine, STATE.processes, STATE.most_events = engine, processes, most_events
     STATE.seed(seed)
     return Installed.STANDIN
 

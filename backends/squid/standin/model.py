@@ -153,11 +153,13 @@ class Model:
 def _load(path: str) -> Any:
     import yaml
 
-    with open(path, encoding="utf-8") as file:
-        try:
+    try:
+        with open(path, encoding="utf-8") as file:
             return yaml.safe_load(file)
-        except (yaml.YAMLError, UnicodeDecodeError) as wrong:
-            raise SquidError(f"{path}: no valid YAML: {' '.join(str(wrong).split())}") from None
+    except OSError as wrong:
+        raise SquidError(f"cannot read {path}: {wrong.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as wrong:
+        raise SquidError(f"{path}: no valid YAML: {' '.join(str(wrong).split())}") from None
 
 
 # ---------------------------------------------------------------------------- values of fields

@@ -36,6 +36,7 @@ def run(
             simulation=simulation,
             loggers=_logger,
             on_breakpoint=on_breakpoint,
+            most_events=STATE.most_events,
         )
         return results, simulation.now_ns
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from backends.squid.clock import Signal
-from backends.squid.run import Simulation
+from backends.squid.run import MOST_EVENTS, Simulation
 
 __all__ = ["STATE", "Play", "State"]
 
@@ -31,6 +31,7 @@ class State:
     #: How runs are executed; the command and :func:`backends.squid.install` set it.
     engine: str = "aer"
     processes: int = 1
+    most_events: int = MOST_EVENTS
     #: Where seeds of runs come from; None: the operating system.
     random: Any = None
     #: The network that runs now, or ran last.
