@@ -20,6 +20,7 @@ from netqasm.sdk.builder import Builder, LabelManager
 from netqasm.sdk.futures import Array, Future
 from netqasm.sdk.memmgr import MemoryManager
 from netqasm.sdk.toolbox import get_angle_spec_from_float
+from netqasm.sdk.transpile import NVSubroutineTranspiler
 
 from backends.squid.nv_transpiler import NvTranspiler
 
@@ -286,12 +287,16 @@ class LightBuilder(Builder):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=64)
 def _first(qubits: int, nv: bool) -> LightBuilder:
-    return LightBuilder(
+    builder = LightBuilder(
         connection=None,
         app_id=0,
         hardware_config=GenericHardwareConfig(qubits),
-        compiler=NvTranspiler if nv else None,
+        compiler=NVSubroutineTranspiler if nv else None,
     )
+    if nv:
+        # The builder knows an NV device by netqasm's own class only.
+        builder._compiler = NvTranspiler
+    return builder
 
 
 def light_builder(connection: Any, app_id: int, qubits: int, nv: bool) -> LightBuilder:

@@ -149,7 +149,7 @@ def test_errors_name_file_place_and_field(file: Path, old: str, new: str, told: 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SquidError):
         LinkConfig.from_file(str(path))
     path.write_text("a: [1")
     with pytest.raises(SquidError, match=r"some\.yaml: no valid YAML"):
