@@ -36,6 +36,8 @@ _LONGEST_WAIT_S = 0.1
 _SHOTS = 300
 
 _LINKS = 5
+#: Runs of one and of two processes, one after the other.
+_TURNS = 9
 
 #: Programs after which memory must not have grown.
 _MANY = 200_000
@@ -83,7 +85,7 @@ def aer() -> dict[str, Any]:
             "for each circuit, 3 bases x 100 shots, no interval",
             "shared_pairs_per_cpu_s": shared,
             "shared": "the same with one simulator for all and without transpile",
-            "two_process_speedup": f"wall time of {_LINKS}-link chains, best of 5 runs each; "
+            "two_process_speedup": f"wall time of {_LINKS}-link chains, best of {_TURNS} in turns; "
             "two cores must be idle",
             "memory_growth_kb": f"peak memory after {_MANY} programs less that after a first batch",
         },
@@ -107,19 +109,19 @@ def _two_process_speedup(rng: np.random.Generator) -> float:
     from backends.aer import AerBackend
 
     batch = _chains(2400, rng)
-    best = []
-    for processes in (1, 2):
-        backend = AerBackend(processes=processes)
-        seconds = []
-        try:
-            _estimated(backend, batch, rng)
-            for _ in range(5):
+    backends = [AerBackend(processes=processes) for processes in (1, 2)]
+    best = [float("inf"), float("inf")]
+    try:
+        # In turns, so that a slow minute of the machine meets both.
+        for number in range(_TURNS + 1):
+            for each, backend in enumerate(backends):
                 start = time.perf_counter()
                 _estimated(backend, batch, rng)
-                seconds.append(time.perf_counter() - start)
-        finally:
+                if number > 0:
+                    best[each] = min(best[each], time.perf_counter() - start)
+    finally:
+        for backend in backends:
             backend.close()
-        best.append(min(seconds))
     return best[0] / best[1]
 
 
