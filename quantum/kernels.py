@@ -1,13 +1,19 @@
 """Compiled kernels: numba's ``njit`` with a cache that never serves a stale kernel.
 
 Numba notices a change of the file a kernel stands in, not of the files it calls into: after an
-update that touches one of them, a cached caller would go on with the old callee. So the cache
-folder is named after a digest of all kernel sources. ``NUMBA_CACHE_DIR`` overrides it.
+update that touches one of them, a cached caller would go on with the old callee. So every file of
+kernels has a cache folder named after a digest of that file and of all kernel files that it
+imports, directly or not. A change compiles again what depends on it, and nothing else.
+``NUMBA_CACHE_DIR`` overrides all this.
 """
 
+import ast
+import functools
 import hashlib
 import os
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +25,94 @@ __all__ = ["Table", "cache_folder", "kernel", "small", "table"]
 #: A structured array with named columns; kernels write ``ledger.node[u].used``.
 Table = Any
 
-_KEPT_GENERATIONS = 3
+_PACKAGES = ("quantum", "controller", "backends")
+#: Folders that no kernel asked for in this time are removed.
+_KEPT_S = 30 * 86400.0
+#: How often the time of a folder's last use is noted.
+_NOTED_S = 86400.0
 
 
-def cache_folder() -> Path:
-    """Return the folder of this version's compiled kernels."""
-    root = Path(__file__).resolve().parent.parent
+def cache_folder(source: str | Path) -> Path:
+    """Return the folder of the compiled kernels of a source file, as its sources are now."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for folder in ("quantum", "controller", "backends"):
-        for source in sorted((root / folder).rglob("*.py")):
-            text = source.read_bytes()
-            if b"@kernel" in text or b"@small" in text:
-                digest.update(text)
+    for path in sorted(_closure(Path(source).resolve())):
+        text = path.read_bytes()
+        if b"@kernel" in text or b"@small" in text:
+            digest.update(text)
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "dpem" / "kernels" / digest.hexdigest()[:16]
 
 
-def _use_cache() -> None:
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return
-    folder = cache_folder()
-    try:
-        fresh = not folder.exists()
+def _closure(source: Path) -> set[Path]:
+    """Return a source file and all files of the project that it imports, directly or not."""
+    root = Path(__file__).resolve().parent.parent
+    found, left = set[Path](), [source]
+    while left:
+        path = left.pop()
+        if path not in found:
+            found.add(path)
+            left.extend(root / name for name in _imports(path, path.stat().st_mtime_ns, root))
+    return found
+
+
+@functools.cache
+def _imports(path: Path, _changed: int, root: Path) -> tuple[str, ...]:
+    """Return the project's files that a file imports when it is loaded, relative to the root."""
+    files = []
+    for name in _imported(ast.parse(path.read_bytes()).body):
+        place = root.joinpath(*name.split("."))
+        for candidate in (place.with_suffix(".py"), place / "__init__.py"):
+            if name.split(".")[0] in _PACKAGES and candidate.is_file():
+                files.append(str(candidate.relative_to(root)))
+    return tuple(files)
+
+
+def _imported(body: list[ast.stmt]) -> Iterator[str]:
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            yield statement.module
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+def _decorated(compiler: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    def decorate(function: Callable[..., Any]) -> Any:
+        if os.environ.get("NUMBA_CACHE_DIR"):
+            return compiler(function)
+        # Numba reads the folder when it decorates.
+        before = getattr(numba.config, "CACHE_DIR")  # noqa: B009  (untyped module)
+        try:
+            folder = _ready(function.__code__.co_filename)
+            setattr(numba.config, "CACHE_DIR", str(folder))  # noqa: B010
+        except OSError:
+            pass  # no source, or a read-only home: numba falls back to its own rules
+        try:
+            return compiler(function)
+        finally:
+            setattr(numba.config, "CACHE_DIR", before)  # noqa: B010
+
+    return decorate
+
+
+@functools.cache
+def _ready(source: str) -> Path:
+    """Make the folder of a source, note that it is used, and remove those long unused."""
+    folder, now = cache_folder(source), time.time()
+    if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # a read-only home: numba falls back to its own rules
-    setattr(numba.config, "CACHE_DIR", str(folder))  # noqa: B010  (untyped module)
-    if fresh:
-        old = sorted(folder.parent.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)
-        for stale in old[_KEPT_GENERATIONS:]:
-            shutil.rmtree(stale, ignore_errors=True)
+        for stale in folder.parent.iterdir():
+            if now - stale.stat().st_mtime > _KEPT_S:
+                shutil.rmtree(stale, ignore_errors=True)
+    elif now - folder.stat().st_mtime > _NOTED_S:
+        os.utime(folder)
+    return folder
 
-
-_use_cache()
 
 #: Decorate a kernel.
-kernel = numba.njit(cache=True, error_model="numpy")
+kernel = _decorated(numba.njit(cache=True, error_model="numpy"))
 #: Decorate a few-line kernel that is called in inner loops.
-small = numba.njit(cache=True, inline="always", error_model="numpy")
+small = _decorated(numba.njit(cache=True, inline="always", error_model="numpy"))
 
 
 def table(shape: int | tuple[int, ...], **columns: Any) -> Table:

@@ -1,5 +1,6 @@
 """The cache of compiled kernels never serves a kernel of other sources."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from quantum import kernels
+from quantum import kernels, twin
 from quantum.kernels import cache_folder, kernel, small, table
 
 
@@ -24,32 +25,59 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def folder(copy: Path, source: str = "quantum/twin.py") -> Path:
+    return cache_folder(copy / source)
+
+
+def change(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("\n# changed\n")
+
+
 def test_folder_is_below_the_users_cache(copy: Path) -> None:
-    assert cache_folder().parent == copy / "cache" / "dpem" / "kernels"
-    assert cache_folder() == cache_folder()
+    assert folder(copy).parent == copy / "cache" / "dpem" / "kernels"
+    assert folder(copy) == folder(copy)
 
 
 @pytest.mark.parametrize(
-    "source", ["quantum/ledger/places.py", "quantum/twin.py", "controller/losses.py"]
+    "source", ["quantum/twin.py", "quantum/ledger/places.py", "quantum/seeding.py"]
 )
-def test_a_change_of_any_kernel_source_is_another_folder(copy: Path, source: str) -> None:
-    before = cache_folder()
-    with (copy / source).open("a") as file:
-        file.write("\n# changed\n")
-    assert cache_folder() != before
+def test_a_change_of_what_a_kernel_calls_is_another_folder(copy: Path, source: str) -> None:
+    before = folder(copy)
+    change(copy / source)
+    assert folder(copy) != before
 
 
-def test_other_sources_and_places_do_not_matter(copy: Path) -> None:
-    before = cache_folder()
-    with (copy / "quantum" / "errors.py").open("a") as file:
-        file.write("\n# changed\n")
-    assert cache_folder() == before
+@pytest.mark.parametrize("source", ["quantum/errors.py", "controller/decide.py"])
+def test_sources_that_are_no_kernels_or_call_it_do_not_matter(copy: Path, source: str) -> None:
+    before = folder(copy)
+    change(copy / source)
+    assert folder(copy) == before
+
+
+def test_place_of_the_sources_does_not_matter(copy: Path, tmp_path: Path) -> None:
+    here = folder(copy)
+    assert here.name == cache_folder(Path(twin.__file__)).name
 
 
 def test_another_numba_is_another_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cache_folder()
+    before = folder(copy)
     monkeypatch.setattr(numba, "__version__", "0.0.1")
-    assert cache_folder() != before
+    assert folder(copy) != before
+
+
+def test_folders_that_nobody_uses_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    old, young = (tmp_path / "dpem" / "kernels" / name for name in ("old", "young"))
+    for path in (old, young):
+        path.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    kernels._ready.cache_clear()
+    made = kernels._ready(__file__)
+    kernels._ready.cache_clear()
+    assert made.is_dir() and young.is_dir() and not old.exists()
 
 
 def test_kernels_write_into_tables() -> None:
