@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
-EXTRAS := learn,aer,squidasm,dev
+EXTRAS := learn,aer,arena,squidasm,dev
 ARGS ?=
 
 .DEFAULT_GOAL := help

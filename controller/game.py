@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from controller.losses import contention_loss
+from controller.losses import Alone, contention_loss, pairs_alone, pairs_alone_played
 from controller.plan import Flows, Plan, Plans, controller_node, delay_slots, flows_of, plan_of
 from controller.rivals.allocator import Allocator, Player
 from quantum.bell import correlators
@@ -28,6 +28,7 @@ __all__ = [
     "Plan",
     "Plans",
     "Result",
+    "alone_of",
     "controller_node",
     "delay_slots",
     "flows_of",
@@ -149,8 +150,7 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     player_of(game, allocator)(ledger, world.horizon)
     loss = 0.0
     if with_losses:
-        rule = allocator.rule(game.scenario, game.plan)
-        loss = contention_loss(world, ledger, rule, delay)
+        loss = contention_loss(world, ledger, alone_of(game, allocator))
     return Result(
         allocator=allocator.name,
         score=score(world, ledger),
@@ -160,6 +160,21 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
         totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()},
     )
+
+
+def alone_of(game: Game, allocator: Allocator) -> Alone:
+    """Return what tells how many pairs a request would get from the allocator alone."""
+    world, delay = game.world, delay_slots(game.scenario, central=allocator.central)
+    if allocator.plays_alone:
+        return partial(
+            pairs_alone_played,
+            world,
+            lambda: player_of(game, allocator),
+            delay_slots=delay,
+            history_slots=round(allocator.history_s / world.slot_s),
+        )
+    rule = allocator.rule(game.scenario, game.plan)
+    return lambda requests: pairs_alone(world, rule, requests, delay)
 
 
 def mean_fidelity(world: World, ledger: Ledger) -> float | None:

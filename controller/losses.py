@@ -5,41 +5,45 @@ same draws and by the same rule, from the state in which that world would be whe
 becomes known. What it gets there and did not get here was lost to others.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from controller.rivals.allocator import Player
 from quantum.kernels import kernel
 from quantum.ledger import Ledger, Rule, World, new_ledger
 from quantum.ledger.state import Ints
 from quantum.twin import advance, counted
 
-__all__ = ["contention_loss", "lost_pairs", "pairs_alone"]
+__all__ = ["Alone", "contention_loss", "lost_pairs", "pairs_alone", "pairs_alone_played"]
 
 #: What decides how a slot goes on; the rest is written before it is read, or only counted.
 _STATE = ("now", "node", "link", "pair", "held", "use")
 
 
-def contention_loss(
-    world: World, ledger: Ledger, rule: Rule, delay_slots: Ints | None = None
-) -> float:
+#: Tells what each of some requests would get alone in the world.
+Alone = Callable[[Ints], Ints]
+
+
+def contention_loss(world: World, ledger: Ledger, alone: Alone) -> float:
     """Return the pairs lost to other requests over the pairs requested, between 0 and 1.
 
-    ``ledger`` was played to the horizon by ``rule``; requests of the evaluation window count.
-    ``delay_slots`` (R,) is that of the ledger.
+    ``ledger`` was played to the horizon; requests of the evaluation window count. ``alone`` is
+    asked for those that missed pairs.
     """
     which = counted(world)
     requested = int(world.request.pairs[which].sum())
     if requested == 0:
         return 0.0
-    return int(lost_pairs(world, ledger, rule, delay_slots)[which].sum()) / requested
+    return int(lost_pairs(world, ledger, alone)[which].sum()) / requested
 
 
-def lost_pairs(world: World, ledger: Ledger, rule: Rule, delay_slots: Ints | None = None) -> Ints:
+def lost_pairs(world: World, ledger: Ledger, alone: Alone) -> Ints:
     """Return the pairs that each request lost to others, shape (R,); 0 outside the window."""
     which = counted(world)
     missed = which[ledger.request.good[which] < world.request.pairs[which]]
     lost = np.zeros(len(world.request), dtype=np.int64)
-    alone = pairs_alone(world, rule, missed, delay_slots)
-    lost[missed] = np.maximum(0, alone - ledger.request.good[missed])
+    lost[missed] = np.maximum(0, alone(missed) - ledger.request.good[missed])
     return lost
 
 
@@ -68,6 +72,36 @@ def _fork(source: Ledger, target: Ledger) -> None:
     for name in _STATE:
         np.copyto(getattr(target, name), getattr(source, name))
     target.now.search = newest
+
+
+def pairs_alone_played(
+    world: World,
+    open_player: Callable[[], Player],
+    requests: Ints,
+    delay_slots: Ints | None = None,
+    *,
+    history_slots: int,
+) -> Ints:
+    """Return what each of ``requests`` would get alone from an allocator that is more than a rule.
+
+    Each is played by a player of its own in an empty network, from ``history_slots`` before it
+    becomes known.
+    """
+    got = np.zeros(len(requests), dtype=np.int64)
+    for index, request in enumerate(requests.tolist()):
+        ledger = new_ledger(world, delay_slots=delay_slots, events=0)
+        visible, deadline = int(ledger.request.visible[request]), world.request.deadline[request]
+        if visible > deadline:
+            continue
+        ledger.now.next_arrival = ledger.now.next_visible = len(world.request)
+        ledger.now.clock = max(0, visible - history_slots)
+        player = open_player()
+        player(ledger, visible)
+        ledger.queue[0].live = request
+        ledger.now[0].live = 1
+        player(ledger, int(deadline) + 1)
+        got[index] = ledger.request.good[request]
+    return got
 
 
 @kernel

@@ -7,7 +7,7 @@ import msgspec
 from controller.dispatch import Dispatch
 from controller.game import Game, Result, mean_fidelity
 from controller.learning_round import FEWEST_CLIENTS
-from controller.losses import contention_loss
+from controller.losses import contention_loss, pairs_alone
 from controller.privacy import default_delta, epsilon
 from controller.setting import Setting
 from quantum.twin import score
@@ -53,7 +53,9 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         fraction = done.pairs_delivered / bound if bound > 0.0 else 0.0
     loss: float | None = None
     if not results.failed:
-        loss = contention_loss(world, ledger, rules.rule, rules.delay_slots)
+        loss = contention_loss(
+            world, ledger, lambda missed: pairs_alone(world, rules.rule, missed, rules.delay_slots)
+        )
     return {
         "allocator": setting.allocator,
         "backend": setting.backend,

@@ -58,13 +58,10 @@ def _closure(source: Path) -> set[Path]:
 @functools.cache
 def _imports(path: Path, _changed: int, root: Path) -> tuple[str, ...]:
     """Return the project's files that a file imports when it is loaded, relative to the root."""
-    files = []
-    for name in _imported(ast.parse(path.read_bytes()).body):
-        place = root.joinpath(*name.split("."))
-        for candidate in (place.with_suffix(".py"), place / "__init__.py"):
-            if name.split(".")[0] in _PACKAGES and candidate.is_file():
-                files.append(str(candidate.relative_to(root)))
-    return tuple(files)
+    names = _imported(ast.parse(path.read_bytes()).body)
+    places = [Path(*name.split(".")) for name in names if name.split(".")[0] in _PACKAGES]
+    files = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    return tuple(str(file) for file in files if (root / file).is_file())
 
 
 def _imported(body: list[ast.stmt]) -> Iterator[str]:
@@ -110,9 +107,9 @@ def _ready(source: str) -> Path:
 
 
 #: Decorate a kernel.
-kernel = _decorated(numba.njit(cache=True, error_model="numpy"))
+kernel: Any = _decorated(numba.njit(cache=True, error_model="numpy"))
 #: Decorate a few-line kernel that is called in inner loops.
-small = _decorated(numba.njit(cache=True, inline="always", error_model="numpy"))
+small: Any = _decorated(numba.njit(cache=True, inline="always", error_model="numpy"))
 
 
 def table(shape: int | tuple[int, ...], **columns: Any) -> Table:

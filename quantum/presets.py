@@ -165,15 +165,19 @@ def build(
     seconds: float = 60.0,
     warmup_s: float = 10.0,
     knee: Knee | None = None,
+    number: int | None = None,
 ) -> Scenario:
     """Make the scenario of a cell: network ``seed`` mod 4, draws of the run from ``seed``.
+
+    ``number`` asks for another network of the kind; tuning and training use 4 and more.
 
     A cell whose load is a share of the knee needs ``knee``; it is asked with a trace of the same
     node pairs, shares and fidelities that does not depend on the run's seed.
     """
     if seed < 0:
         raise InputError(f"seed must be >= 0, got {seed}")
-    number = seed % NETWORKS
+    if number is None:
+        number = seed % NETWORKS
     network = load_topology(
         cell.topology,
         seed=number,

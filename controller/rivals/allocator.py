@@ -1,7 +1,7 @@
 """What an allocator is: a name, where it decides, and a rule for the ledger."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,16 @@ class Allocator:
 
     ``central`` ones decide at a controller and pay the way there; the others decide at the nodes.
     ``rule`` is the heuristic. An allocator that is more than its rule brings ``play``, which opens
-    a game and returns what plays its ledgers; it is then a start and a counterfactual only. Called,
-    an allocator returns its rule for a scenario.
+    a game and returns what plays one ledger of it. Called, an allocator returns its rule for a
+    scenario. ``paper`` says where it was published.
+
+    ``plays_alone``: a request that missed pairs is played again, alone in the world, by ``play``
+    (which then must need no more than ``history_s`` of a quiet network to be as if it had always
+    played); otherwise by ``rule``. ``swaps_ahead``: it swaps pairs that no request has asked for,
+    which the bound must know.
+
+    ``levers`` are the values that tuning may give to the arguments of ``make``, which returns the
+    same allocator with other settings.
     """
 
     name: str
@@ -39,6 +47,12 @@ class Allocator:
     sentence: str
     rule: "Callable[[Scenario, Plan], Rule]"
     play: "Callable[[Game], Player] | None" = None
+    paper: str = ""
+    plays_alone: bool = False
+    history_s: float = 2.0
+    swaps_ahead: bool = False
+    levers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    make: "Callable[..., Allocator] | None" = None
 
     def __call__(self, scenario: Scenario, plan: "Plan") -> Rule:
         """Return the rule for a scenario and what is planned for it."""

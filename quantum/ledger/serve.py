@@ -22,7 +22,7 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["serve"]
+__all__ = ["assemble", "serve"]
 
 
 @kernel
@@ -46,7 +46,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             if length == 0:
                 break
             _choose_pairs(world, ledger, row, length)
-            _assemble(world, ledger, rule, request, length)
+            assemble(world, ledger, rule, request, length)
 
 
 @kernel
@@ -89,8 +89,12 @@ def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
 
 
 @kernel
-def _assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int) -> None:
-    """Swap the chosen pairs into one: deliver it, test it, or lose it."""
+def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int) -> None:
+    """Swap the stored pairs in ``ledger.chain`` into one: deliver it, test it, or lose it.
+
+    ``length`` places, from the destination of the request to its source; every node between must
+    have a swap token.
+    """
     pairs, chain, nodes, decay = ledger.pair, ledger.chain, ledger.node, world.decay
     slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
     attempt = asked.attempts

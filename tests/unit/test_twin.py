@@ -65,6 +65,10 @@ def played(of, *, fill=0, delay=None):
     return world, ledger, rule
 
 
+def alone(world, rule, delay=None):
+    return lambda requests: pairs_alone(world, rule, requests, delay)
+
+
 def test_contention_by_hand():
     """Live in slots 0 to 10 and 5 to 15 of 50: six slots on one of three resources."""
     world, ledger, _ = played(
@@ -95,8 +99,8 @@ def test_loss_by_hand(fill):
         scenario(line(2, generation=1000), [(0.0, 0, 1, 4, 0.08), (0.0, 1, 0, 4, 0.08)]), fill=fill
     )
     assert ledger.request.good.tolist() == [4, 0]
-    assert lost_pairs(world, ledger, rule).tolist() == [0, 4]
-    assert contention_loss(world, ledger, rule) == 0.5
+    assert lost_pairs(world, ledger, alone(world, rule)).tolist() == [0, 4]
+    assert contention_loss(world, ledger, alone(world, rule)) == 0.5
     assert score(world, ledger).delivery_rate == 0.5
     # Waits of 1 to 4 slots, 20 ms each: half of the pairs came within 2.
     assert score(world, ledger).latency_p50_ms == pytest.approx(40.0)
@@ -108,7 +112,7 @@ def test_what_nobody_could_have_had_is_not_lost():
     of = scenario(line(2, generation=1000), [(0.0, 0, 1, 9, 0.08), (0.5, 0, 1, 4, 0.08)])
     world, ledger, rule = played(of, delay=np.array([1, 5]))
     assert ledger.request.good.tolist() == [4, 0]
-    assert contention_loss(world, ledger, rule, np.array([1, 5])) == 0.0
+    assert contention_loss(world, ledger, alone(world, rule, np.array([1, 5]))) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -120,18 +124,18 @@ def test_a_request_that_is_alone_gets_what_it_would_get_alone(seed):
     of = scenario(net, [(when, 0, 3, 30, 0.4)], seed=seed, test_share=0.3)
     world, ledger, rule = played(of, fill=seed % 3)
     assert pairs_alone(world, rule, np.array([0])).tolist() == ledger.request.good.tolist()
-    assert contention_loss(world, ledger, rule) == 0.0
+    assert contention_loss(world, ledger, alone(world, rule)) == 0.0
 
 
 def test_losses_on_the_mesh_are_shares_and_change_nothing():
     of = build(run_cell(), 0, seconds=4.0, warmup_s=2.0)
     world, ledger, rule = played(of, fill=1)
     before = ledger.request.good.copy()
-    loss = contention_loss(world, ledger, rule)
+    loss = contention_loss(world, ledger, alone(world, rule))
     missed = 1.0 - score(world, ledger).delivery_rate
     assert 0.0 < loss <= missed
     assert np.array_equal(before, ledger.request.good)
-    assert contention_loss(world, ledger, rule) == loss
+    assert contention_loss(world, ledger, alone(world, rule)) == loss
 
 
 def test_same_seed_same_result_other_seed_another():
@@ -145,4 +149,9 @@ def test_nothing_asked_is_no_loss():
     world, ledger, rule = played(scenario(line(3, generation=5), []), fill=1)
     got = score(world, ledger)
     assert (got.requests, got.pairs_requested, got.contention) == (0, 0, 0.0)
-    assert got.delivery_rate == got.latency_p50_ms == contention_loss(world, ledger, rule) == 0.0
+    assert (
+        got.delivery_rate
+        == got.latency_p50_ms
+        == contention_loss(world, ledger, alone(world, rule))
+        == 0.0
+    )
