@@ -19,13 +19,15 @@ _SQRT_2, _LN2 = 1.4142135623730951, 0.6931471805599453
 @kernel
 def base_key(seed: int, stream: int) -> np.uint64:
     """Return the key of a seed and a named stream."""
-    return mix(mix(np.uint64(seed) + _GOLDEN) ^ (np.uint64(stream) + _GOLDEN))
+    key: np.uint64 = mix(mix(np.uint64(seed) + _GOLDEN) ^ (np.uint64(stream) + _GOLDEN))
+    return key
 
 
 @small
 def trajectory_key(base: np.uint64, number: int) -> np.uint64:
     """Return the key of a trajectory."""
-    return mix(base ^ (np.uint64(number) + _GOLDEN))
+    key: np.uint64 = mix(base ^ (np.uint64(number) + _GOLDEN))
+    return key
 
 
 @small
