@@ -1,6 +1,9 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
+import numpy as np
+
 from quantum.kernels import Table, kernel
+from quantum.ledger.claims import claim_together
 from quantum.ledger.paths import claim_path
 from quantum.ledger.places import drop_expired
 from quantum.ledger.prices import price_claims
@@ -11,6 +14,7 @@ from quantum.ledger.state import (
     TEST_LINK,
     TEST_TOKEN,
     TESTS,
+    Ints,
     Ledger,
     Rule,
     World,
@@ -18,7 +22,7 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["ANNOUNCED_S", "close_slot", "open_slot"]
+__all__ = ["ANNOUNCED_S", "close_slot", "live_until", "open_slot"]
 
 #: An announced request claims its path so long before it starts; longer only fills memories.
 ANNOUNCED_S = 0.5
@@ -35,6 +39,9 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     for number in range(world.m):
         links[number].wanted = 0.0
     soon = int(ANNOUNCED_S / world.slot_s)
+    if rule.complete == 2:
+        claim_together(world, ledger, rule, live_until(world, ledger, slot + soon))
+        return
     priced = False
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
@@ -43,6 +50,18 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
                 price_claims(world, ledger, rule)
                 priced = True
             claim_path(world, ledger, rule, request)
+
+
+@kernel
+def live_until(world: World, ledger: Ledger, last: int) -> Ints:
+    """Return the live requests that start by the slot ``last``, in the order of their coming."""
+    out = np.empty(ledger.now[0].live, dtype=np.int64)
+    size = 0
+    for index in range(ledger.now[0].live):
+        if world.request[ledger.queue[index].live].arrival <= last:
+            out[size] = ledger.queue[index].live
+            size += 1
+    return out[:size]
 
 
 @kernel
