@@ -32,7 +32,7 @@ __all__ = ["allocator", "even", "learn", "make", "neighbour_of", "play_adaptive"
 LEVERS = {
     "rate": (0.01, 0.02, 0.05, 0.1, 0.2),
     "floor": (0.0, 0.1, 0.2, 0.4),
-    "complete": (0.0, 1.0),
+    "complete": (0.0, 1.0, 2.0),
     "bucket": (0.0, 1.0, 2.0, 4.0),
     "inverse": (0.0, 1.0, 3.0, 6.0),
     "age": (0.0, 0.5, 1.0),
@@ -132,8 +132,8 @@ def play_adaptive(
 def make(
     *,
     rate: float = 0.05,
-    floor: float = 0.1,
-    complete: float = 1.0,
+    floor: float = 0.0,
+    complete: float = 2.0,
     bucket: float = 2.0,
     inverse: float = 3.0,
     age: float = 0.5,

@@ -46,9 +46,7 @@ def claim_together(world: World, ledger: Ledger, rule: Rule, requests: Ints) -> 
 
 
 @kernel
-def _carries(
-    world: World, ledger: Ledger, rule: Rule, row: int, length: int, slack: int
-) -> float:
+def _carries(world: World, ledger: Ledger, rule: Rule, row: int, length: int, slack: int) -> float:
     """Count the pairs that the path in ``ledger.chain`` can carry within ``slack`` slots."""
     nodes, fixed, ends = ledger.node, world.node, world.link
     node, most = world.cls[row].b, np.inf
@@ -66,9 +64,7 @@ def _carries(
 
 
 @kernel
-def _claim(
-    world: World, ledger: Ledger, rule: Rule, row: int, length: int, part: float
-) -> None:
+def _claim(world: World, ledger: Ledger, rule: Rule, row: int, length: int, part: float) -> None:
     """Claim the path in ``ledger.chain`` for ``part`` pairs, and price what is left of it."""
     nodes, fixed, ends = ledger.node, world.node, world.link
     node = world.cls[row].b
