@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,9 @@ def trial(name: str, settings: Settings, unit: TrainingUnit, seconds: float) -> 
 def descend(levers: Mapping[str, Sequence[float]], score: Scorer, *, budget: int) -> Found:
     """Search by coordinate descent from the defaults, with at most ``budget`` trials.
 
-    >>> hill = lambda many: [-((one.get("x", 0.0) - 2.0) ** 2) for one in many]
+    >>> hill = lambda many: [4.0 - (one.get("x", 0.0) - 2.0) ** 2 for one in many]
     >>> descend({"x": (0.0, 1.0, 2.0, 3.0)}, hill, budget=10)
-    Found(settings={'x': 2.0}, before=-4.0, after=0.0, trials=5)
+    Found(settings={'x': 2.0}, before=0.0, after=4.0, trials=5)
     """
     if budget < 1:
         raise InputError(f"budget must be at least 1 trial, got {budget}")
@@ -216,6 +217,5 @@ def toml_of(
 
 
 if __name__ == "__main__":
-    from controller.commands import tune
-
-    tune.command()
+    # The command imports this module.
+    import_module("controller.commands.tune").command()

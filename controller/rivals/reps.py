@@ -131,7 +131,7 @@ class _Rounds:
         swaps = ledger.node.swap_tokens + fixed.swap_rate * self.length
         return provision(
             self.paths,
-            times * wants,
+            np.asarray(times * wants, dtype=np.float64),
             stock=ledger.link.stock.astype(np.float64),
             tokens=times * self.length * np.asarray(fixed.generation),
             swaps=times * np.minimum(swaps, np.asarray(fixed.bucket)),
