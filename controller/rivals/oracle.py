@@ -2,13 +2,11 @@
 
 It knows every request some time before it arrives, and lets it claim links as if it were known
 already: paths for the whole batch, shared out by whole swap tokens
-(:mod:`quantum.ledger.claims`), after the requests that are really there. Half of the mean-rate
+(:mod:`quantum.ledger.shares`), after the requests that are really there. Half of the mean-rate
 targets stay underneath. Pairs are handed out when requests have arrived and are known, never
 before: it shows what a perfect forecast is worth to an allocator that is otherwise the tuned
 mean-rate one, and no more than that. It is not optimal.
 """
-
-import numpy as np
 
 from controller.game import Game
 from controller.plan import RESERVE, STOCK_S, Plan
@@ -16,7 +14,7 @@ from controller.rivals.allocator import Allocator, Player
 from controller.rivals.mean_rate import LEVERS as MEAN_RATE_LEVERS
 from controller.rivals.mean_rate import rule_of, stock_of
 from controller.rivals.tuned import tuned
-from quantum.kernels import kernel
+from quantum.kernels import kernel, lean
 from quantum.ledger import (
     Ledger,
     Rule,
@@ -27,12 +25,11 @@ from quantum.ledger import (
     open_slot,
     serve,
 )
-from quantum.ledger.claims import claim_together
-from quantum.ledger.slot import ANNOUNCED_S, live_until
-from quantum.ledger.state import Ints
+from quantum.ledger.claims import ANNOUNCED_S
+from quantum.ledger.shares import begin_shares, claim_share, end_shares
 from quantum.scenario import Scenario
 
-__all__ = ["allocator", "make", "play_foreseen", "upcoming"]
+__all__ = ["allocator", "make", "play_foreseen"]
 
 #: What tuning may try, beside the weights of mean-rate.
 LEVERS = {
@@ -42,36 +39,39 @@ LEVERS = {
 }
 
 
-@kernel
-def upcoming(world: World, ledger: Ledger, ahead: int) -> Ints:
-    """Return the requests that arrive within ``ahead`` slots and are not yet known, in order.
+@lean
+def _claim(world: World, ledger: Ledger, rule: Rule, ahead: int) -> None:
+    """Let the requests that are known claim, then those of the next ``ahead`` slots.
 
-    This is the future; nobody but the oracle may ask.
+    The latter is the future; nobody but the oracle may look there.
     """
-    slot = ledger.now[0].clock
-    out = np.empty(len(world.request), dtype=np.int64)
-    size, request = 0, ledger.now[0].next_arrival
+    slot, start = ledger.now[0].clock, ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
+    begin_shares(world, ledger)
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival <= start:
+            claim_share(world, ledger, rule, request)
+    request = ledger.now[0].next_arrival
     # Word of a request travels: some have arrived and are not known yet.
     while request > 0 and world.request[request - 1].arrival >= slot - ahead:
         request -= 1
     while request < len(world.request) and world.request[request].arrival <= slot + ahead:
         if ledger.request[request].visible > slot and world.request[request].deadline >= slot:
-            out[size] = request
-            size += 1
+            claim_share(world, ledger, rule, request)
         request += 1
-    return out[:size]
+    end_shares(world, ledger)
 
 
 @kernel
 def play_foreseen(world: World, ledger: Ledger, rule: Rule, ahead: int, stop: int) -> None:
     """Play slots up to ``stop``; requests of the next ``ahead`` slots claim as well."""
-    links, soon = ledger.link, int(ANNOUNCED_S / world.slot_s)
+    links = ledger.link
     while ledger.now[0].clock < stop:
         open_slot(world, ledger, rule)
+        # open_slot claimed for those that are known; here all claim together.
         for number in range(world.m):
             links[number].wanted = 0.0
-        known = live_until(world, ledger, ledger.now[0].clock + soon)
-        claim_together(world, ledger, rule, np.append(known, upcoming(world, ledger, ahead)))
+        _claim(world, ledger, rule, ahead)
         act_by_rule(world, ledger, rule)
         generate(world, ledger, rule)
         serve(world, ledger, rule)

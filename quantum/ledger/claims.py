@@ -1,81 +1,61 @@
-"""Claims planned together: requests share out links and swap tokens before pairs are made.
+"""Claims: the links that live requests will use, so that pairs are made there."""
 
-A request for many pairs would ask one path for more than its swap nodes can do, while others stand
-idle. So it claims its cheapest path for as many pairs only as the path can carry by the deadline,
-in whole swap tokens and in the pairs that its links have or can be expected to get, and what is
-left claims the next path. What one request claims is dearer, or gone, for the next one.
-"""
+from quantum.kernels import lean
+from quantum.ledger.paths import find_path, path_cost
+from quantum.ledger.prices import CLAIMS, CLOSED
+from quantum.ledger.shares import begin_shares, claim_share, end_shares
+from quantum.ledger.state import Ledger, Rule, World
 
-import numpy as np
+__all__ = ["ANNOUNCED_S", "claim_paths"]
 
-from quantum.kernels import kernel
-from quantum.ledger.paths import cheapest_path
-from quantum.ledger.prices import price_claims, price_node
-from quantum.ledger.state import Ints, Ledger, Rule, World
-
-__all__ = ["claim_together"]
-
-#: Paths that one request may claim; more change nothing (measured).
-_MOST_PARTS = 8
+#: An announced request claims its path so long before it starts; longer only fills memories.
+ANNOUNCED_S = 0.5
 
 
-@kernel
-def claim_together(world: World, ledger: Ledger, rule: Rule, requests: Ints) -> None:
-    """Claim links for the missing pairs of ``requests``, the first of them first.
+@lean
+def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Claim a path for the missing pairs of every live request that starts soon enough."""
+    for number in range(world.m):
+        ledger.link[number].wanted = 0.0
+    start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
+    if rule.complete == 2:
+        begin_shares(world, ledger)
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival > start:
+            continue
+        if rule.complete == 2:
+            claim_share(world, ledger, rule, request)
+        else:
+            _claim_path(world, ledger, rule, request)
+    if rule.complete == 2:
+        end_shares(world, ledger)
 
-    Adds to ``ledger.link.wanted``; swap tokens are only counted, none is spent.
+
+@lean
+def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
+    """Claim the links of a live request for its missing pairs.
+
+    Along its fixed shortest path, or along the path that is cheapest to complete from stock whose
+    swap nodes can have a token by the deadline.
     """
-    nodes = ledger.node
-    price_claims(world, ledger, rule)
-    tokens = np.empty(world.n)
-    for number in range(world.n):
-        tokens[number] = nodes[number].swap_tokens
-    for request in requests:
-        slack = world.request[request].deadline - ledger.now[0].clock
-        left = float(ledger.request[request].left)
-        for _ in range(_MOST_PARTS):
-            row = world.request[request].cls
-            length = cheapest_path(world, ledger, rule, row, slack)
-            if length == 0 or left <= 0.0:
-                break
-            part = min(left, _carries(world, ledger, rule, row, length, slack))
-            _claim(world, ledger, rule, row, length, part)
-            left -= part
-    for number in range(world.n):
-        nodes[number].swap_tokens = tokens[number]
-
-
-@kernel
-def _carries(world: World, ledger: Ledger, rule: Rule, row: int, length: int, slack: int) -> float:
-    """Count the pairs that the path in ``ledger.chain`` can carry within ``slack`` slots."""
-    nodes, fixed, ends = ledger.node, world.node, world.link
-    node, most = world.cls[row].b, np.inf
-    for back in range(length):
-        via = ledger.chain[back]
-        a, b = ends[via].a, ends[via].b
-        node = a if b == node else b
-        if back < length - 1:
-            swaps = nodes[node].swap_tokens + fixed[node].swap_rate * slack
-            most = min(most, np.floor(swaps))
-        made = rule.makes * (fixed[a].generation + fixed[b].generation) * (slack + 1.0)
-        stock = ledger.link[via].stock - ledger.link[via].wanted
-        most = min(most, max(1.0, np.floor(stock + made)))
-    return float(most)
-
-
-@kernel
-def _claim(world: World, ledger: Ledger, rule: Rule, row: int, length: int, part: float) -> None:
-    """Claim the path in ``ledger.chain`` for ``part`` pairs, and price what is left of it."""
-    nodes, fixed, ends = ledger.node, world.node, world.link
-    node = world.cls[row].b
-    for back in range(length):
-        link = ledger.link[ledger.chain[back]]
-        a, b = ends[ledger.chain[back]].a, ends[ledger.chain[back]].b
-        node = a if b == node else b
-        link.wanted += part
-        if link.wanted >= link.stock:
-            made = (fixed[a].generation + fixed[b].generation) / world.slot_s
-            link.price = 1.0 + rule.rate / (0.2 + made)
-        if back < length - 1:
-            nodes[node].swap_tokens -= part
-            price_node(nodes[node], fixed[node].bucket, rule.bucket, rule.inverse)
+    links, asked, row = ledger.link, ledger.request[request], world.request[request].cls
+    if rule.complete == 0:
+        for link in world.path_links[row]:
+            if link < 0:
+                return
+            links[link].wanted += asked.left
+        return
+    slack = world.request[request].deadline - ledger.now[0].clock
+    known = CLOSED
+    if asked.claimed > 0:
+        known = path_cost(world, ledger, rule, row, slack, asked.claim, asked.claimed)
+    length = find_path(world, ledger, rule, row, slack, CLAIMS, known)
+    if length > 0:
+        asked.claimed = length
+        for back in range(length):
+            asked.claim[back] = ledger.chain[back]
+    elif known >= CLOSED:
+        asked.claimed = 0
+    for back in range(asked.claimed):
+        links[asked.claim[back]].wanted += asked.left

@@ -139,7 +139,7 @@ def test_command_prints_a_table(tmp_path):
         (["--preset", "papr"], "paper, metro, fast, fidelity"),
         (["--demand", "poison"], "poisson, scheduled"),
         (["--topology", "surfnett"], "surfnet"),
-        (["--allocators", "means"], "mean-rate, on-demand"),
+        (["--allocators", "means"], "mean-rate, "),
         (["--seeds", "0"], "at least 1"),
         (["--seed", "-1"], "between 0 and 2^62"),
         (["--seconds", "nan"], "seconds"),

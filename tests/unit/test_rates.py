@@ -11,8 +11,8 @@ from controller.rivals.allocator import find
 from controller.rivals.on_demand import plain
 from quantum.flows import link_shares, shortest_paths
 from quantum.ledger import Rule, close_slot, new_ledger, open_slot
-from quantum.ledger.claims import claim_together
 from quantum.ledger.places import is_sound, put
+from quantum.ledger.shares import begin_shares, claim_share, end_shares
 from quantum.network import Network
 from quantum.presets import Cell, build, run_cell
 from quantum.program import Gates, Memory
@@ -189,7 +189,9 @@ def test_claims_are_shared_out_by_whole_swap_tokens():
     assert ledger.now[0].live == 1
     ledger.link.wanted = 0.0
     before = ledger.node.swap_tokens.copy()
-    claim_together(game.world, ledger, rule, np.array([0]))
+    begin_shares(game.world, ledger)
+    claim_share(game.world, ledger, rule, 0)
+    end_shares(game.world, ledger)
     np.testing.assert_array_equal(ledger.link.wanted, [3.0, 3.0, 3.0, 3.0])
     np.testing.assert_array_equal(ledger.node.swap_tokens, before)
 
