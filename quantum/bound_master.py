@@ -37,8 +37,6 @@ _NOISE = 1e-10
 _HASTY = 1e-6
 #: More rounds than this mean that the solver cycles; 100-node networks take 3 to 30.
 _MOST_ROUNDS = 1000
-#: From so many rows on, the interior-point method is faster than the simplex.
-_LARGE = 2500
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +48,11 @@ class Master:
     value and ``heads`` (r, q) its entries beside links and swaps, which stand in the rows
     ``link_row + window * m + link`` and ``swap_row + window * n + node``.
 
-    ``repair`` makes prices (r,) >= 0 feasible for the fixed columns without touching what a path
+    ``repair`` makes prices (r,) >= 0 feasible for the fixed columns and never lowers what a path
     pays; ``bound`` turns repaired prices and the least cost (q,) of a path (inf: none) into a bound
-    on the value. ``asked`` (q,) questions that need an answer at all.
+    on the value. ``asked`` (q,) questions that need an answer at all. ``active`` tells which fixed
+    columns the paths so far can use (r entries that they take); None: all. ``interior`` picks the
+    interior-point method, which is faster for some large programs.
     """
 
     graph: Arcs
@@ -71,6 +71,8 @@ class Master:
     links: int
     repair: Callable[[Floats], Floats]
     bound: Callable[[Floats, Floats], float]
+    active: Callable[[Bools], Bools] | None = None
+    interior: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +102,14 @@ def generate(master: Master, columns: Sequence[Column], *, gap: float = GAP) -> 
     block = _block(master, pool)
     # Distilled links differ in all correlators, and exact labels then multiply: look hastily first.
     hasty = bool(master.graph.rounds.any())
-    method = "highs-ipm" if len(master.limits) > _LARGE else "highs"
+    method = "highs-ipm" if master.interior else "highs-ds"
     best = math.inf
     for turn in range(1, _MOST_ROUNDS + 1):
         worth = master.worth[[column.number for column in pool]]
+        used = _active(master, block)
         result = linprog(
-            -np.concatenate([worth, master.value]),
-            A_ub=hstack([block, master.fixed], format="csc"),
+            -np.concatenate([worth, master.value[used]]),
+            A_ub=hstack([block, master.fixed[:, used]], format="csc"),
             b_ub=master.limits,
             method=method,
         )
@@ -127,11 +130,13 @@ def generate(master: Master, columns: Sequence[Column], *, gap: float = GAP) -> 
         best = min(best, master.bound(price, least))
         if not fresh or (math.isfinite(best) and best + result.fun <= gap * best):
             amounts = np.maximum(0.0, result.x)
+            fixed = np.zeros(len(master.value))
+            fixed[used] = amounts[len(pool) :]
             return Solved(
                 bound=best,
                 value=-float(result.fun),
                 paths=amounts[: len(pool)],
-                fixed=amounts[len(pool) :],
+                fixed=fixed,
                 prices=price,
                 least=least,
                 columns=tuple(pool),
@@ -141,6 +146,15 @@ def generate(master: Master, columns: Sequence[Column], *, gap: float = GAP) -> 
         known.update(fresh)
         block = hstack([block, _block(master, fresh)], format="csc")
     raise DpemError(f"the bound did not converge in {_MOST_ROUNDS} pricing rounds")
+
+
+def _active(master: Master, block: csc_matrix) -> Ints:
+    """Return the numbers of the fixed columns that the paths can use."""
+    if master.active is None:
+        return np.arange(len(master.value))
+    taken = np.zeros(len(master.limits), dtype=np.bool_)
+    taken[block.indices] = True
+    return np.flatnonzero(master.active(taken))
 
 
 def price_paths(

@@ -18,12 +18,23 @@ from quantum.bound_values import Bound, Classes, Column, Duals, PathFlow
 from quantum.errors import InputError
 from quantum.network import Network
 
-__all__ = ["Problem", "check_tokens", "generation_part", "prepare", "repaired", "solve", "sums"]
+__all__ = [
+    "LARGE",
+    "Problem",
+    "check_tokens",
+    "generation_part",
+    "prepare",
+    "repaired",
+    "solve",
+    "sums",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+#: From so many rows on, the interior-point method is faster than the simplex.
+LARGE = 2500
 #: Flows below this are the solver's noise.
 _NOISE = 1e-10
 
@@ -148,8 +159,9 @@ def solve(
             link_row=size,
             swap_row=size + m + n,
             links=m,
-            repair=lambda price: repaired(network, price, size),
+            repair=lambda price: repaired(network, price, size, generation),
             bound=bound,
+            interior=len(limits) > LARGE,
         ),
         pool,
         gap=gap,
@@ -185,11 +197,20 @@ def generation_part(network: Network) -> csc_matrix:
     ).tocsc()
 
 
-def repaired(network: Network, price: Floats, size: int) -> Floats:
-    """Make a token worth at least what a pair on any link of its node is (rows as in a solve)."""
+def repaired(network: Network, price: Floats, size: int, tokens: Floats) -> Floats:
+    """Make prices feasible for the pairs made (rows as in a solve); ``tokens`` (n,) of each node.
+
+    A token is worth at least what a pair on any link of its node is. Then a pair may cost as much
+    as the cheaper token that can make it: that is free, and keeps paths off links that only look
+    cheap because no path has asked for them.
+    """
     m, n = len(network.links), len(network.nodes)
     out = price.copy()
     link, generation = out[size : size + m], out[size + m : size + m + n]
+    for side in (0, 1):
+        np.maximum.at(generation, network.links[:, side], link)
+    able = np.where(tokens > 0.0, generation, np.inf)[network.links].min(axis=1, initial=np.inf)
+    link[:] = np.where(np.isfinite(able), np.maximum(link, able), link)
     for side in (0, 1):
         np.maximum.at(generation, network.links[:, side], link)
     return out

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import bmat, csc_matrix
 
 from quantum.bound_master import GAP, Master, Solved, generate
-from quantum.bound_program import Problem, generation_part, repaired
+from quantum.bound_program import LARGE, Problem, generation_part, repaired
 from quantum.bound_values import Column
 
 __all__ = ["Groups", "largest_scale", "largest_total"]
@@ -117,8 +117,9 @@ def _generated(
             link_row=top,
             swap_row=top + m + len(network.nodes),
             links=m,
-            repair=lambda price: repaired(network, price, top),
+            repair=lambda price: repaired(network, price, top, generation),
             bound=bound,
+            interior=len(limits) > LARGE,
         ),
         problem.columns if columns is None else columns,
         gap=gap,

@@ -45,7 +45,9 @@ from quantum.ledger.state import tokens_of
 from quantum.scenario import Scenario
 from quantum.window_program import (
     Amounts,
+    active_columns,
     fixed_columns,
+    lifted,
     limits,
     shape_of,
     worth_of_resources,
@@ -66,7 +68,8 @@ class WindowedBound:
     """Pairs that could at most be delivered to ``requests`` (R,), those that count.
 
     ``total`` is the bound and ``fluid`` the fluid bound of the same requests; ``value`` is the best
-    solution found, at most ``total``. ``windows``, pricing ``rounds`` and ``columns`` tell its cost.
+    solution found, at most ``total``. ``windows``, the pricing ``rounds`` of the last program and
+    its ``columns`` (paths) tell the cost.
     """
 
     total: float
@@ -157,9 +160,21 @@ def windowed_bound(
         qubits=None if swaps_ahead or max_rounds else network.qubits.astype(np.float64),
     )
     wishes = _wishes(scenario, classes, requests, problem.reachable, start, slots)
-    solved = _solved(problem, wishes, amounts, fluid.columns, gap)
+    of_class: dict[int, list[Column]] = {}
+    for column in fluid.columns:
+        of_class.setdefault(column.number, []).append(column)
+    columns = tuple(
+        column._replace(number=question)
+        for question, number in enumerate(wishes.number.tolist())
+        for column in of_class[number]
+    )
+    # Without memory the program is much easier; it finds most of the paths.
+    solved = _solved(problem, wishes, replace(amounts, qubits=None), columns, gap)
+    total = min(solved.bound, fluid.total)
+    if amounts.qubits is not None:
+        solved = _solved(problem, wishes, amounts, solved.columns, gap)
     return WindowedBound(
-        total=min(solved.bound, fluid.total),
+        total=min(solved.bound, total),
         fluid=fluid.total,
         value=solved.value,
         requests=requests,
@@ -223,10 +238,10 @@ def _solved(
     problem: Problem,
     wishes: _Wishes,
     amounts: Amounts,
-    paths: tuple[Column, ...],
+    columns: tuple[Column, ...],
     gap: float,
 ) -> Solved:
-    """Solve the program, starting with the paths of the fluid bound in every window."""
+    """Solve the program, with memory if the amounts have qubits."""
     size, groups = len(wishes.number), len(wishes.pairs)
     shape = shape_of(size, groups, amounts)
     fixed = fixed_columns(shape, wishes.chances, amounts)
@@ -238,14 +253,6 @@ def _solved(
         np.maximum.at(gain, group, np.maximum(0.0, 1.0 - least)[question])
         return worth_of_resources(shape, price, amounts) + float(wishes.pairs @ gain)
 
-    of_class: dict[int, list[Column]] = {}
-    for column in paths:
-        of_class.setdefault(column.number, []).append(column)
-    begin = [
-        column._replace(number=q)
-        for q, c in enumerate(wishes.number.tolist())
-        for column in of_class[c]
-    ]
     master = Master(
         graph=problem.graph,
         classes=problem.classes,
@@ -261,7 +268,9 @@ def _solved(
         link_row=shape.link,
         swap_row=shape.swap,
         links=len(amounts.ends),
-        repair=lambda price: price,
+        repair=lambda price: lifted(shape, price, amounts),
         bound=bound,
+        active=lambda taken: active_columns(shape, len(wishes.chances), taken, amounts),
+        interior=amounts.qubits is not None,
     )
-    return generate(master, begin, gap=gap)
+    return generate(master, columns, gap=gap)

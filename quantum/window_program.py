@@ -6,11 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csc_matrix
 
-__all__ = ["Amounts", "Shape", "fixed_columns", "limits", "shape_of", "worth_of_resources"]
+__all__ = [
+    "Amounts",
+    "Shape",
+    "active_columns",
+    "fixed_columns",
+    "lifted",
+    "limits",
+    "shape_of",
+    "worth_of_resources",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+#: Price of a pair that no token can bring: a delivery is worth 1.
+_NEVER = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +133,52 @@ def fixed_columns(shape: Shape, chances: Ints, amounts: Amounts) -> csc_matrix:
     ).tocsc()
 
 
+def active_columns(shape: Shape, chances: int, taken: Bools, amounts: Amounts) -> Bools:
+    """Tell which fixed columns can matter where paths take from the rows ``taken``.
+
+    A pair need not be made or kept that no path can take while it lives.
+    """
+    (windows, n), m = amounts.tokens.shape, len(amounts.ends)
+    now = taken[shape.link : shape.stock].reshape(windows, m)
+    later = np.zeros_like(now)
+    for age in range(1, min(amounts.keep, windows - 1) + 1):
+        later[:-age] |= now[age:]
+    made = [((now | later) & (amounts.tokens[:, end] > 0.0)).ravel() for end in amounts.ends.T]
+    always = np.ones(windows * n, dtype=np.bool_)
+    return np.concatenate([np.ones(chances, dtype=np.bool_), *made, later.ravel(), always])
+
+
+def lifted(shape: Shape, price: Floats, amounts: Amounts) -> Floats:
+    """Set the price of every pair to that of the cheapest token and storage that can bring it.
+
+    It is the highest that costs nothing, so never less than a solver's price where paths ask for
+    the link, and it keeps paths off links that only look cheap because no path has asked. Where no
+    token can bring a pair, no path can pay for it.
+    """
+    (windows, n), m = amounts.tokens.shape, len(amounts.ends)
+    token = price[shape.tokens : shape.swap].reshape(windows, n)
+    token = np.where(amounts.tokens > 0.0, token, _NEVER)
+    storage = _storage(shape, price, amounts)
+    fresh = token[:, amounts.ends].min(axis=2)
+    pair, paid = fresh.copy(), np.zeros((windows, m))
+    for age in range(1, min(amounts.keep, windows - 1) + 1):
+        # Row i of ``paid``: storage from window i to window i + age.
+        paid = paid[:-1] + storage[age - 1 : windows - 1]
+        pair[age:] = np.minimum(pair[age:], fresh[:-age] + paid)
+    out = price.copy()
+    out[shape.link : shape.stock] = pair.ravel()
+    return out
+
+
+def _storage(shape: Shape, price: Floats, amounts: Amounts) -> Floats:
+    """Price of keeping a pair of each link after each window, at both ends (W, m)."""
+    windows, n = amounts.tokens.shape
+    if amounts.qubits is None:
+        return np.zeros((windows, len(amounts.ends)))
+    rent: Floats = price[shape.memory :].reshape(windows, n)[:, amounts.ends].sum(axis=2)
+    return rent
+
+
 def worth_of_resources(shape: Shape, price: Floats, amounts: Amounts) -> float:
     """Bound what all resources together are worth at the prices of links, swaps and memory.
 
@@ -131,10 +189,7 @@ def worth_of_resources(shape: Shape, price: Floats, amounts: Amounts) -> float:
     (windows, n), m = amounts.tokens.shape, len(amounts.ends)
     link = price[shape.link : shape.stock].reshape(windows, m)
     swap = price[shape.swap : shape.bucket].reshape(windows, n)
-    rent = np.zeros((windows, n))
-    if amounts.qubits is not None:
-        rent = price[shape.memory :].reshape(windows, n)
-    storage = rent[:, amounts.ends].sum(axis=2)
+    storage = _storage(shape, price, amounts)
     pair, paid = link.copy(), np.zeros((windows, m))
     for age in range(1, min(amounts.keep, windows - 1) + 1):
         paid = paid[:-1] + storage[age - 1 : windows - 1]
@@ -144,5 +199,7 @@ def worth_of_resources(shape: Shape, price: Floats, amounts: Amounts) -> float:
         np.maximum.at(token, (slice(None), amounts.ends[:, side]), pair)
     rises = np.maximum(0.0, np.diff(swap[amounts.begin :], axis=0)).sum(axis=0)
     swaps = amounts.bucket @ (swap[amounts.begin] + rises) + (amounts.refill * swap).sum()
-    qubits = 0.0 if amounts.qubits is None else (rent @ amounts.qubits).sum()
+    qubits = 0.0
+    if amounts.qubits is not None:
+        qubits = (price[shape.memory :].reshape(windows, n) @ amounts.qubits).sum()
     return float((amounts.tokens * token).sum() + swaps + qubits)
