@@ -57,9 +57,9 @@ def fair_bound(
     usable: Bools | None = None,
     levels: int = 1,
 ) -> FairBound:
-    """Find the max-min fair share of reachable demand by commodity; arguments as in the fluid bound.
+    """Find the max-min fair share of reachable demand by commodity.
 
-    With more ``levels`` the commodities that are stuck keep their share and the others go on to
+    Arguments as in :func:`quantum.bound.fluid_bound`. With more ``levels`` the commodities that are stuck keep their share and the others go on to
     the largest share that all of them can have, and so on (water-filling); the result is the
     lexicographic optimum once there are as many levels as needed.
     """

@@ -111,7 +111,9 @@ def _generated(
             asked=problem.reachable,
             worth=np.full(size, worth),
             heads=heads,
-            fixed=bmat([[None, theta], [made, None]], format="csc") if growing else _below(made, top),
+            fixed=bmat([[None, theta], [made, None]], format="csc")
+            if growing
+            else _below(made, top),
             value=np.append(np.zeros(2 * m), 1.0) if growing else np.zeros(2 * m),
             limits=limits,
             link_row=top,

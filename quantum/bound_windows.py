@@ -125,6 +125,8 @@ def windowed_bound(
             f"tokens must be those of at least {stop - first} slots and {len(network.nodes)} nodes,"
             f" got {tokens.shape}"
         )
+    if tokens.size and tokens.min() < 0:
+        raise InputError(f"tokens must be >= 0, got {tokens.min()}")
     classes, requests = window_classes(scenario), counted(scenario)
     begin, slots = scenario.warmup_slots, max(1, math.floor(window_s / scenario.slot_s + 1e-9))
     start = begin - slots * math.ceil((begin - first) / slots)
@@ -134,7 +136,7 @@ def windowed_bound(
         network,
         classes,
         generates=totals > 0,
-        swaps=network.swap_hz > 0,
+        swaps=swaps > 0,
         max_rounds=max_rounds,
         correlators=correlators,
         usable=usable,

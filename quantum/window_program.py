@@ -66,9 +66,9 @@ def shape_of(questions: int, groups: int, amounts: Amounts) -> Shape:
     """Lay out the rows."""
     (windows, n), m = amounts.tokens.shape, len(amounts.ends)
     sizes = [questions, groups, *[windows * m] * 2, *[windows * n] * 3]
-    starts = np.cumsum(sizes).tolist()
-    memory = starts[-1] if amounts.qubits is None else starts[-1] + windows * n
-    return Shape(*starts, rows=memory)
+    demand, link, stock, tokens, swap, bucket, memory = np.cumsum(sizes).tolist()
+    rows = memory if amounts.qubits is None else memory + windows * n
+    return Shape(demand, link, stock, tokens, swap, bucket, memory, rows)
 
 
 def limits(shape: Shape, pairs: Floats, amounts: Amounts) -> Floats:
@@ -196,7 +196,7 @@ def worth_of_resources(shape: Shape, price: Floats, amounts: Amounts) -> float:
         pair[:-age] = np.maximum(pair[:-age], link[age:] - paid)
     token = np.zeros((windows, n))
     for side in (0, 1):
-        np.maximum.at(token, (slice(None), amounts.ends[:, side]), pair)
+        np.maximum.at(token.T, amounts.ends[:, side], pair.T)
     rises = np.maximum(0.0, np.diff(swap[amounts.begin :], axis=0)).sum(axis=0)
     swaps = amounts.bucket @ (swap[amounts.begin] + rises) + (amounts.refill * swap).sum()
     qubits = 0.0
