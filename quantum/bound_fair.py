@@ -59,9 +59,9 @@ def fair_bound(
 ) -> FairBound:
     """Find the max-min fair share of reachable demand by commodity.
 
-    Arguments as in :func:`quantum.bound.fluid_bound`. With more ``levels`` the commodities that are stuck keep their share and the others go on to
-    the largest share that all of them can have, and so on (water-filling); the result is the
-    lexicographic optimum once there are as many levels as needed.
+    Arguments as in :func:`quantum.bound.fluid_bound`. With more ``levels`` the commodities that are
+    stuck keep their share and the others go on to the largest share that all of them can have, and
+    so on (water-filling); with enough levels the result is the lexicographic optimum.
     """
     check_tokens(network, generation, swaps)
     if levels < 1:

@@ -3,8 +3,7 @@
 The fluid bound lets any token of a run serve any request. Here time is cut into windows of equal
 length, and what happens in a window is added up:
 
-- a request is served in windows that hold a slot from the one after it is told (not before it
-  arrives) to its deadline;
+- a request is served in windows that hold a slot from its arrival to its deadline;
 - a token makes its pair in its own window, on one link of its node. A pair is taken in that
   window or in one of the next ``keep``; ``keep`` is the most that any pair of the window can live;
 - stock: what is left of a link after a window is what was left before, plus made, less taken, and
@@ -142,25 +141,12 @@ def windowed_bound(
         usable=usable,
     )
     fluid = solve(problem, classes.pairs, generation=totals, swaps=swaps)
-    windows = math.ceil((stop - start) / slots)
+    windows = -((start - stop) // slots)
     if fluid.total <= 0.0:
         return WindowedBound(0.0, 0.0, 0.0, requests, windows, 0, 0)
-    window = (np.arange(first, stop) - start) // slots
-    made = np.zeros((windows, len(network.nodes)))
-    np.add.at(made, window, tokens[: stop - first])
-    lasts = np.bincount(window[begin - first :], minlength=windows) * scenario.slot_s
-    cutoff = max(1, round(network.cutoff_s / scenario.slot_s))
-    amounts = Amounts(
-        ends=network.links,
-        tokens=made,
-        refill=lasts[:, None] * network.swap_hz,
-        # Swaps of a stretch of time were made in it or at most a cutoff before.
-        bucket=np.maximum(1.0, network.swap_hz)
-        + network.swap_hz * cutoff * scenario.slot_s * swaps_ahead,
-        begin=(begin - start) // slots,
-        keep=(cutoff - 1) // slots + 1,
-        qubits=None if swaps_ahead or max_rounds else network.qubits.astype(np.float64),
-    )
+    amounts = _amounts(scenario, tokens[: stop - first], start, slots, swaps_ahead=swaps_ahead)
+    if max_rounds:
+        amounts = replace(amounts, qubits=None)
     wishes = _wishes(scenario, classes, requests, problem.reachable, start, slots)
     of_class: dict[int, list[Column]] = {}
     for column in fluid.columns:
@@ -183,6 +169,32 @@ def windowed_bound(
         windows=windows,
         rounds=solved.rounds,
         columns=len(solved.columns),
+    )
+
+
+def _amounts(
+    scenario: Scenario, tokens: Ints, start: int, slots: int, *, swaps_ahead: bool
+) -> Amounts:
+    """Add up tokens and refills by windows of ``slots`` from slot ``start`` on."""
+    network, begin = scenario.network, scenario.warmup_slots
+    first, stop = horizon(scenario)
+    window = (np.arange(first, stop) - start) // slots
+    made = np.zeros((int(window[-1]) + 1, len(network.nodes)))
+    np.add.at(made, window, tokens)
+    lasts_s = np.bincount(window[begin - first :], minlength=len(made)) * scenario.slot_s
+    cutoff = max(1, round(network.cutoff_s / scenario.slot_s))
+    bucket = np.maximum(1.0, network.swap_hz)
+    if swaps_ahead:
+        # The swaps that a stretch of time uses were made in it or at most a cutoff before.
+        bucket += network.swap_hz * cutoff * scenario.slot_s
+    return Amounts(
+        ends=network.links,
+        tokens=made,
+        refill=lasts_s[:, None] * network.swap_hz,
+        bucket=bucket,
+        begin=(begin - start) // slots,
+        keep=(cutoff - 1) // slots + 1,
+        qubits=None if swaps_ahead else network.qubits.astype(np.float64),
     )
 
 
