@@ -171,7 +171,7 @@ def _same_root(one: Ints, other: Ints, spur: int) -> bool:
     same = one[spur] >= 0
     for hop in range(spur):
         same = same and one[hop] == other[hop]
-    return same
+    return bool(same)
 
 
 @kernel
@@ -179,7 +179,7 @@ def _is_known(pool: Ints, filled: int) -> bool:
     known = False
     for spot in range(filled):
         known = known or bool(np.all(pool[spot] == pool[filled]))
-    return known
+    return bool(known)
 
 
 @small

@@ -136,21 +136,28 @@ def _use_link(
 def _best_candidate(
     world: World, state: Round, plan: Protocol, found: Candidates, row: int, wide: int, part: float
 ) -> tuple[float, int]:
-    """Find the candidate of class ``row`` with the best metric among those that have a width."""
-    best, length, spot = 0.0, 0, 0
+    """Find the candidate of class ``row`` with the best metric among those that have a width.
+
+    The metrics are costs; 1 / (1 + cost) is returned as the value, with the number of links.
+    """
+    best, length, spot = np.inf, 0, 0
     before, after, keep = np.empty(WIDTH), np.empty(WIDTH), np.zeros(WIDTH)
     for number in range(found.length.shape[1]):
         hops = found.length[row, number]
         if hops == 0:
             break
-        cost, width = _metric(world, state, plan, found, row, number, wide, part, before, after)
-        if width > 0 and 1.0 / (1.0 + cost) > best:
-            best, length, spot = 1.0 / (1.0 + cost), hops, number
+        # No link costs less than 1 by creation rate: most candidates need no closer look.
+        least = found.metric[row, number] if plan.metric == SUM_DISTANCE else float(hops)
+        if least >= best:
+            continue
+        cost = _metric(world, state, plan, found, row, number, wide, part, before, after)
+        if cost < best:
+            best, length, spot = cost, hops, number
             keep[:] = before
     for back in range(length):
         state.chain[back] = found.links[row, spot, length - 1 - back]
     state.tail[:] = keep
-    return best, length
+    return 1.0 / (1.0 + best), length
 
 
 @kernel
@@ -165,31 +172,30 @@ def _metric(
     part: float,
     tail: Floats,
     spare: Floats,
-) -> tuple[float, int]:
-    """Return cost and width of a candidate with what is left; its tail goes to ``tail``."""
+) -> float:
+    """Return the cost of a candidate with what is left, inf without; its tail goes to ``tail``."""
     hops, links = found.length[row, number], found.links[row, number]
-    need, c = 4.0 * world.cls[row].fidelity - 1.0, np.ones(3)
+    c0, c1, c2 = 1.0, 1.0, 1.0
     for index in range(WIDTH):
         tail[index] = 1.0 if index < wide else 0.0
     u, cost, scarce = world.cls[row].a, 0.0, 0.0
     for hop in range(hops):
         via = links[hop]
-        v = world.link[via].a if world.link[via].b == u else world.link[via].b
-        for axis in range(3):
-            c[axis] *= state.link[via].corr[axis]
-            if hop > 0:
-                c[axis] *= world.swap_xyz[axis]
+        v = _other(world.link[via], u)
+        link = state.link[via]
+        c0, c1, c2 = c0 * link.corr[0], c1 * link.corr[1], c2 * link.corr[2]
         if hop > 0:
+            c0, c1, c2 = c0 * world.swap_xyz[0], c1 * world.swap_xyz[1], c2 * world.swap_xyz[2]
             scarce += 1.0 / (1.0 + state.node[u].swaps)
-        stock, one = state.link[via].stock, tail[0]
-        extend(state.node, stock, u, v, hop > 0, hop < hops - 1, part, wide, tail, spare)
+        one = tail[0]
+        extend(state.node, link.stock, u, v, hop > 0, hop < hops - 1, part, wide, tail, spare)
         tail[:] = spare
         if tail[0] <= 0.0:
-            return 0.0, 0
+            return np.inf
         cost += one / tail[0]
         u = v
-    if c.sum() < need:
-        return 0.0, 0
+    if c0 + c1 + c2 < 4.0 * world.cls[row].fidelity - 1.0:
+        return np.inf
     width = 0
     for index in range(WIDTH):
         if tail[index] > 0.0:
@@ -198,7 +204,7 @@ def _metric(
         cost = found.metric[row, number]
     elif plan.metric == BOTTLENECK:
         cost += 1e3 * (wide - width)
-    return cost * (1.0 + plan.thrift * scarce), width
+    return cost * (1.0 + plan.thrift * scarce)
 
 
 @kernel

@@ -103,7 +103,7 @@ def mend(world: World, ledger: Ledger, state: Round, number: int) -> int:
                 _relax(reach, came, how, around.last, around.first, around.length, spot)
     if reach[length] > min(MAX_HOPS, world.cls[world.request[path.request].cls].hops):
         return 0
-    return _walk(world, ledger, state, path, came, how)
+    return int(_walk(world, ledger, state, path, came, how))
 
 
 @small
