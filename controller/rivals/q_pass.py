@@ -1,6 +1,6 @@
 """Q-PASS: candidate paths found before the run, chosen online by what is left for them.
 
-S. Shi and C. Qian, SIGCOMM 2020 (arXiv:1909.09329), section 4.3. Offline: the cheapest loopless
+S. Shi and C. Qian, SIGCOMM 2020 (arXiv:1909.09329). Offline: the cheapest loopless
 paths between the ends of every class of requests, by Yen's algorithm. Online, at the start of every
 round: the candidates of all its requests compete, the best metric among those that still have a
 width first, and what a path takes is gone for the others. ``metric`` is one of the three of the

@@ -83,7 +83,7 @@ def mesh(rng, n=7, links=12):
 
 
 def paper_recursion(width, chances, q):
-    """Section 4.2 of the paper: P_i^k = P_i^(k-1) sum_{l>=i} Q_l^k + Q_i^k sum_{l>i} P_l^(k-1)."""
+    """As the paper has it: P_i^k = P_i^(k-1) sum_{l>=i} Q_l^k + Q_i^k sum_{l>i} P_l^(k-1)."""
     q_k = [[binom.pmf(i, width, p) for i in range(width + 1)] for p in chances]
     now = q_k[0]
     for row in q_k[1:]:

@@ -146,9 +146,8 @@ def _best_candidate(
         hops = found.length[row, number]
         if hops == 0:
             break
-        # No link costs less than 1 by creation rate: most candidates need no closer look.
-        least = found.metric[row, number] if plan.metric == SUM_DISTANCE else float(hops)
-        if least >= best:
+        # Most candidates need no closer look.
+        if _least(world, state, plan, found, row, number) >= best:
             continue
         cost = _metric(world, state, plan, found, row, number, wide, part, before, after)
         if cost < best:
@@ -158,6 +157,22 @@ def _best_candidate(
         state.chain[back] = found.links[row, spot, length - 1 - back]
     state.tail[:] = keep
     return 1.0 / (1.0 + best), length
+
+
+@kernel
+def _least(
+    world: World, state: Round, plan: Protocol, found: Candidates, row: int, number: int
+) -> float:
+    """Bound the cost of a candidate from below: no link costs less than 1 by creation rate."""
+    hops, u, scarce = found.length[row, number], world.cls[row].a, 0.0
+    for hop in range(hops - 1):
+        u = _other(world.link[found.links[row, number, hop]], u)
+        spot = state.node[u]
+        if spot.swaps < 1.0 or spot.room < 2:
+            return np.inf
+        scarce += 1.0 / (1.0 + spot.swaps)
+    cost = found.metric[row, number] if plan.metric == SUM_DISTANCE else float(hops)
+    return float(cost * (1.0 + plan.thrift * scarce))
 
 
 @kernel

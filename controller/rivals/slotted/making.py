@@ -18,7 +18,7 @@ from quantum.ledger import Rule, World
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["Settings", "allocator_of", "creation_rate"]
+__all__ = ["Settings", "allocator_of", "creation_rate", "protocol_of"]
 
 #: Longest cutoff of the presets; what is older than two of them is forgotten.
 _CUTOFF_S = 1.5
@@ -93,17 +93,7 @@ def allocator_of(
 
     def play(game: Game) -> Player:
         world = game.world
-        plan = Protocol(
-            kind=settings.kind,
-            round_slots=max(1, round(settings.round_s / world.slot_s)),
-            cached=int(settings.cached),
-            early=int(settings.early),
-            reach=int(settings.reach),
-            metric=int(settings.metric),
-            detour=int(settings.detour),
-            thrift=float(settings.thrift),
-            rule=rule(game.scenario, game.plan),
-        )
+        plan = protocol_of(settings, world, rule(game.scenario, game.plan))
         found = no_candidates(len(world.cls))
         if settings.kind == OFFLINE:
             found = _offline(game, plan.metric, plan.round_slots, plan.detour, int(settings.paths))
@@ -120,6 +110,21 @@ def allocator_of(
         history_s=2.0 * _CUTOFF_S if settings.cached else settings.round_s,
         levers=levers,
         make=make,
+    )
+
+
+def protocol_of(settings: Settings, world: World, rule: Rule) -> Protocol:
+    """Return the numbers that the kernels play a protocol by."""
+    return Protocol(
+        kind=settings.kind,
+        round_slots=max(1, round(settings.round_s / world.slot_s)),
+        cached=int(settings.cached),
+        early=int(settings.early),
+        reach=int(settings.reach),
+        metric=int(settings.metric),
+        detour=int(settings.detour),
+        thrift=float(settings.thrift),
+        rule=rule,
     )
 
 

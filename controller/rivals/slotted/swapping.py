@@ -1,7 +1,7 @@
 """P4: complete paths are swapped, broken ones go around over their recovery paths.
 
 Shi and Qian mend a broken path by the exclusive or of its links with the rings that recovery paths
-close with it (arXiv:1909.09329, section 4.4). Every such sum that joins the ends contains a path of
+close with it (arXiv:1909.09329). Every such sum that joins the ends contains a path of
 links of the main path, forwards or backwards, and of whole recovery paths, and every such path is
 such a sum. So the shortest one is searched on the positions of the main path.
 """
