@@ -2,7 +2,7 @@
 
 J. Y. Yen, Management Science 17, 712 (1971): the k-th shortest loopless path leaves one of the
 earlier ones at some node and comes home without it. Q-PASS keeps such paths for every pair of
-nodes (arXiv:1909.09329, section 4.3).
+nodes (arXiv:1909.09329).
 """
 
 import numpy as np
