@@ -7,8 +7,8 @@ nodes (arXiv:1909.09329).
 
 import numpy as np
 
-from controller.rivals.slotted.state import Candidates
-from quantum.kernels import Table, kernel, small
+from controller.rivals.slotted.state import Candidates, other_end
+from quantum.kernels import kernel, small
 from quantum.ledger.state import MAX_HOPS, Floats, Ints, World
 
 __all__ = ["candidates", "no_candidates", "shortest_loopless"]
@@ -116,7 +116,7 @@ def shortest_loopless(
             barred_node[node] = True
             number = links[count - 1, spur]
             so_far += cost[number]
-            node = _other(world.link[number], node)
+            node = other_end(world.link[number], node)
     return count
 
 
@@ -162,7 +162,7 @@ def _trace(world: World, via: Ints, target: int, hops: int, path: Ints, start: i
     node = target
     for hop in range(hops, 0, -1):
         path[start + hop - 1] = via[hop, node]
-        node = _other(world.link[via[hop, node]], node)
+        node = other_end(world.link[via[hop, node]], node)
 
 
 @small
@@ -180,8 +180,3 @@ def _is_known(pool: Ints, filled: int) -> bool:
     for spot in range(filled):
         known = known or bool(np.all(pool[spot] == pool[filled]))
     return bool(known)
-
-
-@small
-def _other(ends: Table, node: int) -> int:
-    return int(ends.a if ends.b == node else ends.b)

@@ -4,8 +4,8 @@ In the paper a link of a path of width W has W channels, each of which gives a p
 probability p: a binomial number of pairs. Here tokens of both ends make the pairs of a link, any
 number of them: a Poisson number beside those in stock, of which W at most are swapped. Either way
 ``EXT = q^(h-1) sum_{i=1}^{W} prod_k P(X_k >= i)``, with X_k the pairs of link k, q the chance of a
-swap and h the number of links. This is the recursion of the paper
-(arXiv:1909.09329) with its sums carried out: all links have i pairs or more.
+swap and h the number of links. This is the recursion of the paper (arXiv:1909.09329) with its sums
+carried out: i pairs or more come through where every link has i or more.
 """
 
 import numpy as np

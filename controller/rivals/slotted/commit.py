@@ -11,8 +11,9 @@ from controller.rivals.slotted.state import (
     Candidates,
     Protocol,
     Round,
+    other_end,
 )
-from quantum.kernels import Table, kernel, small
+from quantum.kernels import Table, kernel
 from quantum.ledger.state import Floats, World
 
 __all__ = ["commit_paths", "commit_recoveries"]
@@ -166,7 +167,7 @@ def _least(
     """Bound the cost of a candidate from below: no link costs less than 1 by creation rate."""
     hops, u, scarce = found.length[row, number], world.cls[row].a, 0.0
     for hop in range(hops - 1):
-        u = _other(world.link[found.links[row, number, hop]], u)
+        u = other_end(world.link[found.links[row, number, hop]], u)
         spot = state.node[u]
         if spot.swaps < 1.0 or spot.room < 2:
             return np.inf
@@ -196,7 +197,7 @@ def _metric(
     u, cost, scarce = world.cls[row].a, 0.0, 0.0
     for hop in range(hops):
         via = links[hop]
-        v = _other(world.link[via], u)
+        v = other_end(world.link[via], u)
         link = state.link[via]
         c0, c1, c2 = c0 * link.corr[0], c1 * link.corr[1], c2 * link.corr[2]
         if hop > 0:
@@ -244,8 +245,8 @@ def _bridge(
     for first in range(path.length - bridged + 1):
         target, source = node, node
         for hop in range(first, first + bridged):
-            source = _other(world.link[path.links[hop]], source)
-        node = _other(world.link[path.links[first]], node)
+            source = other_end(world.link[path.links[hop]], source)
+        node = other_end(world.link[path.links[first]], node)
         if now.recoveries == len(state.recovery):
             return
         most = min(bridged + 2, world.cls[row].hops - path.length + bridged)
@@ -260,7 +261,7 @@ def _bridge(
         for hop in range(length):
             via = state.chain[hop]
             recovery.links[hop] = via
-            u = _other(world.link[via], v)
+            u = other_end(world.link[via], v)
             link = state.link[via]
             _use_link(state.node, link, u, v, True, True, 1.0, 1)
             state.node[u].room -= 1
@@ -268,8 +269,3 @@ def _bridge(
             if hop > 0:
                 state.node[v].swaps -= 1.0
             v = u
-
-
-@small
-def _other(ends: Table, node: int) -> int:
-    return int(ends.a if ends.b == node else ends.b)

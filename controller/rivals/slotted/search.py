@@ -9,7 +9,7 @@ work of one for each width.
 import numpy as np
 
 from controller.rivals.slotted.channels import WIDTH, at_least
-from controller.rivals.slotted.state import Protocol, Round
+from controller.rivals.slotted.state import Protocol, Round, other_end
 from quantum.kernels import Table, kernel, small
 from quantum.ledger.state import Floats, World
 
@@ -149,7 +149,7 @@ def best_path(
     for back in range(length):
         via = labels[length - back, node].via
         state.chain[back] = via
-        node = world.link[via].a if world.link[via].b == node else world.link[via].b
+        node = other_end(world.link[via], node)
     for index in range(WIDTH):
         state.tail[index] = labels[length, target].tail[index] if length > 0 else 0.0
     return best, length

@@ -20,14 +20,15 @@ __all__ = [
     "Round",
     "budget",
     "new_round",
+    "other_end",
 ]
 
 #: How paths are chosen: by a search online, among candidates found offline, not before swapping.
 ONLINE, OFFLINE, REALISED = 0, 1, 2
 #: Metrics of Q-PASS.
 SUM_DISTANCE, CREATION_RATE, BOTTLENECK = 0, 1, 2
-#: Most paths of a round, and recovery paths of a round.
-_PATHS, _RECOVERIES = 512, 2048
+#: Most paths of a round: these, and so many for each node; and recovery paths for each path.
+_PATHS, _PATHS_EACH, _RECOVERIES = 512, 4, 4
 
 
 class Protocol(NamedTuple):
@@ -70,11 +71,12 @@ class Round(NamedTuple):
 def new_round(world: World) -> Round:
     """Return the state before the first round."""
     n, m, requests = world.n, world.m, len(world.request)
+    paths = _PATHS + _PATHS_EACH * n
     links = (int, MAX_HOPS)
     return Round(
         now=table(1, paths=int, recoveries=int, entries=int, first=int, search=int),
-        path=table(_PATHS, request=int, length=int, width=int, left=int, links=links),
-        recovery=table(_RECOVERIES, path=int, first=int, last=int, length=int, links=links),
+        path=table(paths, request=int, length=int, width=int, left=int, links=links),
+        recovery=table(_RECOVERIES * paths, path=int, first=int, last=int, length=int, links=links),
         node=table(n, tokens=float, swaps=float, room=int, touched=int, best_stamp=int, best=float),
         link=table(
             m,
@@ -162,3 +164,9 @@ def _count_on(world: World, ledger: Ledger, state: Round, plan: Protocol) -> Non
 def _age(link: Table, belief: Floats, decay: Table) -> None:
     link.corr[0], link.corr[1] = belief[0] * decay.xy, belief[1] * decay.xy
     link.corr[2] = belief[2] * decay.zz + decay.shift
+
+
+@small
+def other_end(ends: Table, node: int) -> int:
+    """Return the end of a link (a row of ``World.link``) that is not ``node``."""
+    return int(ends.a if ends.b == node else ends.b)

@@ -8,7 +8,7 @@ such a sum. So the shortest one is searched on the positions of the main path.
 
 import numpy as np
 
-from controller.rivals.slotted.state import Protocol, Round
+from controller.rivals.slotted.state import Protocol, Round, other_end
 from quantum.kernels import Table, kernel, small
 from quantum.ledger.paths import cheapest_path
 from quantum.ledger.prices import price_link, price_stock
@@ -69,7 +69,7 @@ def _can_swap(world: World, ledger: Ledger, plan: Protocol, request: int, length
     for back in range(length):
         number = ledger.chain[back]
         price_link(world, ledger, plan.rule, number)
-        node = world.link[number].a if world.link[number].b == node else world.link[number].b
+        node = other_end(world.link[number], node)
         if back < length - 1 and ledger.node[node].swap_tokens < 1.0:
             return False
         for axis in range(3):
@@ -144,7 +144,7 @@ def _walk(world: World, ledger: Ledger, state: Round, path: Table, came: Ints, h
     for hop in range(back):
         number = way[back - 1 - hop]
         ledger.chain[hop] = number
-        node = world.link[number].a if world.link[number].b == node else world.link[number].b
+        node = other_end(world.link[number], node)
         for earlier in range(hop + 1):
             if seen[earlier] == node:
                 return 0
