@@ -231,7 +231,7 @@ def test_commitments_are_greedy_and_within_what_is_there(kind, seed):
             row = world.cls[world.request[entry.request].cls]
             wide = min(WIDTH, int(np.ceil(entry.want)))
             which = world.request[entry.request].cls
-            most = int(min(row.hops, world.distance[row.row, row.a] + 4))
+            most = min(int(row.hops), int(world.distance[row.row, row.a]) + 4)
             score, length = best_path(world, part, plan, row.a, row.b, which, most, wide, 1.0, -1)
             if score > best + 1e-12:
                 best, links = score, part.chain[:length].tolist()

@@ -86,7 +86,6 @@ def new_round(world: World) -> Round:
             spare=int,  # whether a recovery path misses one
             used=int,  # last path that this link is part of
             demand=float,  # pairs that requests want through it
-            birth=int,  # of its youngest stored pair, -1 without
             corr=(float, 3),
         ),
         entry=table(
@@ -145,19 +144,12 @@ def _count_on(world: World, ledger: Ledger, state: Round, plan: Protocol) -> Non
 
     A new pair waits half a round; where there is stock, its youngest pair decides.
     """
-    pairs, slot = ledger.pair, ledger.now[0].clock
-    half = min(plan.round_slots // 2, world.cutoff)
+    half, slot = min(plan.round_slots // 2, world.cutoff), ledger.now[0].clock
     for number in range(world.m):
-        link, belief = state.link[number], ledger.link[number].belief
-        link.stock, link.used, link.birth = ledger.link[number].stock, -1, -1
-        _age(link, belief, world.decay[half])
-    for place in range(len(pairs)):
-        if pairs[place].u >= 0:
-            number = pairs[place].link
-            link, belief = state.link[number], ledger.link[number].belief
-            if pairs[place].birth > link.birth:
-                link.birth = pairs[place].birth
-                _age(link, belief, world.decay[slot - pairs[place].birth])
+        link, real = state.link[number], ledger.link[number]
+        link.stock, link.used = real.stock, -1
+        age = slot - ledger.pair[real.youngest].birth if real.stock > 0 else half
+        _age(link, real.belief, world.decay[age])
 
 
 @small

@@ -10,8 +10,8 @@ import numpy as np
 
 from controller.rivals.slotted.state import Protocol, Round, other_end
 from quantum.kernels import Table, kernel, small
-from quantum.ledger.paths import cheapest_path
-from quantum.ledger.prices import price_link, price_stock
+from quantum.ledger.paths import find_path
+from quantum.ledger.prices import CLOSED, STOCK, price_link
 from quantum.ledger.serve import assemble, choose_pairs
 from quantum.ledger.state import MAX_HOPS, Ints, Ledger, World
 
@@ -159,7 +159,6 @@ def swap_greedily(world: World, ledger: Ledger, state: Round, plan: Protocol, la
     Removing pairs only makes paths longer, so a length that was found earlier is a bound.
     """
     slot, entries = ledger.now[0].clock, state.entry
-    priced = False
     for index in range(state.now[0].entries):
         entry = entries[index]
         asked = world.request[entry.request]
@@ -172,10 +171,6 @@ def swap_greedily(world: World, ledger: Ledger, state: Round, plan: Protocol, la
             ledger.node[a].used > 0 and ledger.node[b].used > 0
         ):
             entry.length = 0
-            priced = True
-    if not priced:
-        return
-    price_stock(world, ledger, plan.rule)
     while True:
         best, which = MAX_HOPS + 1, -1
         for index in range(state.now[0].entries):
@@ -185,7 +180,7 @@ def swap_greedily(world: World, ledger: Ledger, state: Round, plan: Protocol, la
             return
         entry = entries[which]
         row = world.request[entry.request].cls
-        length = cheapest_path(world, ledger, plan.rule, row, 0)
+        length = find_path(world, ledger, plan.rule, row, 0, STOCK, CLOSED)
         if length == 0:
             entry.length = MAX_HOPS + 1
         elif length > entry.length:
