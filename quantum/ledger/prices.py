@@ -84,7 +84,7 @@ def price_stock(world: World, ledger: Ledger, rule: Rule) -> None:
         link = links[number]
         link.price, link.oldest, link.youngest = CLOSED, -1, -1
     for place in range(len(pairs)):
-        if pairs[place].u >= 0:
+        if pairs[place].u >= 0 and pairs[place].link >= 0:
             _rank(links, pairs, place)
     for number in range(world.m):
         if links[number].oldest >= 0:

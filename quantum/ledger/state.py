@@ -37,6 +37,7 @@ TEST_PAIR = stream("test pair")
 BASIS = stream("basis")
 OUTCOME = stream("outcome")
 HERALD = stream("herald")
+JOIN = stream("join")
 
 # What happened to an assembled pair (``ev_kind``).
 DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
@@ -52,7 +53,9 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     TESTS,
     ASSEMBLED,
     WASTED,
-) = range(10)
+    SPOILED,  # link pairs lost in joins that did not herald
+    FORBIDDEN,  # acts that the world does not allow
+) = range(12)
 
 
 class World(NamedTuple):
@@ -97,7 +100,7 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (10,) counters
+    totals: Ints  # (12,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
@@ -106,6 +109,9 @@ class Ledger(NamedTuple):
     label: Table  # (H + 1, n) of the path search
     frontier: Ints  # (2, n)
     chain: Ints  # (H,) result of the last search, destination first
+    leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
+    leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
+    handed: Floats  # (2, 3) true and believed correlators of the pair last handed over
 
 
 class Rule(NamedTuple):
