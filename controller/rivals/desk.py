@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantum.kernels import kernel
+from quantum.kernels import lean
 from quantum.ledger.acts import state_of
 from quantum.ledger.state import MAX_HOPS, Floats, Ints, Ledger, World
 
@@ -18,7 +18,6 @@ class Desk(NamedTuple):
     """Scratch arrays; H + 1 positions of a path, P places, n nodes."""
 
     route: Ints  # (R, H) links of the path of each request, source first, -1 padded
-    load: Floats  # (n,) swaps that live requests still need of each node
     where: Ints  # (n,) position on the path, -1 elsewhere
     path: Ints  # (H + 1,) nodes from the source on
     via: Ints  # (H,) links
@@ -36,7 +35,6 @@ def new_desk(world: World, places: int) -> Desk:
     """Return a clean desk for a ledger with so many places."""
     return Desk(
         route=np.full((len(world.request), MAX_HOPS), -1, dtype=np.int64),
-        load=np.zeros(world.n),
         where=np.full(world.n, -1, dtype=np.int64),
         path=np.zeros(MAX_HOPS + 1, dtype=np.int64),
         via=np.zeros(MAX_HOPS, dtype=np.int64),
@@ -51,7 +49,7 @@ def new_desk(world: World, places: int) -> Desk:
     )
 
 
-@kernel
+@lean
 def lay_out(world: World, ledger: Ledger, desk: Desk, request: int) -> int:
     """Lay out the path of a request; return its hops, 0 where there is none.
 
@@ -79,14 +77,14 @@ def lay_out(world: World, ledger: Ledger, desk: Desk, request: int) -> int:
     return hops
 
 
-@kernel
+@lean
 def clear(desk: Desk, hops: int) -> None:
     """Take a path of so many hops off the desk."""
     for position in range(hops + 1):
         desk.where[desk.path[position]] = -1
 
 
-@kernel
+@lean
 def fits(world: World, ledger: Ledger, desk: Desk, place: int, row: int) -> bool:
     """Tell whether a stored pair between two nodes of the path can still become what is asked.
 

@@ -7,13 +7,15 @@ memories and entanglement swapping as soon as possible", Phys. Rev. Research 5, 
 node that holds a pair to either side of it swaps at once; pairs older than a cutoff are dropped;
 the ends are told.
 
-Those papers have one chain of repeaters. Here a request has its fixed path, the shortest that can
-meet its fidelity, and the nodes of the path swap for it wherever two stored pairs lead on along it,
-oldest request first, up to as many chains as it misses. Heralds need no slot of their own: light
-takes less than one between the ends, as for every allocator. Swaps that can no longer meet the
-fidelity are not made. The papers make pairs on the links of the chain all the time; here claims of
-requests come first, and spare tokens fill stocks to targets from the mean demand (``stock``), without
-which this rival is slower than on-demand allocation only by what its half-done chains hold.
+Those papers have one chain of repeaters. Here a request is sent along the path that is cheapest to
+complete from stock, and keeps it from its first swap on. The nodes of the path swap for it wherever
+two stored pairs lead on along it, oldest request first, up to as many chains as it misses; where
+pairs lie ready from end to end, on whatever path, they are swapped before anything else. Swaps
+after which the fidelity cannot be met any more are not made; what was swapped for a request that
+left serves the next on its way. Heralds need no slot of their own: light takes less than one
+between the ends, as for every allocator. The papers make pairs on the links of the chain all the
+time; here claims of requests come first, and spare tokens fill stocks to targets from the mean
+demand, times ``stock``.
 """
 
 from controller.game import Game
@@ -21,13 +23,13 @@ from controller.plan import Plan
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.desk import Desk, clear, fits, lay_out, new_desk
 from controller.rivals.tuned import tuned
-from quantum.kernels import kernel, small
+from quantum.kernels import lean, small
 from quantum.ledger import Ledger, Rule, World, act_by_rule, close_slot, generate, open_slot
 from quantum.ledger.acts import discard, hand_over, join, state_of
-from quantum.ledger.paths import cheapest_path
-from quantum.ledger.prices import price_claims, price_link, price_node, price_stock
+from quantum.ledger.claims import ANNOUNCED_S
+from quantum.ledger.paths import find_path
+from quantum.ledger.prices import CLOSED, STOCK
 from quantum.ledger.serve import assemble, choose_pairs
-from quantum.ledger.slot import ANNOUNCED_S
 from quantum.ledger.state import MAX_HOPS
 from quantum.scenario import Scenario
 
@@ -37,16 +39,9 @@ __all__ = ["allocator", "make"]
 _REQUEST_BITS = 32
 
 
-@kernel
+@lean
 def _play(
-    world: World,
-    ledger: Ledger,
-    rule: Rule,
-    desk: Desk,
-    stop: int,
-    cutoff: int,
-    gaps: int,
-    spread: float,
+    world: World, ledger: Ledger, rule: Rule, desk: Desk, stop: int, cutoff: int, gaps: int
 ) -> None:
     """Play slots until ``stop``; composites older than ``cutoff`` slots go."""
     while ledger.now[0].clock < stop:
@@ -57,69 +52,50 @@ def _play(
                 pair = ledger.pair[place]
                 if pair.u >= 0 and pair.link < 0 and slot - pair.birth > cutoff:
                     discard(world, ledger, place)
-        _claim_all(world, ledger, rule, desk, 2 * slot, spread)
+        _claim_all(world, ledger, desk, 2 * slot)
         act_by_rule(world, ledger, rule)
         generate(world, ledger, rule)
         _swap_all(world, ledger, rule, desk, 2 * slot + 1, gaps)
         close_slot(world, ledger)
 
 
-@kernel
-def _claim_all(
-    world: World, ledger: Ledger, rule: Rule, desk: Desk, turn: int, spread: float
-) -> None:
+@lean
+def _claim_all(world: World, ledger: Ledger, desk: Desk, turn: int) -> None:
     """Choose the paths of live requests, oldest first, and want pairs on their links."""
     for number in range(world.m):
         ledger.link[number].wanted = 0.0
-    desk.load[:] = 0.0
     soon = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
-    base, priced = turn << _REQUEST_BITS, False
+    base = turn << _REQUEST_BITS
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > soon:
             continue
         hops = lay_out(world, ledger, desk, request)
-        _own(world, ledger, desk, request, hops, base)
-        # A path on which something was swapped for it is kept.
-        if desk.cover[:hops].sum() == 0:
+        # A path on which something was swapped for the request is kept.
+        if _own(world, ledger, desk, request, hops, base) == 0:
             clear(desk, hops)
-            if not priced:
-                price_claims(world, ledger, rule)
-                priced = True
-            _route(world, ledger, rule, desk, request)
+            _route(ledger, desk, request)
             hops = lay_out(world, ledger, desk, request)
             _own(world, ledger, desk, request, hops, base)
-        left = ledger.request[request].left
         for hop in range(hops):
-            ledger.link[desk.via[hop]].wanted += max(0, left - desk.cover[hop])
-            if hop > 0:
-                node, missing = desk.path[hop], left - desk.cross[hop]
-                desk.load[node] += spread * max(0, missing)
-                _price_loaded(world, ledger, rule, node, desk.load[node])
+            missing = ledger.request[request].left - desk.cover[hop]
+            ledger.link[desk.via[hop]].wanted += max(0, missing)
         clear(desk, hops)
 
 
-@kernel
-def _route(world: World, ledger: Ledger, rule: Rule, desk: Desk, request: int) -> None:
-    """Give a request the path that is cheapest to complete, if there is any."""
-    slack = world.request[request].deadline - ledger.now[0].clock
-    length = cheapest_path(world, ledger, rule, world.request[request].cls, slack)
+@lean
+def _route(ledger: Ledger, desk: Desk, request: int) -> None:
+    """Send a request along the path that it claims: the cheapest to complete from stock."""
+    asked = ledger.request[request]
     for hop in range(MAX_HOPS):
-        desk.route[request, hop] = ledger.chain[length - 1 - hop] if hop < length else -1
+        known = hop < asked.claimed
+        desk.route[request, hop] = asked.claim[asked.claimed - 1 - hop] if known else -1
 
 
-@kernel
-def _price_loaded(world: World, ledger: Ledger, rule: Rule, node: int, load: float) -> None:
-    """Price a swap at a node as if the swaps that older requests need there were made already."""
-    spot, bucket = ledger.node[node], world.node[node].bucket
-    kept = max(0.0, spot.swap_tokens - load)
-    spot.price = rule.bucket * (1.0 - kept / bucket) + rule.inverse / (kept + 0.3)
-
-
-@kernel
+@lean
 def _swap_all(world: World, ledger: Ledger, rule: Rule, desk: Desk, turn: int, gaps: int) -> None:
     """Swap for the live requests, oldest first."""
-    slot, base, priced = ledger.now[0].clock, turn << _REQUEST_BITS, False
+    slot, base = ledger.now[0].clock, turn << _REQUEST_BITS
     soon = slot + int(ANNOUNCED_S / world.slot_s)
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
@@ -128,31 +104,32 @@ def _swap_all(world: World, ledger: Ledger, rule: Rule, desk: Desk, turn: int, g
             continue
         hops = lay_out(world, ledger, desk, request)
         if fixed.arrival <= slot <= fixed.deadline:
-            if not priced:
-                price_stock(world, ledger, rule)
-                priced = True
             _deliver(world, ledger, desk, request, hops, base)
-            _own(world, ledger, desk, request, hops, base)
-            _whole(world, ledger, rule, request, desk.cover[:hops].max() if hops > 0 else 0)
-        _swap(world, ledger, rule, desk, request, hops, base, gaps)
+            begun = _own(world, ledger, desk, request, hops, base)
+            _whole(world, ledger, rule, request, begun)
+        _swap(world, ledger, desk, request, hops, base, gaps)
         clear(desk, hops)
 
 
-@kernel
+@lean
 def _whole(world: World, ledger: Ledger, rule: Rule, request: int, begun: int) -> None:
-    """Serve a request by whole chains of link pairs, on any path, but for the chains begun."""
+    """Swap whole chains of link pairs, on any path, for what the chains begun will not deliver."""
     row = world.request[request].cls
     while ledger.request[request].left > begun:
-        length = cheapest_path(world, ledger, rule, row, 0)
+        length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
         if length == 0:
             return
         choose_pairs(world, ledger, row, length)
         assemble(world, ledger, rule, request, length)
 
 
-@kernel
-def _own(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int) -> None:
-    """Take composites that lie on the path and can serve the request, up to its missing pairs."""
+@lean
+def _own(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int) -> int:
+    """Take composites that lie on the path and can serve the request, up to its missing pairs.
+
+    Returns how many chains are begun: the most composites over any link.
+    """
+    begun = 0
     left, row = ledger.request[request].left, world.request[request].cls
     for position in range(hops):
         desk.cover[position] = desk.cross[position] = 0
@@ -173,8 +150,10 @@ def _own(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base
             desk.owner[place] = base + request
             for hop in range(p, q):
                 desk.cover[hop] += 1
+                begun = max(begun, desk.cover[hop])
                 if hop > p:
                     desk.cross[hop] += 1
+    return begun
 
 
 @small
@@ -183,19 +162,12 @@ def _is_taken(desk: Desk, place: int, request: int, base: int) -> bool:
     return desk.owner[place] >= base and desk.owner[place] != base + request
 
 
-@kernel
+@lean
 def _swap(
-    world: World,
-    ledger: Ledger,
-    rule: Rule,
-    desk: Desk,
-    request: int,
-    hops: int,
-    base: int,
-    gaps: int,
+    world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int, gaps: int
 ) -> None:
     """Swap along the path wherever pairs meet, and hand over what reaches from end to end."""
-    asked, moved, any_moved = ledger.request[request], True, False
+    asked, moved = ledger.request[request], True
     while moved and asked.left > 0:
         moved = False
         _own(world, ledger, desk, request, hops, base)
@@ -207,17 +179,10 @@ def _swap(
             ):
                 moved = True
         if moved:
-            any_moved = True
             _deliver(world, ledger, desk, request, hops, base)
-    if any_moved:
-        for hop in range(hops):
-            price_link(world, ledger, rule, desk.via[hop])
-            node = desk.path[hop]
-            fixed = world.node[node]
-            price_node(ledger.node[node], fixed.bucket, rule.bucket, rule.inverse)
 
 
-@kernel
+@lean
 def _gaps(ledger: Ledger, desk: Desk, hops: int) -> int:
     """Count the links of the path over which no pair leads."""
     count = 0
@@ -227,7 +192,7 @@ def _gaps(ledger: Ledger, desk: Desk, hops: int) -> int:
     return count
 
 
-@kernel
+@lean
 def _deliver(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int) -> None:
     """Hand over pairs between the ends that are good enough, the oldest first."""
     fixed, asked, slot = world.request[request], ledger.request[request], ledger.now[0].clock
@@ -252,7 +217,7 @@ def _deliver(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, 
         hand_over(world, ledger, request, found)
 
 
-@kernel
+@lean
 def _join_at(world: World, ledger: Ledger, desk: Desk, request: int, p: int, mine: int) -> bool:
     """Swap once at position ``p`` of the path, if that leads on; tell whether it was done."""
     node = desk.path[p]
@@ -265,11 +230,6 @@ def _join_at(world: World, ledger: Ledger, desk: Desk, request: int, p: int, min
             return False
         if not _joined_fits(world, ledger, desk, request, node, left, right):
             continue
-        for place in (left, right):
-            if ledger.pair[place].link >= 0:
-                pair = ledger.pair[place]
-                hop = min(desk.where[pair.u], desk.where[pair.v])
-                desk.cover[hop] += 1
         place = join(world, ledger, node, left, right)
         if place >= 0:
             desk.owner[place] = mine
@@ -278,7 +238,7 @@ def _join_at(world: World, ledger: Ledger, desk: Desk, request: int, p: int, min
     return False
 
 
-@kernel
+@lean
 def _reach(ledger: Ledger, desk: Desk, node: int, p: int, side: int, young: int, mine: int) -> int:
     """Return the pair at ``node`` that leads farthest to one side of the path, -1 if none.
 
@@ -298,7 +258,7 @@ def _reach(ledger: Ledger, desk: Desk, node: int, p: int, side: int, young: int,
     return found
 
 
-@kernel
+@lean
 def _joined_fits(
     world: World, ledger: Ledger, desk: Desk, request: int, node: int, left: int, right: int
 ) -> bool:
@@ -317,9 +277,7 @@ def _joined_fits(
     return bool(total >= 4.0 * world.cls[world.request[request].cls].fidelity - 1.0)
 
 
-def make(
-    *, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 16.0, spread: float = 0.5
-) -> Allocator:
+def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 16.0) -> Allocator:
     """Return swap-asap with these levers.
 
     ``stock`` multiplies the targets from the mean demand (0: pairs are made for requests only),
@@ -328,7 +286,7 @@ def make(
     """
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
-        return Rule(fill=2 if stock > 0.0 else 0, complete=0, targets=stock * plan.mean_targets)
+        return Rule(fill=2 if stock > 0.0 else 0, complete=1, targets=stock * plan.mean_targets)
 
     def player(game: Game) -> Player:
         world, own = game.world, rule(game.scenario, game.plan)
@@ -339,7 +297,7 @@ def make(
             places = len(ledger.pair)
             desk = desks.setdefault(places, new_desk(world, places))
             desk.owner[:] = -1
-            _play(world, ledger, own, desk, stop, most, round(gaps), spread)
+            _play(world, ledger, own, desk, stop, most, round(gaps))
 
         return play
 
@@ -357,7 +315,6 @@ def make(
             "stock": (0.0, 0.5, 1.0, 1.5, 2.0),
             "cutoff": (0.5, 0.75, 1.0),
             "gaps": (1.0, 2.0, 16.0),
-            "spread": (0.0, 0.25, 0.5, 1.0),
         },
         make=make,
     )
