@@ -19,6 +19,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
@@ -97,7 +98,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
     """
     pairs, chain, nodes, decay = ledger.pair, ledger.chain, ledger.node, world.decay
     slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
-    attempt = asked.attempts
+    attempt, seed = asked.attempts, seed_at(world, slot)
     asked.attempts += 1
     true, believed = np.ones(3), np.ones(3)
     alive = True
@@ -116,13 +117,13 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
             true *= world.swap_xyz
             believed *= world.swap_xyz
             if world.swap_success < 1.0:
-                draw = uniform(world.seed, HERALD, request, attempt, back)
+                draw = uniform(seed, HERALD, request, attempt, back)
                 alive = alive and draw < world.swap_success
     fidelity = (1.0 + true.sum()) / 4.0
     kind = LOST
     if alive:
         ledger.totals[ASSEMBLED] += 1
-        if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+        if uniform(seed, TEST_PAIR, request, attempt, 0) < world.test_share:
             kind = TESTED
             ledger.totals[TESTS] += 1
         else:
