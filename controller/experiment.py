@@ -56,13 +56,15 @@ def compare(
     failures: list[_Failure] = []
     tasks = []
     for place, (cell, seed) in enumerate(wanted):
-        there = None if folder is None else folder.have(cell, seed)
-        kept = folder.keep(cell, seed) if keep and folder is not None else None
-        if there is not None and (kept is None or kept.is_dir()):
+        there = None
+        if folder is not None and folder.has(cell, seed, keep=keep):
+            there = folder.have(cell, seed)
+        if there is not None:
             units[place] = there
             if progress is not None:
                 progress(there)
         else:
+            kept = folder.keep(cell, seed) if keep and folder is not None else None
             tasks.append(_Task(place, cell, seed, names, seconds, warmup_s, kept))
 
     def finished(task: _Task, found: Unit | _Failure) -> None:

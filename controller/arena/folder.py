@@ -79,6 +79,18 @@ class Folder:
         """Return a unit that was played before."""
         return self.units.get(unit_key(self._facts, cell, seed))
 
+    def has(self, cell: Cell, seed: int, *, keep: bool) -> bool:
+        """Tell whether a unit needs not be played; with ``keep``, only if it can be replayed."""
+        there = self.have(cell, seed)
+        return there is not None and (
+            not keep or there.note is not None or self.keep(cell, seed).is_dir()
+        )
+
+    def count(self, *, keep: bool) -> int:
+        """Count the units that need not be played."""
+        wanted = ((cell, seed) for cell in self._facts.cells for seed in self._facts.seeds)
+        return sum(self.has(cell, seed, keep=keep) for cell, seed in wanted)
+
     def add(self, unit: Unit) -> None:
         """Keep a finished unit, by one write and on disk."""
         key = unit_key(self._facts, unit.cell, unit.seed)

@@ -162,9 +162,7 @@ def _mixed(allocators: Sequence[str], units: Sequence[Unit]) -> Mixed:
     return mixed_model(fraction, name, load, topology, trace)
 
 
-def _sizes(
-    allocators: Sequence[str], units: Sequence[Unit]
-) -> dict[str, dict[str, Regression]]:
+def _sizes(allocators: Sequence[str], units: Sequence[Unit]) -> dict[str, dict[str, Regression]]:
     """Regress delivery on nodes; each network with a seed is one point, its cells are averaged."""
     points: dict[tuple[str, int], list[Unit]] = {}
     for unit in units:

@@ -33,7 +33,10 @@ def write_tables(found: Comparison, folder: Path) -> list[str]:
     writer.writerows(rows)
     write_whole(folder / "units.csv", text.getvalue().encode())
     columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
-    return ["units.csv", *(["units.parquet"] if write_parquet(folder / "units.parquet", columns) else [])]
+    return [
+        "units.csv",
+        *(["units.parquet"] if write_parquet(folder / "units.parquet", columns) else []),
+    ]
 
 
 def write_parquet(path: Path, columns: Mapping[str, Sequence[Any]]) -> bool:

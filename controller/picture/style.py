@@ -19,6 +19,7 @@ __all__ = [
     "GREY",
     "INK",
     "ORANGE",
+    "PURPLE",
     "SKY",
     "VERMILION",
     "check_format",
@@ -35,6 +36,7 @@ SKY = "#56B4E9"
 GREEN = "#009E73"
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
 GREY = "#8C8C8C"
 INK = "#222222"
 

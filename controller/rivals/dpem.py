@@ -114,7 +114,13 @@ class Twin:
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
-            world, rules.rule, nodes, seed=seed_at(world, 0), learn=learn, config=config, actor=actor
+            world,
+            rules.rule,
+            nodes,
+            seed=seed_at(world, 0),
+            learn=learn,
+            config=config,
+            actor=actor,
         )
 
     def __call__(self, stop: int) -> None:

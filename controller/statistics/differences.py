@@ -14,9 +14,9 @@ from controller.statistics.samples import (
     Ints,
     check_confidence,
     cluster_means,
-    number_clusters,
-    iqm,
     finite,
+    iqm,
+    number_clusters,
     t_tail,
     tails_of,
 )
@@ -117,7 +117,7 @@ def _iqms(d: Floats, group: Ints, drawn: Ints) -> Floats:
         top = np.cumsum(drawn[first : first + step, of], axis=1)
         total = top[:, -1:]
         cut = total // 4
-        kept = np.diff(np.clip(top, cut, total - cut), axis=1, prepend=cut)
+        kept: Ints = np.diff(np.clip(top, cut, total - cut), axis=1, prepend=cut)
         out[first : first + step] = kept @ value / (total - 2 * cut)[:, 0]
     return out
 

@@ -10,8 +10,8 @@ from controller.statistics.samples import (
     Better,
     check_confidence,
     cluster_means,
-    number_clusters,
     finite,
+    number_clusters,
     t_tail,
 )
 from quantum.errors import InputError
