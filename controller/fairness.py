@@ -75,7 +75,7 @@ def trail(game: Game, allocator: Allocator, stop: int) -> Iterator[str]:
 
 
 def causality(game: Game, allocator: Allocator, slot: int, *, seed: int = 1_000_003) -> None:
-    """Raise :class:`AllocatorError` if an allocator decides by what happens at ``slot`` or later."""
+    """Raise :class:`AllocatorError` if an allocator decides by what comes at ``slot`` or later."""
     pairs = zip(
         trail(game, allocator, slot), trail(fork(game, slot, seed), allocator, slot), strict=True
     )

@@ -7,15 +7,15 @@ from pathlib import Path
 from controller.arena.summary import MARGIN, Comparison
 from controller.arena.tables import rows_of
 from controller.arena.text import columns_of, p_text, ranked, relative_text, tests_of
-from controller.statistics import Mixed
+from controller.statistics import Coefficient, Mixed
 from quantum.output import write_whole
 
 __all__ = ["draw", "report_text", "write_report"]
 
 #: What a figure shows, by its file name.
 _CAPTIONS = {
-    "delivery": "Delivered over requested pairs over the load; dashed: the upper bound. The band of "
-    "the judged allocator is a 95 % interval over networks and seeds.",
+    "delivery": "Delivered over requested pairs over the load; dashed: the upper bound. The band "
+    "of the judged allocator is a 95 % interval over networks and seeds.",
     "pairs": "The judged allocator against each rival, on the same draws, with 95 % intervals.",
     "regimes": "Who has the largest fraction of the bound in which regime, and by how many points.",
     "contention": "Contention, and pairs lost to other requests, over the load.",
@@ -67,7 +67,8 @@ def _lines(found: Comparison, title: str, figures: list[str]) -> Iterator[str]:
     yield ""
     judged = next(iter(found.allocators))
     yield (
-        f"Every allocator played the same draws: {len(found.cells)} units, a cell with a seed each. "
+        f"Every allocator played the same draws: {len(found.cells)} units, a cell with a seed "
+        "each. "
         f"{judged} is judged. Numbers are means over units; intervals are 95 % and resample or "
         "count networks with a seed, not cells."
     )
@@ -158,10 +159,13 @@ def _mixed(model: Mixed) -> Iterator[str]:
     yield from ("", "| allocator | difference | with load |", "|---|---:|---:|")
     for name, effect in model.allocators.items():
         more = model.by_load.get(name)
-        slope = "-" if more is None else f"{more.estimate:+.4f} [{more.low:+.4f}, {more.high:+.4f}]"
-        yield f"| {name} | {effect.estimate:+.4f} [{effect.low:+.4f}, {effect.high:+.4f}] | {slope} |"
+        yield f"| {name} | {_effect(effect)} | {'-' if more is None else _effect(more)} |"
     for warning in model.warnings:
         yield from ("", f"The fit says: {warning}")
+
+
+def _effect(of: Coefficient) -> str:
+    return f"{of.estimate:+.4f} [{of.low:+.4f}, {of.high:+.4f}]"
 
 
 def _sizes(found: Comparison) -> Iterator[str]:

@@ -25,7 +25,7 @@ def rows_of(found: Comparison) -> list[dict[str, Any]]:
 
 
 def write_tables(found: Comparison, folder: Path) -> list[str]:
-    """Write ``units.csv`` and, where pyarrow is installed, ``units.parquet``; return their names."""
+    """Write ``units.csv`` and, with pyarrow, ``units.parquet``; return their names."""
     rows = rows_of(found)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")

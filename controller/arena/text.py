@@ -92,7 +92,7 @@ def _pairs(found: Comparison, judged: str) -> Table:
             f"{100 * delivery['p_improvement']:.0f} %",
             p_text(delivery["p_holm"]),
             "yes" if contrast["not_worse"]["not_worse"] else "not shown",
-            relative_text(contention["relative"], [contention["low"], contention["high"]]),
+            relative_text(contention["relative"], []),
         )
     return table
 
@@ -149,7 +149,7 @@ def relative_text(relative: float, interval: Sequence[float]) -> str:
     if not math.isfinite(relative):
         return "-"
     text = f"{100 * relative:+.1f} %"
-    if all(math.isfinite(end) for end in interval):
+    if interval and all(math.isfinite(end) for end in interval):
         text += f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
     return text
 

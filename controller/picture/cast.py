@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 # Best rivals have colours; the others share greys, and shapes and dashes tell them apart.
 _COLOURS = (VERMILION, GREEN, ORANGE, PURPLE, SKY)
-_MARKERS = "sD^vPXp*hd<>8sD^vPXp*hd<>8"
+_MARKERS = "sD^vPXp*d<>"
 _GREYS = ("#6E6E6E", "#9A9A9A")
 _DASHES: tuple[Any, ...] = ((0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (7, 2)))
 
@@ -95,7 +95,9 @@ def draw_curve(axes: Axes, look: Look, x: Sequence[float], y: Sequence[float]) -
     )
 
 
-def legend(figure: Figure, looks: Mapping[str, Look], *, bound: bool = False) -> None:
+def legend(
+    figure: Figure, looks: Mapping[str, Look], *, bound: bool = False, title: str | None = None
+) -> None:
     """Put one legend for all panels on the right, in the order of the looks."""
     from matplotlib.lines import Line2D
 
@@ -115,7 +117,7 @@ def legend(figure: Figure, looks: Mapping[str, Look], *, bound: bool = False) ->
     if bound:
         line = Line2D([], [], color=INK, linestyle=(0, (5, 3)), linewidth=1.3, label="upper bound")
         handles.insert(0, line)
-    figure.legend(handles=handles, loc="outside right upper", fontsize=9.5, handlelength=2.6)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=9.5, handlelength=2.6, title=title)
 
 
 def half_width(values: Sequence[float]) -> float:

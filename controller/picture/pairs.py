@@ -43,7 +43,7 @@ def pairs_figure(
         relative = [(c["relative"], c["low"], c["high"]) for c in delivery]
         _bars(left, places, relative, BLUE, 2.6, "o")
         left.set_title("delivered pairs, ratio of means - 1")
-        left.set_xlabel(f"{judged} less, in %  |  more")
+        left.set_xlabel("difference (%)")
         middle = [(c["iqm_difference"], c["iqm_low"], c["iqm_high"]) for c in bound]
         straight = [(c["difference"], c["t_low"], c["t_high"]) for c in bound]
         _bars(right, places - 0.1, middle, BLUE, 2.6, "o", "interquartile mean")
@@ -51,7 +51,7 @@ def pairs_figure(
         margin = -100.0 * float(paired[order[0]]["not_worse"]["margin"])
         right.axvline(margin, color=VERMILION, linestyle=(0, (5, 3)), linewidth=1.3, label="margin")
         right.set_title("fraction of the bound, difference in points", pad=26)
-        right.set_xlabel(f"{judged} less  |  more")
+        right.set_xlabel("difference (points)")
         right.legend(
             loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, fontsize=9, borderaxespad=0.2
         )
@@ -61,7 +61,7 @@ def pairs_figure(
         left.set_ylim(-0.6, len(order) - 0.4)
         left.invert_yaxis()
         shown = sum(c["low"] > 0.0 for c in delivery)
-        headline(figure, f"{judged} delivers more than {shown} of {len(order)} rivals, surely")
+        headline(figure, f"{judged} delivers more than {shown} of {len(order)} rivals, with its interval")
         return to_bytes(figure, kind)
 
 

@@ -115,7 +115,7 @@ def size_figure(
             per = 100.0 * np.array([line.slope, line.low, line.high])
             label = f"{name}  {per[0]:+.3f} [{per[1]:+.3f}, {per[2]:+.3f}], R² {line.r2:.2f}"
             told[label] = mine
-        legend(figure, told)
+        legend(figure, told, title="change per 100 nodes, 95 % interval")
         ours = sizes[judged]["delivery_rate"]
         headline(
             figure,

@@ -8,11 +8,20 @@ All functions are pure: arrays in, frozen values out; an unknown number is ``nan
 from controller.statistics.analysis import Anova, anova
 from controller.statistics.differences import Paired, paired
 from controller.statistics.learning import Convergence, convergence
-from controller.statistics.mixed import Mixed, mixed_model
+from controller.statistics.mixed import Coefficient, Mixed, mixed_model
 from controller.statistics.planned import NotWorse, holm, not_worse
 from controller.statistics.samples import Better, iqm
 from controller.statistics.sizes import Regression, regression
 
-__all__ = ["Anova", "Better", "Convergence", "Mixed", "NotWorse", "Paired", "Regression"]
+__all__ = [
+    "Anova",
+    "Better",
+    "Coefficient",
+    "Convergence",
+    "Mixed",
+    "NotWorse",
+    "Paired",
+    "Regression",
+]
 __all__ += ["anova", "convergence", "holm", "iqm", "mixed_model", "not_worse", "paired"]
 __all__ += ["regression"]

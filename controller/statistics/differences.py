@@ -117,7 +117,8 @@ def _iqms(d: Floats, group: Ints, drawn: Ints) -> Floats:
         top = np.cumsum(drawn[first : first + step, of], axis=1)
         total = top[:, -1:]
         cut = total // 4
-        kept: Ints = np.diff(np.clip(top, cut, total - cut), axis=1, prepend=cut)
+        inside = np.clip(np.hstack([np.zeros_like(total), top]), cut, total - cut)
+        kept = inside[:, 1:] - inside[:, :-1]
         out[first : first + step] = kept @ value / (total - 2 * cut)[:, 0]
     return out
 

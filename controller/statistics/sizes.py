@@ -14,7 +14,7 @@ __all__ = ["Regression", "regression"]
 
 
 class Regression(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``y = intercept + slope x``; ``low``, ``high`` are the slope's, ``r2`` the share explained."""
+    """``y = intercept + slope x``; ``low`` and ``high`` are of the slope, ``r2`` is explained."""
 
     slope: float
     low: float
