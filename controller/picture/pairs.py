@@ -61,7 +61,9 @@ def pairs_figure(
         left.set_ylim(-0.6, len(order) - 0.4)
         left.invert_yaxis()
         shown = sum(c["low"] > 0.0 for c in delivery)
-        headline(figure, f"{judged} delivers more than {shown} of {len(order)} rivals, with its interval")
+        headline(
+            figure, f"{judged} delivers more than {shown} of {len(order)} rivals, with its interval"
+        )
         return to_bytes(figure, kind)
 
 

@@ -93,7 +93,9 @@ def regime_figure(rows: Sequence[Row], judged: str, *, kind: str = "png") -> byt
             axes.text(x + 0.48, y + 0.47, text, ha="center", va="center", fontsize=7.5, color=INK)
         axes.set_xlim(0, len(tops))
         axes.set_ylim(len(sides), 0)
-        axes.set_xticks([x + 0.48 for x in range(len(tops))], [t.replace(" ", "\n", 1) for t in tops])
+        axes.set_xticks(
+            [x + 0.48 for x in range(len(tops))], [t.replace(" ", "\n", 1) for t in tops]
+        )
         axes.set_yticks([y + 0.47 for y in range(len(sides))], sides)
         axes.tick_params(length=0, labelsize=8.5)
         axes.grid(visible=False)

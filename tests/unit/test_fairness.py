@@ -43,6 +43,12 @@ def test_installed_allocators_do_not_know_the_future(name, game):
         causality(game, find(name), slot)
 
 
+def test_a_learner_learns_from_the_past_only():
+    """A round of learning comes every 250 slots; what is learned there must be of before."""
+    longer = prepare(build(cell(topology="geometric-10"), 0, seconds=5.0, warmup_s=1.0))
+    causality(longer, find("dpem"), 270)
+
+
 @pytest.mark.parametrize("name", sorted(installed()[0]))
 def test_installed_allocators_use_nothing_twice(name, game):
     conservation(game, find(name), game.world.horizon)
