@@ -118,7 +118,7 @@ def legend(
         line = Line2D([], [], color=INK, linestyle=(0, (5, 3)), linewidth=1.3, label="upper bound")
         handles.insert(0, line)
     figure.legend(
-        handles=handles, loc="outside right upper", fontsize=9.5, handlelength=2.6, title=title
+        handles=handles, loc="outside right center", fontsize=9.5, handlelength=2.6, title=title
     )
 
 

@@ -45,7 +45,7 @@ def delivery_figure(rows: Sequence[Row], judged: str, *, kind: str = "png") -> b
         lines = -(-len(demands) // _ACROSS)
         across = min(_ACROSS, len(demands))
         high = max(3.4 * lines + 0.9, 0.21 * len(looks) + 1.6)
-        figure = new_figure(3.4 * across + 3.0, high)
+        figure = new_figure(max(7.6, 3.4 * across + 3.0), high)
         panels = figure.subplots(lines, across, squeeze=False, sharey=True).ravel()
         for panel, demand in zip(panels, demands, strict=False):
             inside = [row for row in rows if row["demand"] == demand]

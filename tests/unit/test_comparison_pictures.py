@@ -99,7 +99,9 @@ def boxes_of(figure):
     for axes in figure.axes:
         if axes.axison:
             parts = [axes.xaxis.label, axes.yaxis.label, axes._left_title]
-            parts += [t for t in axes.get_yticklabels() if t.get_text()]
+            # Ticks beyond the limits are not drawn.
+            low, high = sorted(axes.get_ylim())
+            parts += [t for t in axes.get_yticklabels() if low <= t.get_position()[1] <= high]
             parts += [axes.get_legend()] if axes.get_legend() else []
             for part in parts:
                 if not hasattr(part, "get_text") or part.get_text():
