@@ -26,7 +26,7 @@ from quantum.ledger.state import Ints, seed_at, token_totals
 from quantum.record import Digest
 from quantum.seeding import generator
 
-__all__ = ["audit", "causality", "conservation", "fork", "tokens_drawn", "trail"]
+__all__ = ["all_tokens", "audit", "causality", "conservation", "fork", "trail"]
 
 #: Rounding of swap buckets, which are sums of fractions.
 _ROUND = 1e-6
@@ -108,7 +108,7 @@ def conservation(game: Game, allocator: Allocator, stop: int) -> None:
         level, counts = ledger.node.swap_tokens.copy(), now
 
 
-def tokens_drawn(world: World) -> int:
+def all_tokens(world: World) -> int:
     """Return all generation tokens of a world, over all nodes and slots."""
     return int(_drawn(world, 0, world.horizon).sum())
 
@@ -116,7 +116,7 @@ def tokens_drawn(world: World) -> int:
 def audit(world: World, ledger: Ledger, tokens: int) -> str:
     """Say what does not add up in a ledger that was played to the horizon; empty if all does.
 
-    ``tokens`` is :func:`tokens_drawn`. It sees sums only, so a run of the arena can afford it;
+    ``tokens`` is :func:`all_tokens`. It sees sums only, so a run of the arena can afford it;
     :func:`conservation` looks at every slot.
     """
     request = ledger.request

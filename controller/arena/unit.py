@@ -9,7 +9,7 @@ import numpy as np
 
 from controller.arena.cells import label
 from controller.decisions import Decisions, record
-from controller.fairness import audit, tokens_drawn
+from controller.fairness import all_tokens, audit
 from controller.game import Game, Plans, Result, flows_of, ledger_of, player_of, prepare, result_of
 from controller.rivals.allocator import find
 from quantum.demand import Trace
@@ -97,7 +97,7 @@ def play_unit(
     if note is not None:
         unit = _unplayed(cell, seed, allocators, note)
         return msgspec.structs.replace(unit, requests=requests, pairs_requested=pairs)
-    tokens, kept = tokens_drawn(game.world), dict[str, Decisions]()
+    tokens, kept = all_tokens(game.world), dict[str, Decisions]()
     figures = {}
     for name in allocators:
         try:

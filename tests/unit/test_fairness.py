@@ -7,7 +7,7 @@ import pytest
 from controller.arena.roster import installed
 from controller.arena.unit import play_unit
 from controller.decisions import record
-from controller.fairness import audit, causality, conservation, fork, tokens_drawn
+from controller.fairness import all_tokens, audit, causality, conservation, fork
 from controller.game import ledger_of, play, player_of, prepare
 from controller.rivals.allocator import find
 from quantum.errors import AllocatorError, InputError
@@ -54,7 +54,7 @@ def test_installed_allocators_use_nothing_twice(name, game):
     conservation(game, find(name), game.world.horizon)
     ledger = ledger_of(game, find(name))
     player_of(game, find(name))(ledger, game.world.horizon)
-    assert audit(game.world, ledger, tokens_drawn(game.world)) == ""
+    assert audit(game.world, ledger, all_tokens(game.world)) == ""
 
 
 @pytest.mark.parametrize("name", cheats.PROPHETS)
@@ -103,7 +103,7 @@ def test_a_fork_is_equal_before_and_different_after(game):
         for span in (range(slot), range(slot, slot + 100))
     ]
     assert draws[0] == draws[2] and draws[1] != draws[3]
-    assert tokens_drawn(other) == sum(
+    assert all_tokens(other) == sum(
         tokens_of(seed_at(other, s), v, s, other.node.generation[v])
         for v in range(other.n)
         for s in range(other.horizon)
