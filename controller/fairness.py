@@ -132,11 +132,18 @@ def audit(world: World, ledger: Ledger, tokens: int) -> str:
 
 
 def _counts(ledger: Ledger) -> dict[str, int]:
-    totals = ledger.totals
+    totals, stored = ledger.totals, ledger.pair.u >= 0
+    gone = totals[codes.DROPPED] + totals[codes.EVICTED] + totals[codes.SPOILED]
+    taken = totals[codes.SWAPS]
+    if len(ledger.leaf):
+        # Joined pairs count by their leaves; those of chains are at least one each.
+        joined = stored & (ledger.pair.link < 0)
+        gone, taken = gone + (ledger.leaves[:-1][joined] - 1).sum(), 0
     return {
-        "stored": int((ledger.pair.u >= 0).sum()),
+        "stored": int(stored.sum()),
         "generated": int(totals[codes.GENERATED]),
-        "gone": int(totals[codes.DROPPED] + totals[codes.EVICTED]),
+        "gone": int(gone),
+        "taken": int(taken),
         "swaps": int(totals[codes.SWAPS]),
         "chains": int(ledger.request.attempts.sum()),
         "good": int(ledger.request.good.sum()),
@@ -146,11 +153,12 @@ def _counts(ledger: Ledger) -> dict[str, int]:
 def _unpaid(new: dict[str, int], tokens: int) -> str:
     """Say what was had without being paid for.
 
-    A chain of k links takes k pairs and k - 1 swaps, so chains and swaps count the pairs it took.
+    A chain of k links takes k pairs and k - 1 swaps, so chains and swaps count the pairs it took;
+    where pairs are joined ahead of requests, they are counted by their leaves.
     """
     if new["generated"] > tokens:
         return f"{new['generated']} pairs from {tokens} tokens"
-    if new["stored"] + new["gone"] + new["swaps"] + new["chains"] > new["generated"]:
+    if new["stored"] + new["gone"] + new["taken"] + new["chains"] > new["generated"]:
         return "pairs that nobody generated, or that were used twice"
     return "pairs delivered without a chain" if new["good"] > new["chains"] else ""
 

@@ -160,8 +160,9 @@ def _figures_of(game: Game, name: str, tokens: int, kept: dict[str, Decisions] |
     else:
         ledger, kept[name] = record(game, allocator)
     delivered = int(ledger.request.good[counted(game.world)].sum())
-    if delivered > game.bound * (1.0 + _ABOVE) + _ABOVE:
-        raise AllocatorError(f"{delivered} pairs delivered, but the bound is {game.bound:.1f}")
+    bound = game.bound_of(allocator)
+    if delivered > bound * (1.0 + _ABOVE) + _ABOVE:
+        raise AllocatorError(f"{delivered} pairs delivered, but the bound is {bound:.1f}")
     wrong = audit(game.world, ledger, tokens)
     if wrong:
         raise AllocatorError(f"conservation is broken: {wrong}")

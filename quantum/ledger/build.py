@@ -16,6 +16,8 @@ __all__ = ["new_ledger", "new_world", "no_paths"]
 
 #: Links that a chain may have more than the shortest path; longer ones cost searches, not pairs.
 DETOUR = 4
+#: A link pair in a composite; slots in which its qubits were measured, -1 while they wait.
+_LEAF = {"link": int, "birth": int, "maker": int, "left": int, "right": int, "truth": (float, 3)}
 
 
 def new_world(
@@ -163,12 +165,19 @@ def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[
     return out
 
 
-def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4096) -> Ledger:
+def new_ledger(
+    world: World,
+    *,
+    delay_slots: Ints | None = None,
+    events: int = 4096,
+    composites: bool = False,
+) -> Ledger:
     """Return the ledger before the first slot: empty memories, full swap buckets.
 
     ``delay_slots`` (R,) is how long after its arrival (or announcement) a request becomes known to
     whoever decides; at least one slot. ``events`` is how many assembled pairs can be remembered
-    until they are taken; 0 where nobody takes them.
+    until they are taken; 0 where nobody takes them. ``composites`` keeps room for pairs that are
+    swapped before they are delivered, see :mod:`quantum.ledger.acts`.
     """
     n, m, requests = world.n, world.m, len(world.request)
     places = int(world.node.qubits.sum()) // 2 + 1
@@ -177,6 +186,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         n,
         used=int,  # qubits in use
         swap_tokens=float,
+        swaps=int,  # swap tokens spent
         tokens=int,  # generation tokens of this slot
         yields=int,  # action: position of the link whose oldest pair goes first, -1 none
         surplus=float,  # action: how little that pair would be missed
@@ -253,7 +263,8 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         attempt=int,
         hops=int,
         links=(int, MAX_HOPS),  # in the order of the chain
-        ages=(int, MAX_HOPS),  # slots since each pair was made
+        ages=(int, MAX_HOPS),  # slots that each pair waited, at its end towards the source
+        ages_right=(int, MAX_HOPS),  # and at its other end
         makers=(int, MAX_HOPS),  # node whose token made each pair
         swaps=(int, MAX_HOPS),  # swap nodes, one less than links
         corr=(float, 3),  # true correlators of the assembled pair
@@ -278,6 +289,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         c2=float,
     )
     width = max(1, int(world.node.qubits.max()))
+    rows = places + 1 if composites else 0
     return Ledger(
         now=now,
         node=node,
@@ -287,7 +299,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         queue=table(requests + 1, live=int, claimant=int),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
-        totals=np.zeros(10, np.int64),
+        totals=np.zeros(12, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
@@ -300,6 +312,8 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         sight=np.zeros((world.inc_link.shape[1], RAW)),
         scores=np.zeros(world.inc_link.shape[1]),
         product=np.zeros((2, 3)),
+        leaf=table((rows, MAX_HOPS), **_LEAF),
+        leaves=np.zeros(rows, np.int64),
     )
 
 

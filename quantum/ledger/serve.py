@@ -21,7 +21,7 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["assemble", "serve"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve"]
 
 
 @lean
@@ -40,7 +40,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
-            _choose_pairs(world, ledger, row, length)
+            choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, request, length)
 
 
@@ -56,7 +56,7 @@ def _opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
 
 
 @lean
-def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
+def choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """Turn the links in ``ledger.chain`` into stored pairs: the oldest that are good enough.
 
     The path was found with the youngest pair of every link. Link by link, the oldest pair with
@@ -113,6 +113,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             nodes[node].swap_tokens -= 1.0
+            nodes[node].swaps += 1
             ledger.totals[SWAPS] += 1
             price_node(nodes[node], world.node[node].bucket, rule.bucket, rule.inverse)
             true *= world.swap_xyz
@@ -121,27 +122,32 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
                 draw = uniform(seed, HERALD, request, attempt, back)
                 alive = alive and draw < world.swap_success
     fidelity = (1.0 + true.sum()) / 4.0
-    kind = LOST
-    if alive:
-        ledger.totals[ASSEMBLED] += 1
-        if uniform(seed, TEST_PAIR, request, attempt, 0) < world.test_share:
-            kind = TESTED
-            ledger.totals[TESTS] += 1
-        else:
-            kind = DELIVERED
-            asked.left -= 1
-            asked.quality += fidelity
-            arrival = world.request[request].arrival
-            if world.warmup <= arrival < world.warmup + world.slots:
-                ledger.waits[slot - arrival] += 1
-            if fidelity >= world.cls[row].fidelity:
-                asked.good += 1
+    kind = conclude(world, ledger, request, attempt, fidelity) if alive else LOST
     _record(world, ledger, request, attempt, kind, length, true, believed)
-    _note_use(world, ledger, length)
+    for back in range(length):
+        note_use(world, ledger, pairs[chain[back]].link)
     for back in range(length):
         link_number = pairs[chain[back]].link
         take(ledger, chain[back])
         price_link(world, ledger, rule, link_number)
+
+
+@lean
+def conclude(world: World, ledger: Ledger, request: int, attempt: int, fidelity: float) -> int:
+    """Deliver an assembled pair of a true fidelity, or test it where the key says so."""
+    ledger.totals[ASSEMBLED] += 1
+    seed = seed_at(world, ledger.now[0].clock)
+    if uniform(seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+        ledger.totals[TESTS] += 1
+        return TESTED
+    asked, wish = ledger.request[request], world.request[request]
+    asked.left -= 1
+    asked.quality += fidelity
+    if world.warmup <= wish.arrival < world.warmup + world.slots:
+        ledger.waits[ledger.now[0].clock - wish.arrival] += 1
+    if fidelity >= world.cls[wish.cls].fidelity:
+        asked.good += 1
+    return DELIVERED
 
 
 @lean
@@ -167,7 +173,8 @@ def _record(
     for back in range(length):
         pair = pairs[chain[back]]
         hop = length - 1 - back
-        event.links[hop], event.ages[hop] = pair.link, slot - pair.birth
+        age = slot - pair.birth
+        event.links[hop], event.ages[hop], event.ages_right[hop] = pair.link, age, age
         event.makers[hop] = pair.maker
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
@@ -178,14 +185,12 @@ def _record(
 
 
 @lean
-def _note_use(world: World, ledger: Ledger, length: int) -> None:
-    """Raise the share of every used link at both its ends (adaptive generation learns from it)."""
+def note_use(world: World, ledger: Ledger, link: int) -> None:
+    """Raise the share of a used link at both its ends (adaptive generation learns from it)."""
     rate = 0.05
-    for back in range(length):
-        link = ledger.pair[ledger.chain[back]].link
-        for end in range(2):
-            node = world.link[link].a if end == 0 else world.link[link].b
-            for k in range(world.node[node].degree):
-                ledger.use[node, k] *= 1.0 - rate
-                if world.inc_link[node, k] == link:
-                    ledger.use[node, k] += rate
+    for end in range(2):
+        node = world.link[link].a if end == 0 else world.link[link].b
+        for k in range(world.node[node].degree):
+            ledger.use[node, k] *= 1.0 - rate
+            if world.inc_link[node, k] == link:
+                ledger.use[node, k] += rate

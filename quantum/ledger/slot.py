@@ -71,7 +71,8 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     ledger.now[0].events += 1
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
     event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
-    event.hops, event.links[0], event.ages[0], event.makers[0] = 1, link, 0, node
+    event.hops, event.links[0], event.makers[0] = 1, link, node
+    event.ages[0], event.ages_right[0] = 0, 0
     for axis in range(3):
         event.corr[axis] = world.truth[block, link, axis]
     event.true = (1.0 + event.corr.sum()) / 4.0

@@ -19,7 +19,8 @@ PAGE = (ROOT / "docs" / "arena.md").read_text(encoding="utf-8")
 
 def block(name):
     """Return the block that the page tells its reader to save."""
-    return re.search(rf"[Ss]ave\s+as\s+`{re.escape(name)}`:\n\n```\w+\n(.*?)^```", PAGE, re.S | re.M)[1]
+    fence = rf"[Ss]ave\s+as\s+`{re.escape(name)}`:\n\n```\w+\n(.*?)^```"
+    return re.search(fence, PAGE, re.S | re.M)[1]
 
 
 def test_the_table_of_rivals_is_that_of_the_installed_ones():
