@@ -10,7 +10,7 @@ from controller.rules import Answer, Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Ok, Task
 from quantum.errors import Code, DeviceError, WireError
 from quantum.kernels import Table
-from quantum.ledger import Ledger
+from quantum.ledger import Ledger, seed_at
 from quantum.ledger.events import closed_form_passes, draw_tests, pay, program_of
 from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 
@@ -68,7 +68,7 @@ class Results:
         if len(events) == 0:
             return None
         rules, net = self._rules, self._rules.network
-        basis, draw = draw_tests(rules.world.seed, events, rules.measured)
+        basis, draw = draw_tests(seed_at(rules.world, slot), events, rules.measured)
         tasks = []
         for row, which, u in zip(rows_of(events), basis.tolist(), draw.tolist(), strict=True):
             left, right = ([age * rules.world.slot_s for age in ages] for ages in (row[5], row[-1]))
