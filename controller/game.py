@@ -107,7 +107,13 @@ def prepare(
             block_slots=_BLOCK_SLOTS,
         )
         truth = correlators(walk)
-    world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
+    world = new_world(
+        scenario,
+        paths=paths,
+        truth=truth,
+        truth_slots=_BLOCK_SLOTS if drift else 1,
+        rounds=max_rounds,
+    )
     first, stop = horizon(scenario)
     tokens = token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop)
     bound = run_bound(

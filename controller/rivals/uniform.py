@@ -10,7 +10,7 @@ __all__ = ["allocator"]
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return plain(scenario, fill=1)
+    return plain(scenario, plan, fill=1)
 
 
 allocator = Allocator(

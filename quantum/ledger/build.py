@@ -10,6 +10,7 @@ from quantum.errors import InputError
 from quantum.kernels import kernel, table
 from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, Floats, Ints, Ledger, World
 from quantum.scenario import Scenario
+from quantum.werner import dejmps
 
 __all__ = ["new_ledger", "new_world", "no_paths"]
 
@@ -23,6 +24,7 @@ def new_world(
     paths: Callable[[Scenario, Ints, Floats], tuple[Ints, Ints]],
     truth: Floats | None = None,
     truth_slots: int = 1,
+    rounds: int = 0,
 ) -> World:
     """Turn a scenario into the arrays of the kernels.
 
@@ -50,8 +52,9 @@ def new_world(
     commodity = classes[:, 0].astype(np.int64)
     ends = trace.commodities[commodity] if len(commodity) else np.zeros((0, 2), dtype=np.int64)
     targets, row = np.unique(ends[:, 1], return_inverse=True)
+    best = _best_pair(fresh, rounds)
     hops = np.array(
-        [_most_hops(fresh, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
+        [_most_hops(best, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
     ).reshape(-1)
     path_links, path_nodes = paths(scenario, commodity, classes[:, 1])
     arrival = np.floor(trace.time_s / scenario.slot_s + 1e-9).astype(np.int64)
@@ -99,6 +102,7 @@ def new_world(
         truth=np.ascontiguousarray(fresh),
         decay=decay,
         swap_xyz=np.array([kept * flip, kept * flip * flip, kept * flip]),
+        distil=np.array([kept * kept, flip * flip]),
         cls=cls,
         distance=distance,
         path_links=path_links,
@@ -113,11 +117,21 @@ def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Int
     return none, none
 
 
-def _most_hops(fresh: Floats, kept: float, flip: float, fidelity: float) -> int:
-    """Return how many of the best links a chain may have before it must miss the fidelity."""
-    if fresh.shape[1] == 0:
-        return 0
-    best = np.clip(fresh.reshape(-1, 3).max(axis=0), 0.0, 1.0)
+def _best_pair(fresh: Floats, rounds: int) -> Floats:
+    """Return the largest of each correlator (3,) that a pair of any link can have, 0 without any.
+
+    After perfect distillation, where that is allowed: a noisy one does not do better.
+    """
+    quality = np.clip(np.abs(fresh.reshape(-1, 3)), 0.0, 1.0)
+    best = quality.max(axis=0, initial=0.0)
+    for _ in range(rounds):
+        quality = dejmps(quality, quality)[0]
+        best = np.maximum(best, quality.max(axis=0, initial=0.0))
+    return best
+
+
+def _most_hops(best: Floats, kept: float, flip: float, fidelity: float) -> int:
+    """Return how many pairs as good as ``best`` a chain may have until it must miss the fidelity."""
     swap = np.array([kept * flip, kept * flip * flip, kept * flip])
     product = np.ones(3)
     for hops in range(1, MAX_HOPS + 1):
@@ -184,16 +198,27 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         youngest=int,
         corr=(float, 3),  # correlators that the path search counts on
         belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
+        refined=int,  # distilled pairs among its stock
+        wanted_refined=float,  # distilled pairs that live requests need
+        refined_slot=int,  # slot in which it was last distilled
+        attempts=int,  # distillations in that slot
+        cost_refined=float,
+        best=int,  # place of its best pair, while serving; -1 none
     )
     link.belief = world.truth[0]
     pair = table(
         places,
         u=int,  # -1 where the place is free
         v=int,
-        birth=int,
+        birth=int,  # slot in which it was made, or distilled
+        old=int,  # slot in which the oldest pair in it was made; the cutoff counts from here
         link=int,
         maker=int,  # node whose token made it
-        truth=(float, 3),  # correlators when it was fresh
+        truth=(float, 3),  # correlators at ``birth``
+        kept=int,  # of a distilled pair: slot in which the pair that was kept was made
+        spent=int,  # and the pair that was spent for it; -1 for a pair that was not distilled
+        spent_maker=int,
+        belief=(float, 3),  # of a distilled pair: what controllers believe of it at ``birth``
         free=int,  # stack of free places; its height is now.free
     )
     pair.u, pair.free = -1, np.arange(places)
@@ -245,10 +270,10 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         link=link,
         pair=pair,
         request=request,
-        queue=table(requests + 1, live=int, claimant=int),
+        queue=table(requests + 1, live=int, claimant=int, unmet=int),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
-        totals=np.zeros(10, np.int64),
+        totals=np.zeros(12, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),

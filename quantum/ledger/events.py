@@ -19,10 +19,10 @@ from quantum.ledger.state import (
 from quantum.program import Gates, Generate, Memory, Program, Step, Swap, Wait
 from quantum.seeding import uniform
 
-__all__ = ["closed_form_passes", "draw_tests", "pay", "program_of", "take_events"]
+__all__ = ["LINK_KEY", "closed_form_passes", "draw_tests", "pay", "program_of", "take_events"]
 
 #: Added to the node of a link test so that its draws are not those of a request.
-_LINK_KEY = 1 << 40
+LINK_KEY = 1 << 40
 
 
 def take_events(ledger: Ledger) -> Table:
@@ -44,7 +44,7 @@ def draw_tests(seed: int, events: Table, measured: bool) -> tuple[Ints, Floats]:
         event = events[index]
         if event.kind == LOST or (event.kind == DELIVERED and not measured):
             continue
-        key = event.request + (_LINK_KEY if event.kind == LINK_TESTED else 0)
+        key = event.request + (LINK_KEY if event.kind == LINK_TESTED else 0)
         basis[index] = int(uniform(seed, BASIS, key, event.slot, event.attempt) * 3.0)
         draw[index] = uniform(seed, OUTCOME, key, event.slot, event.attempt)
     return basis, draw

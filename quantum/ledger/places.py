@@ -17,7 +17,8 @@ def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     pair = ledger.pair[place]
     block = min(now.clock // world.truth_slots, world.truth.shape[0] - 1)
     pair.u, pair.v = world.link[link].a, world.link[link].b
-    pair.birth, pair.link, pair.maker = now.clock, link, maker
+    pair.birth, pair.old, pair.link, pair.maker = now.clock, now.clock, link, maker
+    pair.spent = -1
     for axis in range(3):
         pair.truth[axis] = world.truth[block, link, axis]
     held[pair.u, nodes[pair.u].used] = place
@@ -34,7 +35,10 @@ def take(ledger: Ledger, place: int) -> None:
     pair, now = ledger.pair[place], ledger.now[0]
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
-    ledger.link[pair.link].stock -= 1
+    link = ledger.link[pair.link]
+    link.stock -= 1
+    if pair.spent >= 0:
+        link.refined -= 1
     pair.u = -1
     ledger.pair[now.free].free = place
     now.free += 1
@@ -78,7 +82,7 @@ def drop_expired(world: World, ledger: Ledger) -> None:
     """Drop every pair older than the cutoff."""
     pairs, oldest = ledger.pair, ledger.now[0].clock - world.cutoff
     for place in range(len(pairs)):
-        if pairs[place].u >= 0 and pairs[place].birth < oldest:
+        if pairs[place].u >= 0 and pairs[place].old < oldest:
             take(ledger, place)
             ledger.totals[DROPPED] += 1
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantum.kernels import kernel
+from quantum.kernels import Table, kernel, small
 from quantum.ledger.paths import cheapest_path
 from quantum.ledger.places import take, value_now
 from quantum.ledger.prices import price_link, price_node, price_stock
@@ -22,7 +22,14 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["assemble", "serve"]
+__all__ = ["assemble", "believed_now", "serve"]
+
+
+@small
+def believed_now(link: Table, pair: Table, axis: int, decay: Table) -> float:
+    """Return what controllers believe of a correlator of a stored pair after the decay of a row."""
+    fresh = link.belief[axis] if pair.spent < 0 else pair.belief[axis]
+    return value_now(fresh, axis, decay)
 
 
 @kernel
@@ -76,6 +83,8 @@ def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
             place = ledger.held[node, position]
             if pairs[place].link != number or pairs[place].birth >= pairs[chosen].birth:
                 continue
+            if pairs[place].spent >= 0:
+                continue
             total = 0.0
             for axis in range(3):
                 aged = value_now(link.belief[axis], axis, decay[slot - pairs[place].birth])
@@ -107,7 +116,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
         held, link = decay[slot - pair.birth], ledger.link[pair.link]
         for axis in range(3):
             true[axis] *= value_now(pair.truth[axis], axis, held)
-            believed[axis] *= value_now(link.belief[axis], axis, held)
+            believed[axis] *= believed_now(link, pair, axis, held)
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             nodes[node].swap_tokens -= 1.0

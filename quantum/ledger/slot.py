@@ -4,6 +4,7 @@ from quantum.kernels import Table, kernel
 from quantum.ledger.paths import claim_path
 from quantum.ledger.places import drop_expired
 from quantum.ledger.prices import price_claims
+from quantum.ledger.refined import claim_refined, price_refined
 from quantum.ledger.state import (
     LINK_TESTED,
     OVERFLOWED,
@@ -34,15 +35,23 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     links = ledger.link
     for number in range(world.m):
         links[number].wanted = 0.0
+        links[number].wanted_refined = 0.0
     soon = int(ANNOUNCED_S / world.slot_s)
     priced = False
+    unmet = 0
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival <= slot + soon:
             if rule.complete == 1 and not priced:
                 price_claims(world, ledger, rule)
                 priced = True
-            claim_path(world, ledger, rule, request)
+            if claim_path(world, ledger, rule, request) == 0:
+                ledger.queue[unmet].unmet = request
+                unmet += 1
+    if rule.rounds > 0 and unmet > 0:
+        price_refined(world, ledger, rule)
+        for index in range(unmet):
+            claim_refined(world, ledger, rule, ledger.queue[index].unmet)
 
 
 @kernel

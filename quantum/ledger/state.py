@@ -29,6 +29,8 @@ RAW = 6
 #: Longest chain that is ever swapped.
 MAX_HOPS = 16
 
+NOTHING: Floats = np.zeros(0)
+
 TOKENS = stream("tokens")
 TIES = stream("ties")
 TEST_TOKEN = stream("test token")
@@ -37,6 +39,7 @@ TEST_PAIR = stream("test pair")
 BASIS = stream("basis")
 OUTCOME = stream("outcome")
 HERALD = stream("herald")
+DISTIL = stream("distil")
 
 # What happened to an assembled pair (``ev_kind``).
 DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
@@ -52,7 +55,9 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     TESTS,
     ASSEMBLED,
     WASTED,
-) = range(10)
+    DISTILLED,
+    SPOILED,
+) = range(12)
 
 
 class World(NamedTuple):
@@ -79,6 +84,7 @@ class World(NamedTuple):
     truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
+    distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
     cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``
     distance: NDArray[np.int16]  # (destinations, n) hops to the destination
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
@@ -97,7 +103,7 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (10,) counters
+    totals: Ints  # (12,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
@@ -124,6 +130,8 @@ class Rule(NamedTuple):
     age: float = 0.5  # discount for pairs about to be dropped
     fidelity: float = 0.5  # path cost of using up all the loss of fidelity a request can afford
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
+    rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
+    refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only
 
 
 @kernel
