@@ -20,8 +20,6 @@ from quantum.ledger import (
     open_slot,
     serve,
 )
-from quantum.ledger.refine import refine
-from quantum.ledger.refined import serve_refined
 from quantum.ledger.state import SHARED, Ints
 
 __all__ = ["Score", "advance", "counted", "score"]
@@ -34,11 +32,7 @@ def advance(world: World, ledger: Ledger, rule: Rule, stop: int) -> None:
         open_slot(world, ledger, rule)
         act_by_rule(world, ledger, rule)
         generate(world, ledger, rule)
-        if rule.rounds > 0:
-            refine(world, ledger, rule)
         serve(world, ledger, rule)
-        if rule.rounds > 0:
-            serve_refined(world, ledger, rule)
         close_slot(world, ledger)
 
 

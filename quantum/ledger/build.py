@@ -16,6 +16,15 @@ __all__ = ["new_ledger", "new_world", "no_paths"]
 
 #: Links that a chain may have more than the shortest path; longer ones cost searches, not pairs.
 DETOUR = 4
+#: A link pair in a composite; slots in which its qubits were measured, -1 while they wait.
+_LEAF = {"link": int, "birth": int, "maker": int, "left": int, "right": int, "truth": (float, 3)}
+#: How a distilled pair came to be.
+_HISTORY = {
+    "kept": int,  # slots that the pair that was kept had waited by then
+    "spent": int,  # and the pair that was spent for it; -1: not distilled
+    "spent_maker": int,
+    "belief": (float, 3),  # correlators at ``birth``, as the controllers believe
+}
 
 
 def new_world(
@@ -71,7 +80,9 @@ def new_world(
     decay = table(cutoff + 1, xy=float, zz=float, shift=float)
     decay.xy = np.exp(-2.0 * held / net.memory.t2_s)
     decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
-    cls = table(len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int)
+    cls = table(
+        len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int, refined=int
+    )
     cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
     distance = _distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
     if len(classes):
@@ -79,6 +90,8 @@ def new_world(
         cls.hops = np.minimum(cls.hops, nearest + DETOUR)
     afford = np.clip((4.0 * cls.fidelity - 1.0) / 3.0, 1e-9, 1.0 - 1e-9)
     cls.budget = -np.log(afford)
+    if rounds > 0:
+        cls.refined = _needs_better(net.populations, kept, flip, path_links, classes[:, 1])
     request = table(len(arrival), arrival=int, told=int, deadline=int, cls=int, pairs=int)
     request.arrival, request.deadline = arrival, deadline
     request.told = np.minimum(arrival, np.floor(trace.told_s / scenario.slot_s).astype(np.int64))
@@ -115,6 +128,21 @@ def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Int
     """Stand in for ``paths`` where nobody counts contention: no class has a path."""
     none = np.full((len(commodity), 1), -1, dtype=np.int64)
     return none, none
+
+
+def _needs_better(
+    weights: Floats, kept: float, flip: float, path_links: Ints, fidelity: Floats
+) -> NDArray[np.bool_]:
+    """Tell which classes (C,) no path of pairs as they are made can meet.
+
+    Where one could, the shortest feasible path would be of such pairs.
+    """
+    through = path_links >= 0
+    each = np.where(through[..., None], correlators(weights)[path_links], 1.0)
+    swaps = np.maximum(through.sum(axis=1) - 1, 0)[:, None]
+    noise = np.array([kept * flip, kept * flip * flip, kept * flip])
+    reached = (1.0 + (each.prod(axis=1) * noise**swaps).sum(axis=1)) / 4.0
+    return through.any(axis=1) & (reached < fidelity - FIDELITY_SLACK)
 
 
 def _best_pair(fresh: Floats, rounds: int) -> Floats:
@@ -163,12 +191,19 @@ def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[
     return out
 
 
-def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4096) -> Ledger:
+def new_ledger(
+    world: World,
+    *,
+    delay_slots: Ints | None = None,
+    events: int = 4096,
+    composites: bool = False,
+) -> Ledger:
     """Return the ledger before the first slot: empty memories, full swap buckets.
 
     ``delay_slots`` (R,) is how long after its arrival (or announcement) a request becomes known to
     whoever decides; at least one slot. ``events`` is how many assembled pairs can be remembered
-    until they are taken; 0 where nobody takes them.
+    until they are taken; 0 where nobody takes them. ``composites`` keeps room for pairs that are
+    swapped before they are delivered, see :mod:`quantum.ledger.acts`.
     """
     n, m, requests = world.n, world.m, len(world.request)
     places = int(world.node.qubits.sum()) // 2 + 1
@@ -177,6 +212,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         n,
         used=int,  # qubits in use
         swap_tokens=float,
+        swaps=int,  # swap tokens spent
         tokens=int,  # generation tokens of this slot
         yields=int,  # action: position of the link whose oldest pair goes first, -1 none
         surplus=float,  # action: how little that pair would be missed
@@ -188,7 +224,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
     node.swap_tokens, node.yields = world.node.bucket, -1
     link = table(
         m,
-        stock=int,
+        stock=int,  # stored pairs as they were made
         wanted=float,  # pairs that live requests need
         forecast=float,  # pairs expected to be asked soon
         claims=int,
@@ -198,11 +234,9 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         youngest=int,
         corr=(float, 3),  # correlators that the path search counts on
         belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
-        refined=int,  # distilled pairs among its stock
+        refined=int,  # distilled pairs; ``stock`` counts the others
         wanted_refined=float,  # distilled pairs that live requests need
-        refined_slot=int,  # slot in which it was last distilled
-        attempts=int,  # distillations in that slot
-        cost_refined=float,
+        distilled=int,  # distillations so far
         best=int,  # place of its best pair, while serving; -1 none
     )
     link.belief = world.truth[0]
@@ -215,11 +249,8 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         link=int,
         maker=int,  # node whose token made it
         truth=(float, 3),  # correlators at ``birth``
-        kept=int,  # of a distilled pair: slot in which the pair that was kept was made
-        spent=int,  # and the pair that was spent for it; -1 for a pair that was not distilled
-        spent_maker=int,
-        belief=(float, 3),  # of a distilled pair: what controllers believe of it at ``birth``
         free=int,  # stack of free places; its height is now.free
+        **_HISTORY,
     )
     pair.u, pair.free = -1, np.arange(places)
     request = table(
@@ -255,8 +286,13 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         attempt=int,
         hops=int,
         links=(int, MAX_HOPS),  # in the order of the chain
-        ages=(int, MAX_HOPS),  # slots since each pair was made
+        ages=(int, MAX_HOPS),  # slots that each pair waited, at its end towards the source
+        ages_right=(int, MAX_HOPS),  # and at its other end
+        births=(int, MAX_HOPS),  # slot in which each pair was made, or distilled
         makers=(int, MAX_HOPS),  # node whose token made each pair
+        kept=(int, MAX_HOPS),  # slots that the two pairs of a distilled one waited before
+        spent=(int, MAX_HOPS),  # -1 where a pair was not distilled
+        spent_makers=(int, MAX_HOPS),
         swaps=(int, MAX_HOPS),  # swap nodes, one less than links
         corr=(float, 3),  # true correlators of the assembled pair
         true=float,  # fidelity
@@ -264,16 +300,17 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
     )
     label = table((MAX_HOPS + 1, n), stamp=int, via=int, cost=float, c0=float, c1=float, c2=float)
     width = max(1, int(world.node.qubits.max()))
+    rows = places + 1 if composites else 0
     return Ledger(
         now=now,
         node=node,
         link=link,
         pair=pair,
         request=request,
-        queue=table(requests + 1, live=int, claimant=int, unmet=int),
+        queue=table(requests + 1, live=int, claimant=int),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
-        totals=np.zeros(12, np.int64),
+        totals=np.zeros(13, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
@@ -282,6 +319,9 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         label=label,
         frontier=np.zeros((2, n), np.int64),
         chain=np.zeros(MAX_HOPS, np.int64),
+        leaf=table((rows, MAX_HOPS), **_LEAF, **_HISTORY),
+        leaves=np.zeros(rows, np.int64),
+        handed=np.zeros((2, 3)),
     )
 
 

@@ -26,7 +26,7 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
     inc_link, degree = world.inc_link[node], fixed[node].degree
     for k in range(degree):
         link, peer = inc_link[k], world.inc_node[node, k]
-        view[k, STOCK] = links[link].stock + links[link].refined
+        view[k, STOCK] = links[link].stock + 2.0 * links[link].refined
         view[k, WANTED] = links[link].wanted
         view[k, PEER_FILL] = nodes[peer].used / max(1, fixed[peer].qubits)
         view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket

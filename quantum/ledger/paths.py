@@ -80,7 +80,7 @@ def cheapest_path(world: World, ledger: Ledger, rule: Rule, row: int, slack: int
 
 
 @kernel
-def claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> int:
+def claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
     """Claim the links of a live request for its missing pairs.
 
     Along its fixed shortest path, or along the path that is cheapest to complete from stock whose
@@ -92,11 +92,10 @@ def claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> int:
         for hop in range(world.path_links.shape[1]):
             link = world.path_links[row, hop]
             if link < 0:
-                return hop
+                return
             ledger.link[link].wanted += missing
-        return int(world.path_links.shape[1])
+        return
     slack = world.request[request].deadline - ledger.now[0].clock
     length = cheapest_path(world, ledger, rule, row, slack)
     for back in range(length):
         ledger.link[ledger.chain[back]].wanted += missing
-    return length

@@ -3,29 +3,38 @@
 import numpy as np
 
 from quantum.kernels import Table, kernel, small
-from quantum.ledger.state import DROPPED, Ints, Ledger, World
+from quantum.ledger.leaves import is_whole, leaves_of, swaps_fit
+from quantum.ledger.state import DROPPED, SWAPS, Ints, Ledger, World
 
-__all__ = ["is_sound", "oldest_of", "put", "take", "value_now"]
+__all__ = ["believed_now", "is_sound", "oldest_of", "put", "store", "take", "value_now"]
 
 
 @kernel
 def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     """Store a fresh pair of a link; both ends must have a free qubit. Returns its place."""
+    clock = ledger.now[0].clock
+    place = store(ledger, world.link[link].a, world.link[link].b, clock, link)
+    pair = ledger.pair[place]
+    pair.maker = maker
+    block = min(clock // world.truth_slots, world.truth.shape[0] - 1)
+    for axis in range(3):
+        pair.truth[axis] = world.truth[block, link, axis]
+    ledger.link[link].stock += 1
+    return place
+
+
+@kernel
+def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
+    """Take a free place for a pair between two nodes that have a free qubit each; return it."""
     now, nodes, held = ledger.now[0], ledger.node, ledger.held
     now.free -= 1
     place = ledger.pair[now.free].free
     pair = ledger.pair[place]
-    block = min(now.clock // world.truth_slots, world.truth.shape[0] - 1)
-    pair.u, pair.v = world.link[link].a, world.link[link].b
-    pair.birth, pair.old, pair.link, pair.maker = now.clock, now.clock, link, maker
-    pair.spent = -1
-    for axis in range(3):
-        pair.truth[axis] = world.truth[block, link, axis]
-    held[pair.u, nodes[pair.u].used] = place
-    held[pair.v, nodes[pair.v].used] = place
-    nodes[pair.u].used += 1
-    nodes[pair.v].used += 1
-    ledger.link[link].stock += 1
+    pair.u, pair.v, pair.birth, pair.old, pair.link, pair.spent = u, v, birth, birth, link, -1
+    held[u, nodes[u].used] = place
+    held[v, nodes[v].used] = place
+    nodes[u].used += 1
+    nodes[v].used += 1
     return place
 
 
@@ -35,10 +44,11 @@ def take(ledger: Ledger, place: int) -> None:
     pair, now = ledger.pair[place], ledger.now[0]
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
-    link = ledger.link[pair.link]
-    link.stock -= 1
-    if pair.spent >= 0:
-        link.refined -= 1
+    if pair.link >= 0:
+        if pair.spent < 0:
+            ledger.link[pair.link].stock -= 1
+        else:
+            ledger.link[pair.link].refined -= 1
     pair.u = -1
     ledger.pair[now.free].free = place
     now.free += 1
@@ -67,6 +77,13 @@ def value_now(fresh: float, axis: int, decay: Table) -> float:
 
 
 @small
+def believed_now(link: Table, pair: Table, axis: int, decay: Table) -> float:
+    """Decay what controllers believe of a correlator of a stored link pair."""
+    fresh = link.belief[axis] if pair.spent < 0 else pair.belief[axis]
+    return value_now(fresh, axis, decay)
+
+
+@small
 def oldest_of(pairs: Table, held: Ints, fill: int, link: int) -> int:
     """Return the place of the oldest pair of a link among those a node holds, -1 if none."""
     found = -1
@@ -83,19 +100,32 @@ def drop_expired(world: World, ledger: Ledger) -> None:
     pairs, oldest = ledger.pair, ledger.now[0].clock - world.cutoff
     for place in range(len(pairs)):
         if pairs[place].u >= 0 and pairs[place].old < oldest:
+            ledger.totals[DROPPED] += leaves_of(ledger, place)
             take(ledger, place)
-            ledger.totals[DROPPED] += 1
 
 
 @kernel
 def is_sound(world: World, ledger: Ledger) -> bool:
-    """Check conservation: places, qubits, stock and swap buckets (used by tests and replay)."""
+    """Check conservation (used by tests and replay).
+
+    Places, qubits, stock, swap buckets, the leaves of composites, and swap tokens spent.
+    """
     alive = 0
-    stock = np.zeros(world.m, dtype=np.int64)
+    swapped = 0
+    stock, refined = np.zeros(world.m, dtype=np.int64), np.zeros(world.m, dtype=np.int64)
     for place in range(len(ledger.pair)):
         if ledger.pair[place].u >= 0:
             alive += 1
-            stock[ledger.pair[place].link] += 1
+            if ledger.pair[place].link >= 0 and ledger.pair[place].spent >= 0:
+                refined[ledger.pair[place].link] += 1
+            elif ledger.pair[place].link >= 0:
+                stock[ledger.pair[place].link] += 1
+            elif is_whole(world, ledger, place):
+                swapped += ledger.leaves[place] - 1
+            else:
+                return False
+    if not swaps_fit(world, ledger, swapped, ledger.totals[SWAPS]):
+        return False
     if alive + ledger.now[0].free != len(ledger.pair):
         return False
     used = 0
@@ -110,4 +140,4 @@ def is_sound(world: World, ledger: Ledger) -> bool:
             return False
     if used != 2 * alive:
         return False
-    return bool(np.all(stock == ledger.link.stock))
+    return bool(np.all(stock == ledger.link.stock) and np.all(refined == ledger.link.refined))

@@ -47,7 +47,7 @@ def _price(
     link: Table, pairs: Table, decay: Table, slot: int, target: float, scarce: float, age_off: float
 ) -> None:
     """Scarce pairs are dear, pairs about to be dropped are cheap; the youngest sets the quality."""
-    short = max(0.0, target + 1.0 - link.stock - link.refined) / (target + 1.0)
+    short = max(0.0, target + 1.0 - link.stock - 2.0 * link.refined) / (target + 1.0)
     age = slot - pairs[link.oldest].birth
     link.price = max(0.01, 1.0 + scarce * short - age_off * age / (len(decay) - 1))
     count_on(link, decay[slot - pairs[link.youngest].birth])
@@ -84,7 +84,7 @@ def price_stock(world: World, ledger: Ledger, rule: Rule) -> None:
         link = links[number]
         link.price, link.oldest, link.youngest = CLOSED, -1, -1
     for place in range(len(pairs)):
-        if pairs[place].u >= 0 and pairs[place].spent < 0:
+        if pairs[place].u >= 0 and pairs[place].link >= 0 and pairs[place].spent < 0:
             _rank(links, pairs, place)
     for number in range(world.m):
         if links[number].oldest >= 0:

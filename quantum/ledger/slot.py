@@ -4,7 +4,6 @@ from quantum.kernels import Table, kernel
 from quantum.ledger.paths import claim_path
 from quantum.ledger.places import drop_expired
 from quantum.ledger.prices import price_claims
-from quantum.ledger.refined import claim_refined, price_refined
 from quantum.ledger.state import (
     LINK_TESTED,
     OVERFLOWED,
@@ -35,23 +34,15 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     links = ledger.link
     for number in range(world.m):
         links[number].wanted = 0.0
-        links[number].wanted_refined = 0.0
     soon = int(ANNOUNCED_S / world.slot_s)
     priced = False
-    unmet = 0
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival <= slot + soon:
             if rule.complete == 1 and not priced:
                 price_claims(world, ledger, rule)
                 priced = True
-            if claim_path(world, ledger, rule, request) == 0:
-                ledger.queue[unmet].unmet = request
-                unmet += 1
-    if rule.rounds > 0 and unmet > 0:
-        price_refined(world, ledger, rule)
-        for index in range(unmet):
-            claim_refined(world, ledger, rule, ledger.queue[index].unmet)
+            claim_path(world, ledger, rule, request)
 
 
 @kernel
@@ -88,7 +79,8 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     ledger.now[0].events += 1
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
     event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
-    event.hops, event.links[0], event.ages[0], event.makers[0] = 1, link, 0, node
+    event.hops, event.links[0], event.makers[0] = 1, link, node
+    event.ages[0], event.ages_right[0] = 0, 0
     for axis in range(3):
         event.corr[axis] = world.truth[block, link, axis]
     event.true = (1.0 + event.corr.sum()) / 4.0

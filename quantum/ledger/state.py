@@ -39,6 +39,7 @@ TEST_PAIR = stream("test pair")
 BASIS = stream("basis")
 OUTCOME = stream("outcome")
 HERALD = stream("herald")
+JOIN = stream("join")
 DISTIL = stream("distil")
 
 # What happened to an assembled pair (``ev_kind``).
@@ -55,9 +56,10 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     TESTS,
     ASSEMBLED,
     WASTED,
-    DISTILLED,
-    SPOILED,
-) = range(12)
+    SPOILED,  # link pairs lost in joins and distillations that did not herald
+    FORBIDDEN,  # acts that the world does not allow
+    DISTILLED,  # distillations that worked
+) = range(13)
 
 
 class World(NamedTuple):
@@ -103,7 +105,7 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (12,) counters
+    totals: Ints  # (13,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
@@ -112,6 +114,9 @@ class Ledger(NamedTuple):
     label: Table  # (H + 1, n) of the path search
     frontier: Ints  # (2, n)
     chain: Ints  # (H,) result of the last search, destination first
+    leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
+    leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
+    handed: Floats  # (2, 3) true and believed correlators of the pair last handed over
 
 
 class Rule(NamedTuple):
