@@ -2,14 +2,23 @@
 
 import numpy as np
 
-from quantum.kernels import Table, kernel, small
+from quantum.kernels import Table, kernel, lean, small
 from quantum.ledger.leaves import is_whole, leaves_of, swaps_fit
 from quantum.ledger.state import DROPPED, SWAPS, Ints, Ledger, World
 
-__all__ = ["believed_now", "is_sound", "oldest_of", "put", "store", "take", "value_now"]
+__all__ = [
+    "believed_now",
+    "drop_expired",
+    "is_sound",
+    "put",
+    "step_out",
+    "store",
+    "take",
+    "value_now",
+]
 
 
-@kernel
+@lean
 def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     """Store a fresh pair of a link; both ends must have a free qubit. Returns its place."""
     clock = ledger.now[0].clock
@@ -19,11 +28,11 @@ def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     block = min(clock // world.truth_slots, world.truth.shape[0] - 1)
     for axis in range(3):
         pair.truth[axis] = world.truth[block, link, axis]
-    ledger.link[link].stock += 1
+    _line_up(ledger.link[link], ledger.pair, place)
     return place
 
 
-@kernel
+@lean
 def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
     """Take a free place for a pair between two nodes that have a free qubit each; return it."""
     now, nodes, held = ledger.now[0], ledger.node, ledger.held
@@ -35,10 +44,11 @@ def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
     held[v, nodes[v].used] = place
     nodes[u].used += 1
     nodes[v].used += 1
+    _join_twins(ledger.ring, ledger.pair, place)
     return place
 
 
-@kernel
+@lean
 def take(ledger: Ledger, place: int) -> None:
     """Remove a stored pair from both memories."""
     pair, now = ledger.pair[place], ledger.now[0]
@@ -46,22 +56,74 @@ def take(ledger: Ledger, place: int) -> None:
     _let_go(ledger.node, ledger.held, pair.v, place)
     if pair.link >= 0:
         if pair.spent < 0:
-            ledger.link[pair.link].stock -= 1
+            step_out(ledger.link[pair.link], ledger.pair, place)
         else:
             ledger.link[pair.link].refined -= 1
+    _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place
     now.free += 1
 
 
-@kernel
+@small
+def _line_up(link: Table, pairs: Table, place: int) -> None:
+    """Put a fresh pair at the young end of the queue of its link."""
+    pairs[place].older, pairs[place].younger = link.youngest, -1
+    if link.youngest >= 0:
+        pairs[link.youngest].younger = place
+    else:
+        link.oldest = place
+    link.youngest = place
+    link.stock += 1
+    link.priced = -1
+
+
+@small
+def step_out(link: Table, pairs: Table, place: int) -> None:
+    """Take a pair out of the queue of its link."""
+    older, younger = pairs[place].older, pairs[place].younger
+    if older >= 0:
+        pairs[older].younger = younger
+    else:
+        link.oldest = younger
+    if younger >= 0:
+        pairs[younger].older = older
+    else:
+        link.youngest = older
+    link.stock -= 1
+    link.priced = -1
+
+
+@small
+def _join_twins(ring: Ints, pairs: Table, place: int) -> None:
+    """Add a pair to those of its slot of birth, which expire together."""
+    spot = pairs[place].old % len(ring)
+    pairs[place].before, pairs[place].after = -1, ring[spot]
+    if ring[spot] >= 0:
+        pairs[ring[spot]].before = place
+    ring[spot] = place
+
+
+@small
+def _leave_twins(ring: Ints, pairs: Table, place: int) -> None:
+    before, after = pairs[place].before, pairs[place].after
+    if before >= 0:
+        pairs[before].after = after
+    else:
+        ring[pairs[place].old % len(ring)] = after
+    if after >= 0:
+        pairs[after].before = before
+
+
+@small
 def _let_go(nodes: Table, held: Ints, node: int, place: int) -> None:
+    """Take a pair out of one memory; the last one held takes its position."""
     last = nodes[node].used - 1
-    for position in range(last + 1):
-        if held[node, position] == place:
-            held[node, position] = held[node, last]
-            nodes[node].used = last
-            return
+    position = last
+    while held[node, position] != place:
+        position -= 1
+    held[node, position] = held[node, last]
+    nodes[node].used = last
 
 
 @small
@@ -83,25 +145,16 @@ def believed_now(link: Table, pair: Table, axis: int, decay: Table) -> float:
     return value_now(fresh, axis, decay)
 
 
-@small
-def oldest_of(pairs: Table, held: Ints, fill: int, link: int) -> int:
-    """Return the place of the oldest pair of a link among those a node holds, -1 if none."""
-    found = -1
-    for position in range(fill):
-        place = held[position]
-        if pairs[place].link == link and (found < 0 or pairs[place].birth < pairs[found].birth):
-            found = place
-    return found
-
-
-@kernel
+@lean
 def drop_expired(world: World, ledger: Ledger) -> None:
     """Drop every pair older than the cutoff."""
-    pairs, oldest = ledger.pair, ledger.now[0].clock - world.cutoff
-    for place in range(len(pairs)):
-        if pairs[place].u >= 0 and pairs[place].old < oldest:
-            ledger.totals[DROPPED] += leaves_of(ledger, place)
-            take(ledger, place)
+    now, ring = ledger.now[0], ledger.ring
+    stop = now.clock - world.cutoff
+    for birth in range(max(now.swept, stop - len(ring)), stop):
+        while ring[birth % len(ring)] >= 0:
+            ledger.totals[DROPPED] += leaves_of(ledger, ring[birth % len(ring)])
+            take(ledger, ring[birth % len(ring)])
+    now.swept = max(now.swept, stop)
 
 
 @kernel

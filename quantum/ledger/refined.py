@@ -1,155 +1,172 @@
-"""Distilled pairs in claims and chains: what they cost, and where a chain needs them."""
+"""Distilled pairs in claims and chains: what they cost, and where they are needed.
+
+A class of requests that no path of pairs as they are made can meet claims the path that is
+cheapest with distilled pairs on all its links, and then, link by link, pairs as they are made
+wherever the rest is good enough. So do chains of stored pairs.
+"""
 
 import numpy as np
 
-from quantum.kernels import Table, kernel, small
+from quantum.kernels import lean
 from quantum.ledger.paths import cheapest_path
-from quantum.ledger.places import value_now
-from quantum.ledger.prices import CLOSED, price_node
+from quantum.ledger.places import believed_now, value_now
+from quantum.ledger.prices import CLOSED, making_price, price_nodes
 from quantum.ledger.refine import dejmps
-from quantum.ledger.serve import assemble, believed_now
-from quantum.ledger.state import Floats, Ledger, Rule, World
+from quantum.ledger.state import Ledger, Rule, World
 
-__all__ = ["claim_refined", "price_refined", "serve_refined"]
+__all__ = ["choose_best", "claim_refined", "price_best"]
 
 
-@kernel
-def price_refined(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Price every link for claims of distilled pairs."""
-    links, ends, fixed = ledger.link, world.link, world.node
-    both, flips = world.distil[0], world.distil[1]
-    aged = world.decay[int(rule.claim_age * (len(world.decay) - 1))]
-    raw, out = np.empty(3), np.empty(3)
+@lean
+def claim_refined(world: World, ledger: Ledger, rule: Rule, start: int) -> None:
+    """Claim for every live request that needs distilled pairs and starts by the slot ``start``."""
     for number in range(world.m):
-        link = links[number]
-        for axis in range(3):
-            raw[axis] = value_now(link.belief[axis], axis, aged)
-        chance = dejmps(raw, raw, both, flips, out)
-        link.cost_refined = 2.0 / max(1e-9, chance)
-        if out.sum() <= raw.sum():
+        ledger.link[number].wanted_refined = 0.0
+    priced = False
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        row = world.request[request].cls
+        if world.request[request].arrival > start or world.cls[row].refined == 0:
+            continue
+        if not priced:
+            _price_refined(world, ledger, rule)
+            priced = True
+        _claim(world, ledger, rule, request, row)
+
+
+@lean
+def _price_refined(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Price every link for claims of distilled pairs: two pairs over the chance that it works.
+
+    Links that distillation does not improve are closed.
+    """
+    work = ledger.product
+    for number in range(world.m):
+        link = ledger.link[number]
+        link.priced = -1
+        chance = dejmps(world.distil, link.belief, link.belief, work[0])
+        raw, better = link.belief.sum(), work[0].sum()
+        if chance <= 0.0 or better <= raw:
             link.price = CLOSED
             continue
+        pairs = 2.0 / chance
         link.price = 1.0
         if link.refined == 0:
-            made = fixed[ends[number].a].generation + fixed[ends[number].b].generation
-            lacking = max(0.0, link.cost_refined - link.stock)
-            link.price = 2.0 + 0.5 * lacking * rule.rate / (0.2 + made / world.slot_s)
+            lacking = max(0.0, pairs - link.stock) / pairs
+            link.price = pairs + lacking * making_price(rule.rate, world.link[number].made_hz)
         for axis in range(3):
-            link.corr[axis] = value_now(out[axis], axis, aged)
-        link.loss = -np.log(max(1e-9, link.corr.sum() / 3.0))
+            link.corr[axis] = work[0, axis]
+        link.loss = -np.log(max(1e-9, better / 3.0))
+    price_nodes(ledger.node, world.node, rule)
 
 
-@kernel
-def claim_refined(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
-    """Claim distilled pairs along the cheapest path, on as few links as will do."""
-    row = world.request[request].cls
-    missing = float(ledger.request[request].left)
-    slack = world.request[request].deadline - ledger.now[0].clock
-    length = cheapest_path(world, ledger, rule, row, slack)
+@lean
+def _claim(world: World, ledger: Ledger, rule: Rule, request: int, row: int) -> None:
+    """Claim the links of one request, distilled on as few of them as will do."""
+    links, chain, missing = ledger.link, ledger.chain, float(ledger.request[request].left)
+    length, counted = 0, 0.0
+    if rule.complete == 0:
+        # Its shortest path was claimed already, for pairs as they are made.
+        counted = missing
+        while length < world.path_links.shape[1] and world.path_links[row, length] >= 0:
+            chain[length] = world.path_links[row, length]
+            length += 1
+    else:
+        slack = world.request[request].deadline - ledger.now[0].clock
+        length = cheapest_path(world, ledger, rule, row, slack)
     if length == 0:
         return
-    links, chain = ledger.link, ledger.chain
-    aged = world.decay[int(rule.claim_age * (len(world.decay) - 1))]
-    need = 4.0 * world.cls[row].fidelity - 1.0
-    c = np.ones(3)
-    for back in range(length):
-        for axis in range(3):
+    c, need = ledger.product[1], 4.0 * world.cls[row].fidelity - 1.0
+    for axis in range(3):
+        c[axis] = 1.0
+        for back in range(length):
             c[axis] *= links[chain[back]].corr[axis]
             if back > 0:
                 c[axis] *= world.swap_xyz[axis]
-    plain = np.zeros(length, dtype=np.bool_)
-    while True:
-        found, best = -1, 0.0
+    for _ in range(length):
+        found, best = -1, need
         for back in range(length):
-            if plain[back]:
+            if chain[back] < 0:
                 continue
-            link = links[chain[back]]
-            total = 0.0
+            link, total = links[chain[back]], 0.0
             for axis in range(3):
-                total += c[axis] / link.corr[axis] * value_now(link.belief[axis], axis, aged)
-            if total >= need and total > best:
+                total += c[axis] / link.corr[axis] * link.belief[axis]
+            if total >= best:
                 found, best = back, total
         if found < 0:
             break
-        plain[found] = True
         link = links[chain[found]]
         for axis in range(3):
-            c[axis] *= value_now(link.belief[axis], axis, aged) / link.corr[axis]
+            c[axis] *= link.belief[axis] / link.corr[axis]
+        link.wanted += missing - counted
+        chain[found] = -1
     for back in range(length):
-        link = links[chain[back]]
-        if plain[back]:
-            link.wanted += missing
-        else:
-            link.wanted += 2.0 * missing
-            link.wanted_refined += missing
+        if chain[back] >= 0:
+            links[chain[back]].wanted += 2.0 * missing - counted
+            links[chain[back]].wanted_refined += missing
 
 
-@kernel
-def _rank_best(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Find the best pair of every link and price it."""
-    links, pairs, decay = ledger.link, ledger.pair, world.decay
+@lean
+def price_best(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Price every link by the best pair that it holds; links without stock are closed."""
     slot = ledger.now[0].clock
     for number in range(world.m):
-        links[number].price, links[number].best = CLOSED, -1
-    for place in range(len(pairs)):
-        pair = pairs[place]
-        if pair.u < 0:
+        link = ledger.link[number]
+        link.price, link.priced, link.best = CLOSED, -1, _best_of(world, ledger, number)
+        if link.best < 0:
             continue
-        link = links[pair.link]
-        aged = decay[slot - pair.birth]
-        c0 = believed_now(link, pair, 0, aged)
-        c1 = believed_now(link, pair, 1, aged)
-        c2 = believed_now(link, pair, 2, aged)
-        if link.best < 0 or c0 + c1 + c2 > link.corr[0] + link.corr[1] + link.corr[2]:
-            link.best = place
-            link.corr[0], link.corr[1], link.corr[2] = c0, c1, c2
-    for number in range(world.m):
-        link = links[number]
-        if link.best >= 0:
-            target = rule.targets[number]
-            short = max(0.0, target + 1.0 - link.stock - link.refined) / (target + 1.0)
-            age = slot - pairs[link.best].old
-            link.price = max(0.01, 1.0 + rule.scarce * short - rule.age * age / world.cutoff)
-            if pairs[link.best].spent >= 0:
-                link.price += rule.dear
-            link.loss = -np.log(max(1e-9, (link.corr[0] + link.corr[1] + link.corr[2]) / 3.0))
-    for node in range(world.n):
-        price_node(ledger.node[node], world.node[node].bucket, rule.bucket, rule.inverse)
+        pair, target = ledger.pair[link.best], rule.targets[number]
+        held, total = world.decay[slot - pair.birth], 0.0
+        for axis in range(3):
+            link.corr[axis] = believed_now(link, pair, axis, held)
+            total += link.corr[axis]
+        short = max(0.0, target + 1.0 - link.stock - 2.0 * link.refined) / (target + 1.0)
+        age = (slot - pair.old) / world.cutoff
+        link.price = max(0.01, 1.0 + rule.scarce * short - rule.age * age)
+        link.loss = -np.log(max(1e-9, total / 3.0))
+    price_nodes(ledger.node, world.node, rule)
 
 
-@kernel
-def serve_refined(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Serve those for whom pairs as they were made would not do."""
-    slot = ledger.now[0].clock
-    stale = True
-    for index in range(ledger.now[0].live):
-        request = ledger.queue[index].live
-        if world.request[request].arrival > slot or slot > world.request[request].deadline:
-            continue
-        row = world.request[request].cls
-        a, b = world.cls[row].a, world.cls[row].b
-        if ledger.node[a].used == 0 or ledger.node[b].used == 0:
-            continue
-        while ledger.request[request].left > 0:
-            if stale:
-                _rank_best(world, ledger, rule)
-                stale = False
-            length = cheapest_path(world, ledger, rule, row, 0)
-            if length == 0:
-                break
-            _choose(world, ledger, row, length)
-            assemble(world, ledger, rule, request, length)
-            stale = True
+@lean
+def _best_of(world: World, ledger: Ledger, number: int) -> int:
+    """Return the place of the best pair of a link, as it is believed to be now; -1 none."""
+    link, slot = ledger.link[number], ledger.now[0].clock
+    best, most = link.youngest, -1e18
+    if link.refined == 0:
+        return int(best)
+    if best >= 0:
+        most = _value(world, ledger, number, best, slot)
+    node = world.link[number].a
+    for position in range(ledger.node[node].used):
+        place = ledger.held[node, position]
+        if ledger.pair[place].link == number and ledger.pair[place].spent >= 0:
+            value = _value(world, ledger, number, place, slot)
+            if value > most:
+                best, most = place, value
+    return int(best)
 
 
-@kernel
-def _choose(world: World, ledger: Ledger, row: int, length: int) -> None:
-    """Of every link take the pair that would be missed least and is good enough."""
+@lean
+def _value(world: World, ledger: Ledger, number: int, place: int, slot: int) -> float:
+    pair, total = ledger.pair[place], 0.0
+    for axis in range(3):
+        total += believed_now(ledger.link[number], pair, axis, world.decay[slot - pair.birth])
+    return total
+
+
+@lean
+def choose_best(world: World, ledger: Ledger, row: int, length: int) -> None:
+    """Turn the links in ``ledger.chain`` into stored pairs that are good enough.
+
+    The path was found with the best pair of every link. Link by link, a pair that would be missed
+    less takes its place: the oldest as it was made, or else the oldest distilled one.
+    """
     links, pairs, chain, decay = ledger.link, ledger.pair, ledger.chain, world.decay
     slot, need = ledger.now[0].clock, 4.0 * world.cls[row].fidelity - 1.0
-    c, rest = np.ones(3), np.ones(3)
-    for back in range(length):
-        for axis in range(3):
+    c, rest = ledger.product[0], ledger.product[1]
+    for axis in range(3):
+        c[axis] = 1.0
+        for back in range(length):
             c[axis] *= links[chain[back]].corr[axis]
             if back > 0:
                 c[axis] *= world.swap_xyz[axis]
@@ -163,24 +180,17 @@ def _choose(world: World, ledger: Ledger, row: int, length: int) -> None:
         node = world.link[number].a
         for position in range(ledger.node[node].used):
             place = ledger.held[node, position]
-            if pairs[place].link != number or not _rather(pairs, place, chosen):
+            if pairs[place].link != number:
                 continue
-            total = 0.0
+            plain, other = pairs[place].spent < 0, pairs[chosen].spent < 0
+            if plain < other or (plain == other and pairs[place].old >= pairs[chosen].old):
+                continue
+            held, total = decay[slot - pairs[place].birth], 0.0
             for axis in range(3):
-                aged = decay[slot - pairs[place].birth]
-                total += rest[axis] * believed_now(link, pairs[place], axis, aged)
+                total += rest[axis] * believed_now(link, pairs[place], axis, held)
             if total >= need:
                 chosen = place
+        held = decay[slot - pairs[chosen].birth]
         for axis in range(3):
-            aged = decay[slot - pairs[chosen].birth]
-            c[axis] = rest[axis] * believed_now(link, pairs[chosen], axis, aged)
+            c[axis] = rest[axis] * believed_now(link, pairs[chosen], axis, held)
         chain[back] = chosen
-
-
-@small
-def _rather(pairs: Table, place: int, chosen: int) -> bool:
-    """Whether a pair would be missed less than the one chosen: not distilled, then older."""
-    plain, other = pairs[place].spent < 0, pairs[chosen].spent < 0
-    if plain != other:
-        return plain
-    return pairs[place].old < pairs[chosen].old
