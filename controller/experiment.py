@@ -184,7 +184,13 @@ def play_unit(
         return found
 
     scenario = build(cell, seed, seconds=seconds, warmup_s=warmup_s, knee=knee)
-    game = prepare(scenario, plans, max_rounds=rounds, drift=cell.drift)
+    game = prepare(
+        scenario,
+        plans,
+        max_rounds=rounds,
+        drift=cell.drift,
+        measured_belief=cell.measured_belief,
+    )
     results = {name: play(game, find(name)) for name in allocators}
     first = next(iter(results.values())).score
     return Unit(

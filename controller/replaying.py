@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from controller.entries import note, rows_of
+from controller.game import world_of
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools
 from controller.recorded import (
@@ -30,7 +31,6 @@ from controller.recorded import (
 from controller.rivals.allocator import find
 from controller.setting import scenario_of
 from quantum.errors import RecordError
-from quantum.flows import shortest_paths
 from quantum.kernels import Table
 from quantum.ledger import (
     Ledger,
@@ -39,11 +39,10 @@ from quantum.ledger import (
     close_slot,
     generate,
     new_ledger,
-    new_world,
     open_slot,
     serve,
 )
-from quantum.ledger.events import draw_tests, take_events
+from quantum.ledger.events import draw_tests, link_pairs, take_events
 from quantum.ledger.places import drop_expired, is_sound
 from quantum.ledger.state import DELIVERED, LINK_TESTED
 from quantum.record import Digest, Record
@@ -104,9 +103,11 @@ class _Again:
             else msgspec.structs.replace(self._setting, topology=str(network.resolve())),
             network=load_topology(str(network.resolve()), seed=0) if lab else None,
         )
-        allocator = find(self._setting.allocator)
-        self._rule: Rule = allocator.rule(scenario, plan_of(scenario))
-        self._world: World = new_world(scenario, paths=shortest_paths)
+        allocator, physics = find(self._setting.allocator), self._setting.physics
+        self._rule: Rule = allocator.rule(
+            scenario, plan_of(scenario, max_rounds=physics.get("max_rounds", 0))
+        )
+        self._world: World = world_of(scenario, **physics)
         if self._world.horizon != record.header.get("horizon"):
             raise RecordError(
                 f"the record is of {record.header.get('horizon')} slots, its setting makes "
@@ -235,7 +236,7 @@ class _Again:
                 passed=passed == 1,
                 predicted=float(each.true),
             )
-        self._executed += int(events.hops[done].sum())
+        self._executed += link_pairs(events[done])
         self._failed += len(faulty)
         self._take_back(events[~done])
         if event.source != "sim":

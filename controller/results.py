@@ -4,14 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.entries import rows_of
 from controller.pools import Pools
 from controller.rules import Answer, Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Ok, Task
 from quantum.errors import Code, DeviceError, WireError
 from quantum.kernels import Table
 from quantum.ledger import Ledger
-from quantum.ledger.events import closed_form_passes, draw_tests, pay, program_of
+from quantum.ledger.events import (
+    closed_form_passes,
+    draw_tests,
+    link_pairs,
+    making_of,
+    pay,
+    programs_of,
+)
 from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 
 __all__ = ["Results"]
@@ -39,9 +45,7 @@ class Results:
         self._journal, self._answer = journal, answer
         self._open: dict[int, _Result] = {}
         self._failing_since: int | None = None
-        self._weights: list[tuple[float, float, float, float]] = [
-            (a, b, c, d) for a, b, c, d in rules.network.populations.tolist()
-        ]
+        self._making = making_of(world, rules.network.populations)
         self._classes: list[tuple[int, int, float]] = list(
             zip(
                 world.cls["a"].tolist(),
@@ -69,11 +73,8 @@ class Results:
             return None
         rules, net = self._rules, self._rules.network
         basis, draw = draw_tests(rules.world.seed, events, rules.measured)
-        tasks = []
-        for row, which, u in zip(rows_of(events), basis.tolist(), draw.tolist(), strict=True):
-            left, right = ([age * rules.world.slot_s for age in ages] for ages in (row[5], row[-1]))
-            program = program_of(row[4], left, self._weights, net.memory, net.gates, right)
-            tasks.append(Task(program, which, u))
+        programs = programs_of(events, self._making, rules.world.slot_s, net.memory, net.gates)
+        tasks = map(Task, programs, basis.tolist(), draw.tolist())
         self._open[slot] = _Result(slot, events, basis, draw)
         return Job(slot, tuple(tasks))
 
@@ -118,7 +119,7 @@ class Results:
         done = np.ones(len(events), dtype=np.int64)
         done[[fault.task for fault in answer.faults]] = 0
         self.failed += len(events) - int(done.sum())
-        self.executed += int(events.hops[done == 1].sum())
+        self.executed += link_pairs(events[done == 1])
         for passed, basis, kind, hops, link, true in zip(
             answer.passed,
             result.basis.tolist(),

@@ -18,6 +18,7 @@ from quantum.kernels import Table, kernel, table
 from quantum.ledger.events import LINK_KEY
 from quantum.ledger.state import (
     BASIS,
+    BLOCK_SLOTS,
     OUTCOME,
     TEST_LINK,
     TEST_TOKEN,
@@ -27,15 +28,15 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["BLOCK_SLOTS", "LAG_SLOTS", "beliefs", "estimators", "learn", "write_belief"]
+__all__ = ["LAG_SLOTS", "beliefs", "estimators", "learn", "write_belief"]
 
 #: Variance of the fidelity that a second adds: a wander of 0.02 in 10 s, as links are specified.
 WANDER = 0.02**2 / 10.0
 #: Variance of what is known of a link long after its last test: that of links of one kind, whose
 #: fidelities lie within 0.12.
 WIDEST = 0.12**2 / 12.0
-#: Slots after which beliefs change together, and after which a result counts, as in a run.
-BLOCK_SLOTS, LAG_SLOTS = 25, 5
+#: Slots after which the result of a test counts, as in a run.
+LAG_SLOTS = 5
 #: Fidelities that are believed at all, and how sure the outcome of a test is at most.
 LOWEST, SUREST = 0.25, 1.0 - 1e-3
 

@@ -125,6 +125,7 @@ def new_world(
         inc_link=inc.link,
         inc_node=inc.neighbour,
         truth=np.ascontiguousarray(fresh),
+        belief=np.ascontiguousarray(fresh[:1]),
         decay=decay,
         swap_xyz=np.array([kept * flip, kept * flip * flip, kept * flip]),
         distil=np.array([kept * kept, flip * flip]),
@@ -171,7 +172,7 @@ def _best_pair(fresh: Floats, rounds: int) -> Floats:
 
 
 def _most_hops(best: Floats, kept: float, flip: float, fidelity: float) -> int:
-    """Return how many pairs as good as ``best`` a chain may have until it must miss the fidelity."""
+    """Return how many pairs as good as ``best`` a chain may have and meet the fidelity."""
     swap = np.array([kept * flip, kept * flip * flip, kept * flip])
     product = np.ones(3)
     for hops in range(1, MAX_HOPS + 1):
@@ -253,7 +254,7 @@ def new_ledger(
         distilled=int,  # distillations so far
         best=int,  # place of its best pair, while serving; -1 none
     )
-    link.belief, link.priced, link.oldest, link.youngest = world.truth[0], -1, -1, -1
+    link.belief, link.priced, link.oldest, link.youngest = world.belief[0], -1, -1, -1
     believe(link)
     pair = table(
         places,

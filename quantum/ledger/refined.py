@@ -9,7 +9,7 @@ import numpy as np
 
 from quantum.kernels import lean
 from quantum.ledger.paths import cheapest_path
-from quantum.ledger.places import believed_now, value_now
+from quantum.ledger.places import believed_now
 from quantum.ledger.prices import CLOSED, making_price, price_nodes
 from quantum.ledger.refine import dejmps
 from quantum.ledger.state import Ledger, Rule, World

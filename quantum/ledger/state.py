@@ -27,6 +27,8 @@ Ints = NDArray[np.int64]
 ACTION_TOKENS = 8
 #: Columns of what a node sees of each incident link; see :mod:`quantum.ledger.observe`.
 RAW = 6
+#: Slots after which beliefs change, all together.
+BLOCK_SLOTS = 25
 #: Longest chain that is ever swapped, and what stands for more hops in distances.
 MAX_HOPS, FAR = 16, 127
 
@@ -86,6 +88,7 @@ class World(NamedTuple):
     inc_link: Ints  # (n, K)
     inc_node: Ints  # (n, K)
     truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
+    belief: Floats  # (blocks, m, 3) and as tests make believe, see belief.py; one block: nominal
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
     distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
