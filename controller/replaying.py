@@ -42,7 +42,7 @@ from quantum.ledger import (
     open_slot,
     serve,
 )
-from quantum.ledger.events import draw_tests, link_pairs, take_events
+from quantum.ledger.events import draw_tests, kinds_of, link_pairs, take_events
 from quantum.ledger.places import drop_expired, is_sound
 from quantum.ledger.state import DELIVERED, LINK_TESTED
 from quantum.record import Digest, Record
@@ -209,7 +209,7 @@ class _Again:
         known = len(event.fidelity) > 0
         if known and len(event.fidelity) != len(events):
             raise differs(event.slot, "a fidelity is missing")
-        for index, each in enumerate(events):
+        for index, (kind, each) in enumerate(zip(kinds_of(events).tolist(), events, strict=True)):
             where = f"pair {index}"
             if index in faulty:
                 continue
@@ -230,7 +230,7 @@ class _Again:
             self._recomputed += simulated
             self._pools.add(
                 event.slot,
-                hops=int(each.hops),
+                kind=kind,
                 link=int(each.links[0]) if each.kind == LINK_TESTED else -1,
                 basis=int(basis[index]),
                 passed=passed == 1,
@@ -244,10 +244,11 @@ class _Again:
 
     def _take_back(self, events: Table, trust: Any = None) -> None:
         """Uncount deliveries: those that failed, and real ones that tests do not vouch for."""
-        for each in events[events.kind == DELIVERED]:
+        delivered = events[events.kind == DELIVERED]
+        for kind, each in zip(kinds_of(delivered).tolist(), delivered, strict=True):
             row = int(self._world.request[each.request].cls)
             if each.true >= self._world.cls[row].fidelity and (
-                trust is None or trust[row, each.hops] < 0.5
+                trust is None or trust[row, kind] < 0.5
             ):
                 self._ledger.request[each.request].good -= 1
 

@@ -13,6 +13,7 @@ from quantum.ledger import Ledger
 from quantum.ledger.events import (
     closed_form_passes,
     draw_tests,
+    kinds_of,
     link_pairs,
     making_of,
     pay,
@@ -120,11 +121,11 @@ class Results:
         done[[fault.task for fault in answer.faults]] = 0
         self.failed += len(events) - int(done.sum())
         self.executed += link_pairs(events[done == 1])
-        for passed, basis, kind, hops, link, true in zip(
+        for passed, basis, what, kind, link, true in zip(
             answer.passed,
             result.basis.tolist(),
             events["kind"].tolist(),
-            events["hops"].tolist(),
+            kinds_of(events).tolist(),
             events["links"][:, 0].tolist(),
             events["true"].tolist(),
             strict=True,
@@ -133,9 +134,9 @@ class Results:
                 self.tested += 1
                 self.pools.add(
                     result.slot,
-                    hops=hops,
+                    kind=kind,
                     # Where pairs are only measured, a link test is a pair like any other.
-                    link=link if kind == LINK_TESTED and not self._rules.measured else -1,
+                    link=link if what == LINK_TESTED and not self._rules.measured else -1,
                     basis=basis,
                     passed=passed == 1,
                     predicted=true,
@@ -175,10 +176,11 @@ class Results:
         trust = self.pools.trust() if source not in (None, "sim") else None
         delivered = events[events["kind"] == DELIVERED]
         good, classes = ledger.request["good"], world.request["cls"]
-        goodness = {k: self.pools.path(k) for k in set(delivered["hops"].tolist())}
-        for number, hops, attempt, true in zip(
+        kinds = kinds_of(delivered).tolist()
+        goodness = {kind: self.pools.path(kind) for kind in set(kinds)}
+        for number, kind, attempt, true in zip(
             delivered["request"].tolist(),
-            delivered["hops"].tolist(),
+            kinds,
             delivered["attempt"].tolist(),
             delivered["true"].tolist(),
             strict=True,
@@ -190,10 +192,10 @@ class Results:
                 good[number] -= meets
                 self._answer(group, Err(number, a, Code.OTHER))
                 continue
-            if trust is not None and meets and trust[row, hops] < 0.5:
+            if trust is not None and meets and trust[row, kind] < 0.5:
                 # Nobody knows the true state of a real pair: it counts if tests say it is good.
                 good[number] -= 1
-            self._answer(group, Ok(number, a, b, attempt, goodness[hops], source))
+            self._answer(group, Ok(number, a, b, attempt, goodness[kind], source))
 
 
 def _fits(answer: Done, basis: Ints) -> bool:

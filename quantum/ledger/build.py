@@ -3,15 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantum.bell import correlators
 from quantum.errors import InputError
-from quantum.kernels import kernel, table
+from quantum.kernels import table
 from quantum.ledger.prices import believe
-from quantum.ledger.state import ACTION_TOKENS, FAR, MAX_HOPS, RAW, Floats, Ints, Ledger, World
+from quantum.ledger.reach import best_pair, distances, most_hops, needs_better
+from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, RAW, Floats, Ints, Ledger, World
 from quantum.scenario import Scenario
-from quantum.werner import dejmps
 
 __all__ = ["new_ledger", "new_world", "no_paths"]
 
@@ -62,9 +61,9 @@ def new_world(
     commodity = classes[:, 0].astype(np.int64)
     ends = trace.commodities[commodity] if len(commodity) else np.zeros((0, 2), dtype=np.int64)
     targets, row = np.unique(ends[:, 1], return_inverse=True)
-    best = _best_pair(fresh, rounds)
+    best = best_pair(fresh, rounds)
     hops = np.array(
-        [_most_hops(best, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
+        [most_hops(best, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
     ).reshape(-1)
     path_links, path_nodes = paths(scenario, commodity, classes[:, 1])
     arrival = np.floor(trace.time_s / scenario.slot_s + 1e-9).astype(np.int64)
@@ -95,14 +94,14 @@ def new_world(
         len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int, refined=int
     )
     cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
-    distance = _distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
+    distance = distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
     if len(classes):
         nearest = distance[cls.row, cls.a].astype(np.int64)
         cls.hops = np.minimum(cls.hops, nearest + DETOUR)
     afford = np.clip((4.0 * cls.fidelity - 1.0) / 3.0, 1e-9, 1.0 - 1e-9)
     cls.budget = -np.log(afford)
-    if rounds > 0:
-        cls.refined = _needs_better(net.populations, kept, flip, path_links, classes[:, 1])
+    if rounds > 0 and m > 0:
+        cls.refined = needs_better(net.populations, kept, flip, path_links, classes[:, 1])
     request = table(len(arrival), arrival=int, told=int, deadline=int, cls=int, pairs=int)
     request.arrival, request.deadline = arrival, deadline
     request.told = np.minimum(arrival, np.floor(trace.told_s / scenario.slot_s).astype(np.int64))
@@ -141,69 +140,6 @@ def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Int
     """Stand in for ``paths`` where nobody counts contention: no class has a path."""
     none = np.full((len(commodity), 1), -1, dtype=np.int64)
     return none, none
-
-
-def _needs_better(
-    weights: Floats, kept: float, flip: float, path_links: Ints, fidelity: Floats
-) -> NDArray[np.bool_]:
-    """Tell which classes (C,) no path of pairs as they are made can meet.
-
-    Where one could, the shortest feasible path would be of such pairs.
-    """
-    through = path_links >= 0
-    each = np.where(through[..., None], correlators(weights)[path_links], 1.0)
-    swaps = np.maximum(through.sum(axis=1) - 1, 0)[:, None]
-    noise = np.array([kept * flip, kept * flip * flip, kept * flip])
-    reached = (1.0 + (each.prod(axis=1) * noise**swaps).sum(axis=1)) / 4.0
-    return through.any(axis=1) & (reached < fidelity - 1e-9)
-
-
-def _best_pair(fresh: Floats, rounds: int) -> Floats:
-    """Return the largest of each correlator (3,) that a pair of any link can have, 0 without any.
-
-    After perfect distillation, where that is allowed: a noisy one does not do better.
-    """
-    quality = np.clip(np.abs(fresh.reshape(-1, 3)), 0.0, 1.0)
-    best = quality.max(axis=0, initial=0.0)
-    for _ in range(rounds):
-        quality = dejmps(quality, quality)[0]
-        best = np.maximum(best, quality.max(axis=0, initial=0.0))
-    return best
-
-
-def _most_hops(best: Floats, kept: float, flip: float, fidelity: float) -> int:
-    """Return how many pairs as good as ``best`` a chain may have and meet the fidelity."""
-    swap = np.array([kept * flip, kept * flip * flip, kept * flip])
-    product = np.ones(3)
-    for hops in range(1, MAX_HOPS + 1):
-        product = product * best * (swap if hops > 1 else 1.0)
-        if (1.0 + product.sum()) / 4.0 < fidelity:
-            return hops - 1
-    return MAX_HOPS
-
-
-@kernel
-def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[np.int8]:
-    """Count hops from every node to each target by breadth-first search, as far as chains go."""
-    far = np.int8(FAR)
-    out = np.full((len(targets), n), far, dtype=np.int8)
-    queue = np.empty(n, dtype=np.int64)
-    for row in range(len(targets)):
-        queue[0] = targets[row]
-        out[row, targets[row]] = 0
-        head, tail = 0, 1
-        while head < tail:
-            u = queue[head]
-            head += 1
-            if out[row, u] == MAX_HOPS:
-                break
-            for k in range(degree[u]):
-                v = neighbour[u, k]
-                if out[row, v] == far:
-                    out[row, v] = out[row, u] + 1
-                    queue[tail] = v
-                    tail += 1
-    return out
 
 
 def new_ledger(

@@ -12,6 +12,7 @@ from quantum.ledger.state import (
     DELIVERED,
     LINK_TESTED,
     LOST,
+    MAX_HOPS,
     OUTCOME,
     Floats,
     Ints,
@@ -28,6 +29,7 @@ __all__ = [
     "Weights",
     "closed_form_passes",
     "draw_tests",
+    "kinds_of",
     "link_pairs",
     "making_of",
     "pay",
@@ -93,6 +95,17 @@ def programs_of(
     return out
 
 
+def kinds_of(events: Table) -> Ints:
+    """Return the kind of every path: its number of links, plus MAX_HOPS where one was distilled.
+
+    Tests of pairs of one kind say something about each other.
+    """
+    reached = np.arange(events.spent.shape[1])[None, :] < events.hops[:, None]
+    better = (reached & (events.spent >= 0)).any(axis=1)
+    kinds: Ints = events.hops + MAX_HOPS * better
+    return kinds
+
+
 def link_pairs(events: Table) -> int:
     """Count the link pairs in assembled pairs; a distilled one is two.
 
@@ -139,8 +152,8 @@ def closed_form_passes(events: Table, basis: Ints, draw: Floats) -> Ints:
 def pay(world: World, events: Table, valid: Ints, trust: Floats, credit: Floats) -> None:
     """Share the reward of delivered pairs among the nodes that made and swapped their parts.
 
-    ``trust`` (C, H + 1) is the probability, by measured tests, that a pair of a class and a number
-    of links meets its fidelity; it is the reward of the pair. ``valid`` (E,) is 0 where execution
+    ``trust`` (C, 2 H + 1) is the probability, by measured tests, that a pair of a class and a kind
+    (:func:`kinds_of`) meets its fidelity; it is the reward of the pair. ``valid`` (E,) is 0 where execution
     failed: no reward. ``credit`` (n,) is added to.
     """
     for index in range(len(events)):
@@ -148,11 +161,12 @@ def pay(world: World, events: Table, valid: Ints, trust: Floats, credit: Floats)
         if event.kind != DELIVERED or valid[index] == 0:
             continue
         row = world.request[event.request].cls
-        acts = 2.0 * event.hops - 1.0
+        better = 0
         for hop in range(event.hops):
             if event.spent[hop] >= 0:
-                acts += 1.0
-        part = trust[row, event.hops] / acts
+                better += 1
+        kind = event.hops + (MAX_HOPS if better > 0 else 0)
+        part = trust[row, kind] / (2.0 * event.hops - 1.0 + better)
         for hop in range(event.hops):
             credit[event.makers[hop]] += part
             if event.spent[hop] >= 0:

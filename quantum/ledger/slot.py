@@ -31,7 +31,10 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     slot = ledger.now[0].clock
     drop_expired(world, ledger)
     if len(world.belief) > 1 and slot % BLOCK_SLOTS == 0:
-        ledger.link.belief[:] = world.belief[min(slot // BLOCK_SLOTS, len(world.belief) - 1)]
+        block = min(slot // BLOCK_SLOTS, len(world.belief) - 1)
+        for number in range(world.m):
+            for axis in range(3):
+                ledger.link[number].belief[axis] = world.belief[block, number, axis]
         believe(ledger.link)
     _refill(world, ledger)
     _arrive(world, ledger, slot)
