@@ -175,7 +175,7 @@ def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bo
         tokens=token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop),
         max_rounds=max_rounds,
         # No pair is ever better than its link was at its best.
-        correlators=np.abs(world.truth).max(axis=0) if len(world.truth) > 1 else None,
+        correlators=np.abs(world.truth).max(axis=0) if world.truth_slots > 1 else None,
         swaps_ahead=swaps_ahead,
     )
     return bound.total

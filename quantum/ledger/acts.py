@@ -10,7 +10,7 @@ of its own two qubits, and one noisy swap for each node between; it is exact, wh
 waits and swaps, and a delivery remains one program: make all pairs, let them wait, swap.
 """
 
-from quantum.kernels import kernel
+from quantum.kernels import lean
 from quantum.ledger.leaves import (
     COMPOSITE,
     WAITS,
@@ -67,7 +67,7 @@ NO_REQUEST = -7
 OTHER_ENDS = -8
 
 
-@kernel
+@lean
 def join(world: World, ledger: Ledger, node: int, left: int, right: int) -> int:
     """Swap at ``node``: the stored pairs at places ``left`` and ``right`` become one.
 
@@ -102,7 +102,7 @@ def join(world: World, ledger: Ledger, node: int, left: int, right: int) -> int:
     return place
 
 
-@kernel
+@lean
 def _why_no_join(world: World, ledger: Ledger, node: int, left: int, right: int) -> int:
     """Return the code of what forbids a join, 0 if nothing does."""
     if len(ledger.leaf) == 0:
@@ -121,7 +121,7 @@ def _why_no_join(world: World, ledger: Ledger, node: int, left: int, right: int)
     return 0
 
 
-@kernel
+@lean
 def _ends_at(ledger: Ledger, place: int, node: int) -> bool:
     if place < 0 or place >= len(ledger.pair):
         return False
@@ -129,7 +129,7 @@ def _ends_at(ledger: Ledger, place: int, node: int) -> bool:
     return bool(pair.u >= 0 and (pair.u == node or pair.v == node))
 
 
-@kernel
+@lean
 def hand_over(world: World, ledger: Ledger, request: int, place: int) -> int:
     """Give a stored pair to a request: ``DELIVERED``, ``TESTED``, or the code of what forbids it.
 
@@ -143,7 +143,7 @@ def hand_over(world: World, ledger: Ledger, request: int, place: int) -> int:
     asked, row = ledger.request[request], len(ledger.pair)
     source = world.cls[world.request[request].cls].a
     ledger.leaves[row] = read_leaves(ledger, place, source, ledger.leaf[row], 0)
-    truth, hope = ledger.handed[0], ledger.handed[1]
+    truth, hope = ledger.product[0], ledger.product[1]
     _evaluate(world, ledger, row, truth, hope)
     attempt = asked.attempts
     asked.attempts += 1
@@ -155,7 +155,7 @@ def hand_over(world: World, ledger: Ledger, request: int, place: int) -> int:
     return int(kind)
 
 
-@kernel
+@lean
 def _why_not_hand_over(world: World, ledger: Ledger, request: int, place: int) -> int:
     """Return the code of what forbids a delivery, 0 if nothing does."""
     if len(ledger.leaf) == 0:
@@ -176,7 +176,7 @@ def _why_not_hand_over(world: World, ledger: Ledger, request: int, place: int) -
     return 0
 
 
-@kernel
+@lean
 def discard(world: World, ledger: Ledger, place: int) -> int:
     """Drop a stored pair; its leaves count as evicted. Returns 0 or the code of what forbids it."""
     if place < 0 or place >= len(ledger.pair) or ledger.pair[place].u < 0:
@@ -187,7 +187,7 @@ def discard(world: World, ledger: Ledger, place: int) -> int:
     return 0
 
 
-@kernel
+@lean
 def state_of(world: World, ledger: Ledger, place: int, truth: Floats, hope: Floats) -> int:
     """Write the true and the believed correlators (3,) of a stored pair as they are now.
 
@@ -205,7 +205,7 @@ def state_of(world: World, ledger: Ledger, place: int, truth: Floats, hope: Floa
     return 1
 
 
-@kernel
+@lean
 def _evaluate(world: World, ledger: Ledger, place: int, truth: Floats, hope: Floats) -> int:
     """Multiply the leaves in row ``place``, each after its waits until now, and their swaps."""
     row, slot, length = ledger.leaf[place], ledger.now[0].clock, ledger.leaves[place]
@@ -223,7 +223,7 @@ def _evaluate(world: World, ledger: Ledger, place: int, truth: Floats, hope: Flo
     return int(length)
 
 
-@kernel
+@lean
 def _record(
     world: World,
     ledger: Ledger,

@@ -293,15 +293,14 @@ def new_ledger(
         made=np.full((n, ACTION_TOKENS), -1, np.int64),
         event=event,
         chain=np.zeros(MAX_HOPS, np.int64),
-        leaf=table((rows, MAX_HOPS), **_LEAF, **_HISTORY),
-        leaves=np.zeros(rows, np.int64),
-        handed=np.zeros((2, 3)),
         ring=np.full(world.cutoff + 2, -1, np.int64),
         mark=mark,
         label=label,
         sight=np.zeros((world.inc_link.shape[1], RAW)),
         scores=np.zeros(world.inc_link.shape[1]),
         product=np.zeros((4, 3)),
+        leaf=table((rows, MAX_HOPS), **_LEAF, **_HISTORY),
+        leaves=np.zeros(rows, np.int64),
     )
 
 

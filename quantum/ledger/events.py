@@ -153,8 +153,8 @@ def pay(world: World, events: Table, valid: Ints, trust: Floats, credit: Floats)
     """Share the reward of delivered pairs among the nodes that made and swapped their parts.
 
     ``trust`` (C, 2 H + 1) is the probability, by measured tests, that a pair of a class and a kind
-    (:func:`kinds_of`) meets its fidelity; it is the reward of the pair. ``valid`` (E,) is 0 where execution
-    failed: no reward. ``credit`` (n,) is added to.
+    (:func:`kinds_of`) meets its fidelity; it is the reward of the pair. ``valid`` (E,) is 0 where
+    execution failed: no reward. ``credit`` (n,) is added to.
     """
     for index in range(len(events)):
         event = events[index]

@@ -7,7 +7,7 @@ link pair is its own single leaf and has no row.
 
 import numpy as np
 
-from quantum.kernels import Table, kernel, small
+from quantum.kernels import Table, lean, small
 from quantum.ledger.state import Ledger, World
 
 __all__ = [
@@ -52,7 +52,7 @@ def _copy(source: Table, target: Table, turned: bool) -> None:
         target.truth[axis] = source.truth[axis]
 
 
-@kernel
+@lean
 def read_leaves(ledger: Ledger, place: int, start: int, row: Table, first: int) -> int:
     """Copy the leaves of a stored pair, from its end ``start`` on, to ``row[first:]``.
 
@@ -74,7 +74,7 @@ def read_leaves(ledger: Ledger, place: int, start: int, row: Table, first: int) 
     return length
 
 
-@kernel
+@lean
 def write_leaves(ledger: Ledger, place: int, row: Table, length: int) -> None:
     """Make the pair at ``place`` a composite of the first ``length`` leaves of ``row``."""
     ledger.leaves[place] = length
@@ -95,7 +95,7 @@ def value_after(fresh: float, axis: int, one: Table, other: Table) -> float:
     return fresh * np.sqrt(one.xy * other.xy)
 
 
-@kernel
+@lean
 def is_whole(world: World, ledger: Ledger, place: int) -> bool:
     """Check a composite: its leaves lead from u to v, and every node between swapped once."""
     if place >= len(ledger.leaves):
@@ -125,7 +125,7 @@ def is_whole(world: World, ledger: Ledger, place: int) -> bool:
     return bool(node == pair.v and oldest == pair.old)
 
 
-@kernel
+@lean
 def swaps_fit(world: World, ledger: Ledger, composite_swaps: int, total: int) -> bool:
     """Check swap tokens: as many spent as there were swaps, and no bucket fuller than it can be."""
     spent = 0

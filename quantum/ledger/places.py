@@ -28,7 +28,6 @@ def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     block = min(clock // world.truth_slots, world.truth.shape[0] - 1)
     for axis in range(3):
         pair.truth[axis] = world.truth[block, link, axis]
-    _line_up(ledger.link[link], ledger.pair, place)
     return place
 
 
@@ -44,6 +43,8 @@ def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
     held[v, nodes[v].used] = place
     nodes[u].used += 1
     nodes[v].used += 1
+    if link >= 0:
+        _line_up(ledger.link[link], ledger.pair, place)
     _join_twins(ledger.ring, ledger.pair, place)
     return place
 

@@ -22,7 +22,7 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["assemble", "conclude", "note_use", "serve"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve"]
 
 
 @lean
@@ -47,7 +47,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
-            _choose_pairs(world, ledger, row, length)
+            choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, request, length)
     if rule.rounds > 0:
         _serve_best(world, ledger, rule)
@@ -89,7 +89,7 @@ def _opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
 
 
 @lean
-def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
+def choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """Turn the links in ``ledger.chain`` into stored pairs: the oldest that are good enough.
 
     The path was found with the youngest pair of every link. Link by link, the oldest pair with

@@ -117,15 +117,14 @@ class Ledger(NamedTuple):
     made: Ints  # (n, T) result: running number of the pair, -1 refused
     event: Table  # (E,) assembled pairs and link tests since they were last taken
     chain: Ints  # (H,) result of the last search, destination first
-    leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
-    leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
-    handed: Floats  # (2, 3) true and believed correlators of the pair last handed over
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
     mark: Table  # (n,) scratch of the path search, see new_ledger
     label: Table  # ((H + 1) * n,) scratch of the path search
     sight: Floats  # (K, 6) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch
     product: Floats  # (4, 3) scratch: correlators along a chain
+    leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
+    leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
 
 
 class Rule(NamedTuple):

@@ -225,7 +225,7 @@ class Reference:
 WHEEL = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4), (0, 5), (1, 5), (2, 5), (3, 5), (4, 5)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), success=st.sampled_from([1.0, 0.7]))
 def test_random_acts_keep_the_books(seed, success):
     rng = np.random.default_rng(seed)
@@ -253,7 +253,7 @@ def test_random_acts_keep_the_books(seed, success):
         here = sorted(books.stored)
         return int(rng.choice(here)) if here and rng.random() < 0.95 else int(rng.integers(-1, 9))
 
-    for _ in range(120):
+    for number in range(100):
         act = rng.random()
         if act < 0.3:
             link = int(rng.integers(world.m))
@@ -289,7 +289,8 @@ def test_random_acts_keep_the_books(seed, success):
             close_slot(world, ledger)
             open_slot(world, ledger, IDLE)
             books.tick()
-        books.agrees(ledger)
+        if act >= 0.83 or number % 10 == 9:
+            books.agrees(ledger)
 
 
 def line(hops, **more):

@@ -1,6 +1,7 @@
-"""Distillation in the ledger: against density matrices and backends, its books, and that it pays."""
+"""Distillation in the ledger: against density matrices and backends, its books, what it pays."""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -211,12 +212,13 @@ def test_a_distilled_pair_may_be_swapped_ahead_of_its_delivery():
     of = scenario(11, gates=Gates(gate_depolarizing=0.03, readout_error=0.01))
     world = drifting(of, 3)
     ledger = new_ledger(world, composites=True)
-    row = int(np.flatnonzero(world.cls.a[world.request.cls] == 0)[0])
+    late = (world.request.arrival > 40) & (world.cls.a[world.request.cls] == 0)
+    row = int(np.flatnonzero(late)[0])
     ends = world.cls[world.request[row].cls]
     way = {2: (0, 1, 2), 3: (0, 5, 4, 3)}[int(ends.b)]
     places, number = [], {tuple(sorted(e)): k for k, e in enumerate(of.network.links.tolist())}
     ledger.now.clock = int(world.request[row].arrival) - 20
-    for a, b in zip(way, way[1:], strict=False):
+    for a, b in pairwise(way):
         link = number[tuple(sorted((a, b)))]
         place = -1
         while place < 0:
