@@ -19,7 +19,7 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.scenario import Scenario
 
-__all__ = ["KNEE", "knee", "link_shares", "mean_classes", "shortest_paths"]
+__all__ = ["KNEE", "knee", "link_shares", "mean_classes", "shares_by_grade", "shortest_paths"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,29 +89,43 @@ def link_shares(network: Network, trace: Trace, load_hz: float, *, max_rounds: i
     From the flows of the bound at the mean rates of ``load_hz`` pairs/s over all commodities; at
     1.5 times the knee they spread best (far below it the linear program has many solutions and
     picks narrow ones). A commodity without flow gets 0.3 on the links of its cheapest path that
-    meets the strictest fidelity any can, and zeros if there is none.
+    meets the strictest fidelity any can, and zeros if there is none. A distilled pair counts as the
+    pairs that it was made of.
     """
+    return shares_by_grade(network, trace, load_hz, max_rounds=max_rounds)[0]
+
+
+def shares_by_grade(
+    network: Network, trace: Trace, load_hz: float, *, max_rounds: int = 0
+) -> tuple[Floats, Floats]:
+    """Return :func:`link_shares` and how many distilled pairs there are in it, both (K, m)."""
     if not 0.0 < load_hz < np.inf:
         raise InputError(f"load_hz must be > 0 pairs/s, got {load_hz}")
     classes = mean_classes(trace)
     problem = _problem(network, classes, max_rounds)
     bound = _at(problem, load_hz, None)
     shares = np.zeros((len(classes.commodities), len(network.links)))
+    refined = np.zeros_like(shares)
     delivered = np.zeros(len(classes.commodities))
     np.add.at(delivered, classes.commodity, bound.delivered)
     served = delivered > 1e-6 * load_hz * trace.weights
     for flow in bound.paths:
         if served[flow.commodity]:
-            used = flow.pairs * np.exp2(flow.rounds)
-            np.add.at(shares[flow.commodity], list(flow.links), used / delivered[flow.commodity])
+            part, links = flow.pairs / delivered[flow.commodity], list(flow.links)
+            np.add.at(shares[flow.commodity], links, part * np.exp2(flow.rounds))
+            np.add.at(refined[flow.commodity], links, part * (np.array(flow.rounds) > 0))
     graph = problem.graph
     priced = _cheapest_paths(problem)
     # Classes come in rising fidelity: the strictest one that has a path is written last.
     for number in np.flatnonzero(np.isfinite(priced.cost) & ~served[classes.commodity]):
-        row = shares[classes.commodity[number]]
-        row[:] = 0.0
-        row[graph.link[priced.path(int(number))]] = _UNSERVED
-    return shares
+        way = priced.path(int(number))
+        for row, used in (
+            (shares[classes.commodity[number]], np.full(len(way), _UNSERVED)),
+            (refined[classes.commodity[number]], _UNSERVED * (graph.rounds[way] > 0)),
+        ):
+            row[:] = 0.0
+            row[graph.link[way]] = used
+    return shares, refined
 
 
 def shortest_paths(

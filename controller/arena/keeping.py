@@ -148,7 +148,12 @@ def _game(folder: Path, kept: Kept) -> Game:
         test_share=kept.test_share,
         service_s=kept.service_s,
     )
-    return prepare(scenario, max_rounds=kept.cell.distillation_rounds, drift=kept.cell.drift)
+    return prepare(
+        scenario,
+        max_rounds=kept.cell.distillation_rounds,
+        drift=kept.cell.drift,
+        measured_belief=kept.cell.measured_belief,
+    )
 
 
 def _where(folder: Path, name: str, made: Decisions) -> str:

@@ -136,7 +136,13 @@ def game_of(
         return found
 
     scenario: Scenario = build(cell, seed, seconds=seconds, warmup_s=warmup_s, knee=knee)
-    return prepare(scenario, plans, max_rounds=rounds, drift=cell.drift)
+    return prepare(
+        scenario,
+        plans,
+        max_rounds=rounds,
+        drift=cell.drift,
+        measured_belief=cell.measured_belief,
+    )
 
 
 def jain(shares: np.ndarray) -> float | None:

@@ -31,7 +31,7 @@ def rule_of(targets: Floats) -> Rule:
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return rule_of(plan.mean_targets)
+    return rule_of(plan.mean_targets)._replace(rounds=plan.rounds, refined=plan.refined)
 
 
 def footprint_of(scenario: Scenario, shares: Floats) -> Floats:

@@ -1,9 +1,12 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
 from quantum.kernels import Table, lean, small
-from quantum.ledger.claims import claim_paths
+from quantum.ledger.claims import ANNOUNCED_S, claim_paths
 from quantum.ledger.places import drop_expired
+from quantum.ledger.prices import believe
+from quantum.ledger.refined import claim_refined
 from quantum.ledger.state import (
+    BLOCK_SLOTS,
     LINK_TESTED,
     OVERFLOWED,
     SHARED,
@@ -28,9 +31,17 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     """Begin the slot of ``ledger.clock``: drop, refill, draw tokens, admit requests, claim."""
     slot = ledger.now[0].clock
     drop_expired(world, ledger)
+    if len(world.belief) > 1 and slot % BLOCK_SLOTS == 0:
+        block = min(slot // BLOCK_SLOTS, len(world.belief) - 1)
+        for number in range(world.m):
+            for axis in range(3):
+                ledger.link[number].belief[axis] = world.belief[block, number, axis]
+        believe(ledger.link)
     _refill(world, ledger)
     _arrive(world, ledger, slot)
     claim_paths(world, ledger, rule)
+    if rule.rounds > 0:
+        claim_refined(world, ledger, rule, slot + int(ANNOUNCED_S / world.slot_s))
 
 
 @lean
@@ -72,7 +83,7 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
     event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
     event.hops, event.links[0], event.makers[0] = 1, link, node
-    event.ages[0], event.ages_right[0] = 0, 0
+    event.ages[0], event.ages_right[0], event.births[0], event.spent[0] = 0, 0, slot, -1
     for axis in range(3):
         event.corr[axis] = world.truth[block, link, axis]
     event.true = (1.0 + event.corr.sum()) / 4.0
