@@ -51,7 +51,7 @@ def stock_of(plan: Plan, *, stock_s: float = STOCK_S, reserve: float = RESERVE) 
 
 def rule_of(targets: Floats, *, complete: float = 2.0, **weights: float) -> Rule:
     """Return the tuned heuristic for some targets; ``weights`` are fields of the rule."""
-    return Rule(fill=2, complete=int(complete), targets=targets, **weights)
+    return Rule(fill=2, complete=int(complete), targets=targets)._replace(**weights)
 
 
 def make(*, stock_s: float = STOCK_S, reserve: float = RESERVE, **weights: float) -> Allocator:
