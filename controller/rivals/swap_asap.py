@@ -277,7 +277,7 @@ def _joined_fits(
     return bool(total >= 4.0 * world.cls[world.request[request].cls].fidelity - 1.0)
 
 
-def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 16.0) -> Allocator:
+def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 1.0) -> Allocator:
     """Return swap-asap with these levers.
 
     ``stock`` multiplies the targets from the mean demand (0: pairs are made for requests only),
@@ -290,14 +290,13 @@ def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 16.0) -> Allo
 
     def player(game: Game) -> Player:
         world, own = game.world, rule(game.scenario, game.plan)
-        desks: dict[int, Desk] = {}
+        desks: list[Desk] = []
         most = max(1, round(cutoff * world.cutoff))
 
         def play(ledger: Ledger, stop: int) -> None:
-            places = len(ledger.pair)
-            desk = desks.setdefault(places, new_desk(world, places))
-            desk.owner[:] = -1
-            _play(world, ledger, own, desk, stop, most, round(gaps))
+            if not desks:
+                desks.append(new_desk(world, len(ledger.pair)))
+            _play(world, ledger, own, desks[0], stop, most, round(gaps))
 
         return play
 
