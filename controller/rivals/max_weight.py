@@ -30,7 +30,7 @@ from controller.rivals.mixed import Board, new_board, serve_mixed
 from controller.rivals.tuned import tuned
 from quantum.kernels import Table, lean, table
 from quantum.ledger import Ledger, Rule, World, act_by_rule, close_slot, generate, open_slot
-from quantum.ledger.acts import join
+from quantum.ledger.acts import FAILED, join
 from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 
@@ -178,6 +178,8 @@ def _ahead(
             return
         one, other = ledger.link[ways[found].one], ledger.link[ways[found].other]
         place = join(world, ledger, node, one.youngest, other.youngest)
+        if place < FAILED:
+            return
         if place >= 0:
             board.valued[place] = -1
 
