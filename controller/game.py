@@ -21,9 +21,11 @@ from controller.rivals.allocator import Allocator, Player
 from quantum.bell import correlators
 from quantum.bound import horizon, run_bound
 from quantum.drift import drifted_populations
+from quantum.errors import InputError
 from quantum.flows import shortest_paths
 from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
 from quantum.ledger import state as codes
+from quantum.ledger.belief import beliefs
 from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 from quantum.twin import Score, advance, counted, score
@@ -38,11 +40,14 @@ __all__ = [
     "controller_node",
     "delay_slots",
     "flows_of",
+    "ledger_of",
     "mean_fidelity",
     "plan_of",
     "play",
     "player_of",
     "prepare",
+    "result_of",
+    "world_of",
 ]
 
 #: Slots for which a block of drifting link fidelities lasts.
@@ -58,6 +63,7 @@ _TOTALS = {
     "wasted": codes.WASTED,
     "assembled": codes.ASSEMBLED,
     "tests": codes.TESTS,
+    "distilled": codes.DISTILLED,
 }
 
 
@@ -105,12 +111,41 @@ class Result:
 
 
 def prepare(
-    scenario: Scenario, plans: Plans | None = None, *, max_rounds: int = 0, drift: bool = False
+    scenario: Scenario,
+    plans: Plans | None = None,
+    *,
+    max_rounds: int = 0,
+    drift: bool = False,
+    measured_belief: bool = False,
 ) -> Game:
     """Make a scenario ready: world, plan and bound.
 
     ``plans`` keeps flows for other scenarios of the same network and demand. ``max_rounds`` of
-    distillation count for bound, plan and contention; ``drift`` lets link fidelities wander.
+    distillation, none or one, are allowed, and count for bound, plan and contention.
+    """
+    if max_rounds not in (0, 1):
+        raise InputError(f"distillation_rounds must be 0 or 1, got {max_rounds}")
+    world = world_of(scenario, max_rounds=max_rounds, drift=drift, measured_belief=measured_belief)
+    return Game(
+        scenario=scenario,
+        world=world,
+        plan=plan_of(scenario, plans, max_rounds=max_rounds),
+        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
+        max_rounds=max_rounds,
+    )
+
+
+def world_of(
+    scenario: Scenario,
+    *,
+    max_rounds: int = 0,
+    drift: bool = False,
+    measured_belief: bool = False,
+) -> World:
+    """Return the world of a scenario.
+
+    ``drift`` lets link fidelities wander; with ``measured_belief`` controllers follow them by the
+    tests of links (:mod:`quantum.ledger.belief`), otherwise they believe in the nominal values.
     """
     paths = partial(shortest_paths, max_rounds=max_rounds)
     truth: Floats | None = None
@@ -124,14 +159,14 @@ def prepare(
             block_slots=_BLOCK_SLOTS,
         )
         truth = correlators(walk)
-    world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
-    return Game(
-        scenario=scenario,
-        world=world,
-        plan=plan_of(scenario, plans, max_rounds=max_rounds),
-        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
-        max_rounds=max_rounds,
+    world = new_world(
+        scenario,
+        paths=paths,
+        truth=truth,
+        truth_slots=_BLOCK_SLOTS if drift else 1,
+        rounds=max_rounds,
     )
+    return world._replace(belief=beliefs(world)) if measured_belief else world
 
 
 def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bool) -> float:
@@ -166,16 +201,28 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     ``with_losses`` also plays every request that missed pairs alone, which costs about as much
     again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
     """
-    world = game.world
+    ledger = ledger_of(game, allocator)
+    player_of(game, allocator)(ledger, game.world.horizon)
+    return result_of(game, allocator, ledger, with_losses=with_losses)
+
+
+def ledger_of(game: Game, allocator: Allocator) -> Ledger:
+    """Return the ledger that an allocator starts with."""
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
-    ledger = new_ledger(
-        world,
+    return new_ledger(
+        game.world,
         delay_slots=delay,
         events=_EVENTS if allocator.play else 0,
         composites=allocator.swaps_ahead,
     )
-    player_of(game, allocator)(ledger, world.horizon)
+
+
+def result_of(
+    game: Game, allocator: Allocator, ledger: Ledger, *, with_losses: bool = True
+) -> Result:
+    """Say what an allocator made of a ledger that it played to the horizon; see :func:`play`."""
+    world = game.world
     loss = 0.0
     if with_losses:
         loss = contention_loss(world, ledger, alone_of(game, allocator))

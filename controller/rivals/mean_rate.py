@@ -15,7 +15,9 @@ __all__ = ["allocator"]
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return Rule(fill=2, complete=1, targets=plan.mean_targets)
+    return Rule(
+        fill=2, complete=1, targets=plan.mean_targets, rounds=plan.rounds, refined=plan.refined
+    )
 
 
 allocator = Allocator(
