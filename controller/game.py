@@ -40,11 +40,13 @@ __all__ = [
     "controller_node",
     "delay_slots",
     "flows_of",
+    "ledger_of",
     "mean_fidelity",
     "plan_of",
     "play",
     "player_of",
     "prepare",
+    "result_of",
     "world_of",
 ]
 
@@ -199,16 +201,28 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     ``with_losses`` also plays every request that missed pairs alone, which costs about as much
     again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
     """
-    world = game.world
+    ledger = ledger_of(game, allocator)
+    player_of(game, allocator)(ledger, game.world.horizon)
+    return result_of(game, allocator, ledger, with_losses=with_losses)
+
+
+def ledger_of(game: Game, allocator: Allocator) -> Ledger:
+    """Return the ledger that an allocator starts with."""
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
-    ledger = new_ledger(
-        world,
+    return new_ledger(
+        game.world,
         delay_slots=delay,
         events=_EVENTS if allocator.play else 0,
         composites=allocator.swaps_ahead,
     )
-    player_of(game, allocator)(ledger, world.horizon)
+
+
+def result_of(
+    game: Game, allocator: Allocator, ledger: Ledger, *, with_losses: bool = True
+) -> Result:
+    """Say what an allocator made of a ledger that it played to the horizon; see :func:`play`."""
+    world = game.world
     loss = 0.0
     if with_losses:
         loss = contention_loss(world, ledger, alone_of(game, allocator))

@@ -9,7 +9,7 @@ from controller.rules import Answer, Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Ok, Task
 from quantum.errors import Code, DeviceError, WireError
 from quantum.kernels import Table
-from quantum.ledger import Ledger
+from quantum.ledger import Ledger, seed_at
 from quantum.ledger.events import (
     closed_form_passes,
     draw_tests,
@@ -73,7 +73,7 @@ class Results:
         if len(events) == 0:
             return None
         rules, net = self._rules, self._rules.network
-        basis, draw = draw_tests(rules.world.seed, events, rules.measured)
+        basis, draw = draw_tests(seed_at(rules.world, slot), events, rules.measured)
         programs = programs_of(events, self._making, rules.world.slot_s, net.memory, net.gates)
         tasks = map(Task, programs, basis.tolist(), draw.tolist())
         self._open[slot] = _Result(slot, events, basis, draw)

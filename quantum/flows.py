@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from quantum.bell import correlators
 from quantum.bound_columns import Arcs, Priced, arcs, cheapest, distilled
+from quantum.bound_master import GAP
 from quantum.bound_program import Problem, prepare, solve
+from quantum.bound_scale import Groups, largest_scale
 from quantum.bound_values import Bound, Classes
 from quantum.demand import Trace
 from quantum.errors import InputError
@@ -29,7 +31,6 @@ KNEE = 0.95
 _UNSERVED = 0.3
 #: Targets searched at a time; bounds the memory of a search in large networks.
 _CHUNK = 256
-_MOST_STEPS = 100
 
 
 def mean_classes(trace: Trace) -> Classes:
@@ -53,7 +54,7 @@ def mean_classes(trace: Trace) -> Classes:
     )
 
 
-def knee(network: Network, trace: Trace, *, max_rounds: int = 0) -> float:
+def knee(network: Network, trace: Trace, *, max_rounds: int = 0, gap: float = GAP) -> float:
     """Return the load in pairs/s at which the bound falls to 95 % of the reachable demand.
 
     Mean rates throughout; reachable are the classes with an admissible path. The bound is a concave
@@ -66,19 +67,20 @@ def knee(network: Network, trace: Trace, *, max_rounds: int = 0) -> float:
     reach = float(share[problem.reachable].sum())
     if reach <= 0.0:
         raise InputError(f"no request of this demand is reachable in {network.name}: no knee")
-    found: Bound | None = None
-    # No pair can be made without a generation token: far above the knee.
-    load = (float(network.generation_hz.sum()) + 1.0) / (KNEE * reach)
-    for _ in range(_MOST_STEPS):
-        found = _at(problem, load, found)
-        missing = KNEE * reach * load - found.total
-        if missing <= 1e-6 * reach * load:
-            break
-        slope = KNEE * reach - float(
-            share[problem.reachable] @ found.duals.classes[problem.reachable]
-        )
-        load -= missing / slope
-    return load
+    none = np.zeros(1)
+    return largest_scale(
+        problem,
+        Groups(
+            group=np.zeros(len(share), dtype=np.int64),
+            base=np.zeros(len(share)),
+            ramp=share,
+            need=np.array([KNEE * reach]),
+            floor=none,
+        ),
+        generation=network.generation_hz,
+        swaps=network.swap_hz,
+        gap=gap,
+    ).bound
 
 
 def link_shares(network: Network, trace: Trace, load_hz: float, *, max_rounds: int = 0) -> Floats:

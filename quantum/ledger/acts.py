@@ -31,6 +31,7 @@ from quantum.ledger.state import (
     Floats,
     Ledger,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
@@ -82,7 +83,7 @@ def join(world: World, ledger: Ledger, node: int, left: int, right: int) -> int:
     u = one.v if one.u == node else one.u
     v = other.v if other.u == node else other.u
     birth = min(one.old, other.old)
-    draw = uniform(world.seed, JOIN, node, spot.swaps, 0)
+    draw = uniform(seed_at(world, ledger.now[0].clock), JOIN, node, spot.swaps, 0)
     spot.swap_tokens -= 1.0
     spot.swaps += 1
     ledger.totals[SWAPS] += 1

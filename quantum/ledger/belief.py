@@ -24,6 +24,7 @@ from quantum.ledger.state import (
     TEST_TOKEN,
     Floats,
     World,
+    seed_at,
     tokens_of,
 )
 from quantum.seeding import uniform
@@ -81,18 +82,19 @@ def _follow(world: World, known: Table, out: Floats) -> None:
     write_belief(known, out[0])
     for slot in range((len(out) - 1) * BLOCK_SLOTS - LAG_SLOTS + 1):
         block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
+        seed = seed_at(world, slot)
         for node in range(world.n):
             degree = world.node[node].degree
-            for number in range(tokens_of(world.seed, node, slot, world.node[node].generation)):
+            for number in range(tokens_of(seed, node, slot, world.node[node].generation)):
                 if degree == 0 or (
-                    uniform(world.seed, TEST_TOKEN, node, slot, number) >= world.test_share
+                    uniform(seed, TEST_TOKEN, node, slot, number) >= world.test_share
                 ):
                     continue
-                which = int(uniform(world.seed, TEST_LINK, node, slot, number) * degree)
+                which = int(uniform(seed, TEST_LINK, node, slot, number) * degree)
                 link, key = world.inc_link[node, which], node + LINK_KEY
-                basis = int(uniform(world.seed, BASIS, key, slot, number) * 3.0)
+                basis = int(uniform(seed, BASIS, key, slot, number) * 3.0)
                 chance = (1.0 + world.truth[block, link, basis]) / 2.0
-                passed = uniform(world.seed, OUTCOME, key, slot, number) < chance
+                passed = uniform(seed, OUTCOME, key, slot, number) < chance
                 learn(known[link], slot, world.slot_s, basis, passed)
         if (slot + LAG_SLOTS) % BLOCK_SLOTS == 0:
             write_belief(known, out[(slot + LAG_SLOTS) // BLOCK_SLOTS])

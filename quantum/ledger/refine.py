@@ -13,7 +13,16 @@ correlators in the slot ``birth``, in which it was made or distilled.
 
 from quantum.kernels import lean
 from quantum.ledger.places import believed_now, step_out, take, value_now
-from quantum.ledger.state import DISTIL, DISTILLED, SPOILED, Floats, Ledger, Rule, World
+from quantum.ledger.state import (
+    DISTIL,
+    DISTILLED,
+    SPOILED,
+    Floats,
+    Ledger,
+    Rule,
+    World,
+    seed_at,
+)
 from quantum.seeding import uniform
 
 __all__ = ["dejmps", "distil", "refine"]
@@ -62,7 +71,7 @@ def distil(world: World, ledger: Ledger, number: int) -> bool:
         work[0, axis] = value_now(one.truth[axis], axis, first)
         work[1, axis] = value_now(other.truth[axis], axis, second)
     chance = dejmps(world.distil, work[0], work[1], work[3])
-    draw = uniform(world.seed, DISTIL, number, link.distilled, 0)
+    draw = uniform(seed_at(world, slot), DISTIL, number, link.distilled, 0)
     link.distilled += 1
     made, maker = other.birth, other.maker
     take(ledger, spend)

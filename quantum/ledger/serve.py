@@ -19,6 +19,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
@@ -130,7 +131,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
     """
     pairs, chain, nodes, decay = ledger.pair, ledger.chain, ledger.node, world.decay
     slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
-    attempt = asked.attempts
+    attempt, seed = asked.attempts, seed_at(world, slot)
     asked.attempts += 1
     true, believed = ledger.product[0], ledger.product[1]
     true[:] = 1.0
@@ -152,7 +153,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
             true *= world.swap_xyz
             believed *= world.swap_xyz
             if world.swap_success < 1.0:
-                draw = uniform(world.seed, HERALD, request, attempt, back)
+                draw = uniform(seed, HERALD, request, attempt, back)
                 alive = alive and draw < world.swap_success
     fidelity = (1.0 + true.sum()) / 4.0
     kind = conclude(world, ledger, request, attempt, fidelity) if alive else LOST
@@ -169,7 +170,8 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
 def conclude(world: World, ledger: Ledger, request: int, attempt: int, fidelity: float) -> int:
     """Deliver an assembled pair of a true fidelity, or test it where the key says so."""
     ledger.totals[ASSEMBLED] += 1
-    if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+    seed = seed_at(world, ledger.now[0].clock)
+    if uniform(seed, TEST_PAIR, request, attempt, 0) < world.test_share:
         ledger.totals[TESTS] += 1
         return TESTED
     asked, wish = ledger.request[request], world.request[request]

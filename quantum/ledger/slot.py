@@ -18,6 +18,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
     tokens_drawn,
 )
 from quantum.seeding import uniform
@@ -48,17 +49,18 @@ def _refill(world: World, ledger: Ledger) -> None:
     """Fill swap buckets and draw this slot's generation tokens; some are link tests."""
     slot = ledger.now[0].clock
     nodes, fixed, totals = ledger.node, world.node, ledger.totals
+    seed = seed_at(world, slot)
     for node in range(world.n):
         level = nodes[node].swap_tokens + fixed[node].swap_rate
         if level > fixed[node].bucket:
             totals[OVERFLOWED] += 1
             level = fixed[node].bucket
         nodes[node].swap_tokens = level
-        u = uniform(world.seed, TOKENS, node, slot, 0)
+        u = uniform(seed, TOKENS, node, slot, 0)
         drawn = tokens_drawn(u, fixed[node].generation, fixed[node].no_token)
         left = drawn
         for number in range(drawn):
-            if uniform(world.seed, TEST_TOKEN, node, slot, number) < world.test_share:
+            if uniform(seed, TEST_TOKEN, node, slot, number) < world.test_share:
                 left -= 1
                 _test_link(world, ledger, node, slot, number)
         nodes[node].tokens = left
@@ -69,7 +71,9 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     """Spend a token on measuring a fresh pair of a link that the key picks."""
     if world.node[node].degree == 0:
         return
-    which = int(uniform(world.seed, TEST_LINK, node, slot, number) * world.node[node].degree)
+    which = int(
+        uniform(seed_at(world, slot), TEST_LINK, node, slot, number) * world.node[node].degree
+    )
     link = world.inc_link[node, which]
     ledger.totals[TESTS] += 1
     if ledger.now[0].events >= len(ledger.event):

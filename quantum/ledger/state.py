@@ -14,6 +14,7 @@ __all__ = [
     "Ledger",
     "Rule",
     "World",
+    "seed_at",
     "token_totals",
     "tokens_drawn",
     "tokens_of",
@@ -97,6 +98,8 @@ class World(NamedTuple):
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
     path_nodes: Ints  # (C, H) swap nodes of that path, -1 padded
     request: Table  # (R,) arrival, told, deadline (last slot to serve it), cls, pairs
+    fork: int = 0  # draws of slots before it have the seed ``past``; see controller.fairness
+    past: int = 0
 
 
 class Ledger(NamedTuple):
@@ -145,6 +148,15 @@ class Rule(NamedTuple):
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
     rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
     refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only
+
+
+@small
+def seed_at(world: World, slot: int) -> int:
+    """Return the seed of all that is drawn in a slot, an allocator's own draws included.
+
+    It is ``world.seed``, but for worlds that are equal up to a slot and then go different ways.
+    """
+    return world.past if slot < world.fork else world.seed
 
 
 @small
