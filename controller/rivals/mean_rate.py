@@ -11,6 +11,8 @@ No forecast and no learning. To :mod:`controller.rivals.mean_rate_plain` it adds
   are chosen by price: empty swap buckets, scarce pairs, age, loss of fidelity.
 """
 
+from typing import Any
+
 import numpy as np
 
 from controller.plan import RESERVE, STOCK_S, Plan
@@ -49,7 +51,7 @@ def stock_of(plan: Plan, *, stock_s: float = STOCK_S, reserve: float = RESERVE) 
     return targets
 
 
-def rule_of(targets: Floats, *, complete: float = 2.0, **weights: float) -> Rule:
+def rule_of(targets: Floats, *, complete: float = 2.0, **weights: Any) -> Rule:
     """Return the tuned heuristic for some targets; ``weights`` are fields of the rule."""
     return Rule(fill=2, complete=int(complete), targets=targets)._replace(**weights)
 
