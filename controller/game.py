@@ -5,19 +5,27 @@ bound. Playing changes nothing in it, so the same game can be played by one afte
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
-from controller.losses import Alone, contention_loss, pairs_alone, pairs_alone_played
+from controller.losses import (
+    Alone,
+    contention_loss,
+    pairs_alone,
+    pairs_alone_forked,
+    pairs_alone_played,
+)
 from controller.plan import Flows, Plan, Plans, controller_node, delay_slots, flows_of, plan_of
 from controller.rivals.allocator import Allocator, Player
 from quantum.bell import correlators
 from quantum.bound import horizon, run_bound
 from quantum.drift import drifted_populations
+from quantum.errors import InputError
 from quantum.flows import shortest_paths
 from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
 from quantum.ledger import state as codes
+from quantum.ledger.belief import beliefs
 from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 from quantum.twin import Score, advance, counted, score
@@ -32,11 +40,14 @@ __all__ = [
     "controller_node",
     "delay_slots",
     "flows_of",
+    "ledger_of",
     "mean_fidelity",
     "plan_of",
     "play",
     "player_of",
     "prepare",
+    "result_of",
+    "world_of",
 ]
 
 #: Slots for which a block of drifting link fidelities lasts.
@@ -52,6 +63,7 @@ _TOTALS = {
     "wasted": codes.WASTED,
     "assembled": codes.ASSEMBLED,
     "tests": codes.TESTS,
+    "distilled": codes.DISTILLED,
 }
 
 
@@ -63,6 +75,17 @@ class Game:
     world: World
     plan: Plan
     bound: float
+    max_rounds: int = 0
+
+    @cached_property
+    def bound_ahead(self) -> float:
+        """The bound for allocators that also swap before a request asks, never below ``bound``."""
+        found = _bound(self.scenario, self.world, self.max_rounds, swaps_ahead=True)
+        return max(self.bound, found)
+
+    def bound_of(self, allocator: Allocator) -> float:
+        """Return the bound that holds for an allocator."""
+        return self.bound_ahead if allocator.swaps_ahead else self.bound
 
 
 @dataclass(frozen=True)
@@ -88,12 +111,41 @@ class Result:
 
 
 def prepare(
-    scenario: Scenario, plans: Plans | None = None, *, max_rounds: int = 0, drift: bool = False
+    scenario: Scenario,
+    plans: Plans | None = None,
+    *,
+    max_rounds: int = 0,
+    drift: bool = False,
+    measured_belief: bool = False,
 ) -> Game:
     """Make a scenario ready: world, plan and bound.
 
     ``plans`` keeps flows for other scenarios of the same network and demand. ``max_rounds`` of
-    distillation count for bound, plan and contention; ``drift`` lets link fidelities wander.
+    distillation, none or one, are allowed, and count for bound, plan and contention.
+    """
+    if max_rounds not in (0, 1):
+        raise InputError(f"distillation_rounds must be 0 or 1, got {max_rounds}")
+    world = world_of(scenario, max_rounds=max_rounds, drift=drift, measured_belief=measured_belief)
+    return Game(
+        scenario=scenario,
+        world=world,
+        plan=plan_of(scenario, plans, max_rounds=max_rounds),
+        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
+        max_rounds=max_rounds,
+    )
+
+
+def world_of(
+    scenario: Scenario,
+    *,
+    max_rounds: int = 0,
+    drift: bool = False,
+    measured_belief: bool = False,
+) -> World:
+    """Return the world of a scenario.
+
+    ``drift`` lets link fidelities wander; with ``measured_belief`` controllers follow them by the
+    tests of links (:mod:`quantum.ledger.belief`), otherwise they believe in the nominal values.
     """
     paths = partial(shortest_paths, max_rounds=max_rounds)
     truth: Floats | None = None
@@ -107,22 +159,28 @@ def prepare(
             block_slots=_BLOCK_SLOTS,
         )
         truth = correlators(walk)
-    world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
+    world = new_world(
+        scenario,
+        paths=paths,
+        truth=truth,
+        truth_slots=_BLOCK_SLOTS if drift else 1,
+        rounds=max_rounds,
+    )
+    return world._replace(belief=beliefs(world)) if measured_belief else world
+
+
+def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bool) -> float:
+    """Bound a run in pairs, on the tokens that are drawn in it."""
     first, stop = horizon(scenario)
-    tokens = token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop)
     bound = run_bound(
         scenario,
-        tokens=tokens,
+        tokens=token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop),
         max_rounds=max_rounds,
         # No pair is ever better than its link was at its best.
-        correlators=None if truth is None else np.abs(truth).max(axis=0),
+        correlators=np.abs(world.truth).max(axis=0) if world.truth_slots > 1 else None,
+        swaps_ahead=swaps_ahead,
     )
-    return Game(
-        scenario=scenario,
-        world=world,
-        plan=plan_of(scenario, plans, max_rounds=max_rounds),
-        bound=bound.total,
-    )
+    return bound.total
 
 
 def player_of(game: Game, allocator: Allocator) -> Player:
@@ -143,18 +201,35 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     ``with_losses`` also plays every request that missed pairs alone, which costs about as much
     again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
     """
-    world = game.world
+    ledger = ledger_of(game, allocator)
+    player_of(game, allocator)(ledger, game.world.horizon)
+    return result_of(game, allocator, ledger, with_losses=with_losses)
+
+
+def ledger_of(game: Game, allocator: Allocator) -> Ledger:
+    """Return the ledger that an allocator starts with."""
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
-    ledger = new_ledger(world, delay_slots=delay, events=_EVENTS if allocator.play else 0)
-    player_of(game, allocator)(ledger, world.horizon)
+    return new_ledger(
+        game.world,
+        delay_slots=delay,
+        events=_EVENTS if allocator.play else 0,
+        composites=allocator.swaps_ahead,
+    )
+
+
+def result_of(
+    game: Game, allocator: Allocator, ledger: Ledger, *, with_losses: bool = True
+) -> Result:
+    """Say what an allocator made of a ledger that it played to the horizon; see :func:`play`."""
+    world = game.world
     loss = 0.0
     if with_losses:
         loss = contention_loss(world, ledger, alone_of(game, allocator))
     return Result(
         allocator=allocator.name,
         score=score(world, ledger),
-        bound=game.bound,
+        bound=game.bound_of(allocator),
         contention_loss=loss,
         fidelity=mean_fidelity(world, ledger),
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
@@ -165,6 +240,9 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
 def alone_of(game: Game, allocator: Allocator) -> Alone:
     """Return what tells how many pairs a request would get from the allocator alone."""
     world, delay = game.world, delay_slots(game.scenario, central=allocator.central)
+    if allocator.plays_alone and allocator.history_s == 0.0:
+        player, ahead = player_of(game, allocator), allocator.swaps_ahead
+        return partial(pairs_alone_forked, world, player, delay_slots=delay, composites=ahead)
     if allocator.plays_alone:
         return partial(
             pairs_alone_played,
@@ -172,6 +250,7 @@ def alone_of(game: Game, allocator: Allocator) -> Alone:
             lambda: player_of(game, allocator),
             delay_slots=delay,
             history_slots=round(allocator.history_s / world.slot_s),
+            composites=allocator.swaps_ahead,
         )
     rule = allocator.rule(game.scenario, game.plan)
     return lambda requests: pairs_alone(world, rule, requests, delay)

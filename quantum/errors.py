@@ -4,11 +4,13 @@
 
     DpemError
      |- InputError          the user's input is wrong: mend it (exit code 2)
+     |   `- NoDemand            nothing can be asked: a comparison notes it and goes on
      |- RequestError        an allocation request was answered ERR, with an EGP code
      |- DeviceError         an instrument failed
      |   |- DeviceTimeout       no answer in time: reconnect
      |   |- DeviceProtocol      an answer that the protocol does not allow
      |   `- DeviceLimit         the value is outside what the instrument may do
+     |- AllocatorError      an allocator failed, or broke the rules of the arena
      |- WireError           bytes that are no message of ours: drop the peer's frame
      `- RecordError         a run record that does not verify
 
@@ -18,6 +20,7 @@ Each message is one line that names the field and what is allowed.
 from enum import StrEnum
 
 __all__ = [
+    "AllocatorError",
     "Code",
     "DeviceError",
     "DeviceLimit",
@@ -25,6 +28,7 @@ __all__ = [
     "DeviceTimeout",
     "DpemError",
     "InputError",
+    "NoDemand",
     "RecordError",
     "RequestError",
     "WireError",
@@ -67,6 +71,10 @@ class InputError(DpemError):
     exit_code = 2
 
 
+class NoDemand(InputError):
+    """No node pair can ask for anything that the network could deliver."""
+
+
 class RequestError(DpemError):
     """An allocation request was answered with an error."""
 
@@ -92,6 +100,10 @@ class DeviceProtocol(DeviceError):
 
 class DeviceLimit(DeviceError):
     """The value is outside what the instrument may do."""
+
+
+class AllocatorError(DpemError):
+    """An allocator failed, delivered what nobody could, or used what it cannot have."""
 
 
 class WireError(DpemError):

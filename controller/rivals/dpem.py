@@ -20,7 +20,7 @@ from controller.privacy import default_delta, noise_for
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
-from quantum.ledger import Ledger, Rule
+from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
@@ -117,7 +117,13 @@ class Twin:
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
-            world, rules.rule, nodes, seed=world.seed, learn=learn, config=config, actor=actor
+            world,
+            rules.rule,
+            nodes,
+            seed=seed_at(world, 0),
+            learn=learn,
+            config=config,
+            actor=actor,
         )
 
     def __call__(self, stop: int) -> None:

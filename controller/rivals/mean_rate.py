@@ -17,6 +17,8 @@ a second whatever the cutoff 0.5 +- 0.3; the relative gap 0.2 +- 0.3. Of the pri
 nearly empty buckets shows (0.2 +- 0.3); scarcity and age are worth nothing here (0.0 +- 0.1).
 """
 
+from typing import Any
+
 import numpy as np
 
 from controller.plan import RESERVE, STOCK_S, Plan
@@ -55,16 +57,18 @@ def stock_of(plan: Plan, *, stock_s: float = STOCK_S, reserve: float = RESERVE) 
     return targets
 
 
-def rule_of(targets: Floats, *, complete: float = 2.0, **weights: float) -> Rule:
+def rule_of(targets: Floats, *, complete: float = 2.0, **weights: Any) -> Rule:
     """Return the tuned heuristic for some targets; ``weights`` are fields of the rule."""
-    return Rule(fill=2, complete=int(complete), targets=targets, **weights)
+    return Rule(fill=2, complete=int(complete), targets=targets)._replace(**weights)
 
 
 def make(*, stock_s: float = STOCK_S, reserve: float = RESERVE, **weights: float) -> Allocator:
     """Return the allocator with other settings; ``weights`` are fields of the rule."""
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
-        return rule_of(stock_of(plan, stock_s=stock_s, reserve=reserve), **weights)
+        return rule_of(stock_of(plan, stock_s=stock_s, reserve=reserve), **weights)._replace(
+            rounds=plan.rounds, refined=plan.refined
+        )
 
     return Allocator(
         name="mean-rate",

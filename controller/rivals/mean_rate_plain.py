@@ -36,7 +36,7 @@ def make(*, stock: float = 1.0) -> Allocator:
         if plan.knee_hz > 0.0:
             shares = link_shares(network, trace, trace.load_hz)
             targets = stock * network.cutoff_s * trace.load_hz * (trace.weights @ shares)
-        return plain(scenario, fill=2)._replace(
+        return plain(scenario, plan, fill=2)._replace(
             targets=targets, gap=1.0, relative=0.0, peer_fill=0.0
         )
 

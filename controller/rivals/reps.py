@@ -166,18 +166,18 @@ def _wants(world: World, ledger: Ledger) -> Ints:
     return out
 
 
-def _rule_of(scenario: Scenario, inverse: float) -> Rule:
-    return plain(scenario, fill=0)._replace(inverse=inverse)
+def _rule_of(scenario: Scenario, plan: Plan, inverse: float) -> Rule:
+    return plain(scenario, plan, fill=0)._replace(inverse=inverse)
 
 
 def _make(
     name: str, sentence: str, keep: bool, round_s: float, redundancy: float, inverse: float
 ) -> Allocator:
     def rule(scenario: Scenario, plan: Plan) -> Rule:
-        return _rule_of(scenario, inverse)
+        return _rule_of(scenario, plan, inverse)
 
     def play(game: Game) -> Player:
-        settings = _rule_of(game.scenario, inverse)
+        settings = _rule_of(game.scenario, game.plan, inverse)
         return _Rounds(game, settings, round_s=round_s, redundancy=redundancy, keep=keep)
 
     return Allocator(

@@ -3,28 +3,48 @@
 import numpy as np
 
 from quantum.kernels import Table, kernel, lean, small
-from quantum.ledger.state import DROPPED, Ints, Ledger, World
+from quantum.ledger.leaves import is_whole, leaves_of, swaps_fit
+from quantum.ledger.state import DROPPED, SWAPS, Ints, Ledger, World
 
-__all__ = ["drop_expired", "is_sound", "put", "take", "value_now"]
+__all__ = [
+    "believed_now",
+    "drop_expired",
+    "is_sound",
+    "put",
+    "step_out",
+    "store",
+    "take",
+    "value_now",
+]
 
 
 @lean
 def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     """Store a fresh pair of a link; both ends must have a free qubit. Returns its place."""
+    clock = ledger.now[0].clock
+    place = store(ledger, world.link[link].a, world.link[link].b, clock, link)
+    pair = ledger.pair[place]
+    pair.maker = maker
+    block = min(clock // world.truth_slots, world.truth.shape[0] - 1)
+    for axis in range(3):
+        pair.truth[axis] = world.truth[block, link, axis]
+    return place
+
+
+@lean
+def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
+    """Take a free place for a pair between two nodes that have a free qubit each; return it."""
     now, nodes, held = ledger.now[0], ledger.node, ledger.held
     now.free -= 1
     place = ledger.pair[now.free].free
     pair = ledger.pair[place]
-    block = min(now.clock // world.truth_slots, world.truth.shape[0] - 1)
-    pair.u, pair.v = world.link[link].a, world.link[link].b
-    pair.birth, pair.link, pair.maker = now.clock, link, maker
-    for axis in range(3):
-        pair.truth[axis] = world.truth[block, link, axis]
-    held[pair.u, nodes[pair.u].used] = place
-    held[pair.v, nodes[pair.v].used] = place
-    nodes[pair.u].used += 1
-    nodes[pair.v].used += 1
-    _line_up(ledger.link[link], ledger.pair, place)
+    pair.u, pair.v, pair.birth, pair.old, pair.link, pair.spent = u, v, birth, birth, link, -1
+    held[u, nodes[u].used] = place
+    held[v, nodes[v].used] = place
+    nodes[u].used += 1
+    nodes[v].used += 1
+    if link >= 0:
+        _line_up(ledger.link[link], ledger.pair, place)
     _join_twins(ledger.ring, ledger.pair, place)
     return place
 
@@ -35,7 +55,11 @@ def take(ledger: Ledger, place: int) -> None:
     pair, now = ledger.pair[place], ledger.now[0]
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
-    _step_out(ledger.link[pair.link], ledger.pair, place)
+    if pair.link >= 0:
+        if pair.spent < 0:
+            step_out(ledger.link[pair.link], ledger.pair, place)
+        else:
+            ledger.link[pair.link].refined -= 1
     _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place
@@ -56,7 +80,7 @@ def _line_up(link: Table, pairs: Table, place: int) -> None:
 
 
 @small
-def _step_out(link: Table, pairs: Table, place: int) -> None:
+def step_out(link: Table, pairs: Table, place: int) -> None:
     """Take a pair out of the queue of its link."""
     older, younger = pairs[place].older, pairs[place].younger
     if older >= 0:
@@ -74,7 +98,7 @@ def _step_out(link: Table, pairs: Table, place: int) -> None:
 @small
 def _join_twins(ring: Ints, pairs: Table, place: int) -> None:
     """Add a pair to those of its slot of birth, which expire together."""
-    spot = pairs[place].birth % len(ring)
+    spot = pairs[place].old % len(ring)
     pairs[place].before, pairs[place].after = -1, ring[spot]
     if ring[spot] >= 0:
         pairs[ring[spot]].before = place
@@ -87,7 +111,7 @@ def _leave_twins(ring: Ints, pairs: Table, place: int) -> None:
     if before >= 0:
         pairs[before].after = after
     else:
-        ring[pairs[place].birth % len(ring)] = after
+        ring[pairs[place].old % len(ring)] = after
     if after >= 0:
         pairs[after].before = before
 
@@ -115,6 +139,13 @@ def value_now(fresh: float, axis: int, decay: Table) -> float:
     return fresh * decay.xy
 
 
+@small
+def believed_now(link: Table, pair: Table, axis: int, decay: Table) -> float:
+    """Decay what controllers believe of a correlator of a stored link pair."""
+    fresh = link.belief[axis] if pair.spent < 0 else pair.belief[axis]
+    return value_now(fresh, axis, decay)
+
+
 @lean
 def drop_expired(world: World, ledger: Ledger) -> None:
     """Drop every pair older than the cutoff."""
@@ -122,20 +153,33 @@ def drop_expired(world: World, ledger: Ledger) -> None:
     stop = now.clock - world.cutoff
     for birth in range(max(now.swept, stop - len(ring)), stop):
         while ring[birth % len(ring)] >= 0:
+            ledger.totals[DROPPED] += leaves_of(ledger, ring[birth % len(ring)])
             take(ledger, ring[birth % len(ring)])
-            ledger.totals[DROPPED] += 1
     now.swept = max(now.swept, stop)
 
 
 @kernel
 def is_sound(world: World, ledger: Ledger) -> bool:
-    """Check conservation: places, qubits, stock and swap buckets (used by tests and replay)."""
+    """Check conservation (used by tests and replay).
+
+    Places, qubits, stock, swap buckets, the leaves of composites, and swap tokens spent.
+    """
     alive = 0
-    stock = np.zeros(world.m, dtype=np.int64)
+    swapped = 0
+    stock, refined = np.zeros(world.m, dtype=np.int64), np.zeros(world.m, dtype=np.int64)
     for place in range(len(ledger.pair)):
         if ledger.pair[place].u >= 0:
             alive += 1
-            stock[ledger.pair[place].link] += 1
+            if ledger.pair[place].link >= 0 and ledger.pair[place].spent >= 0:
+                refined[ledger.pair[place].link] += 1
+            elif ledger.pair[place].link >= 0:
+                stock[ledger.pair[place].link] += 1
+            elif is_whole(world, ledger, place):
+                swapped += ledger.leaves[place] - 1
+            else:
+                return False
+    if not swaps_fit(world, ledger, swapped, ledger.totals[SWAPS]):
+        return False
     if alive + ledger.now[0].free != len(ledger.pair):
         return False
     used = 0
@@ -150,4 +194,4 @@ def is_sound(world: World, ledger: Ledger) -> bool:
             return False
     if used != 2 * alive:
         return False
-    return bool(np.all(stock == ledger.link.stock))
+    return bool(np.all(stock == ledger.link.stock) and np.all(refined == ledger.link.refined))

@@ -22,6 +22,7 @@ __all__ = [
     "price_claims",
     "price_link",
     "price_node",
+    "price_nodes",
     "price_stock",
     "price_stored",
 ]
@@ -83,7 +84,7 @@ def price_stored(
     link: Table, pairs: Table, decay: Table, slot: int, target: float, scarce: float, age_off: float
 ) -> None:
     """Scarce pairs are dear, pairs about to be dropped are cheap; the youngest sets the quality."""
-    short = max(0.0, target + 1.0 - link.stock) / (target + 1.0)
+    short = max(0.0, target + 1.0 - link.stock - 2.0 * link.refined) / (target + 1.0)
     age = slot - pairs[link.oldest].birth
     link.price = max(_CHEAPEST, 1.0 + scarce * short - age_off * age / (len(decay) - 1))
     held = decay[slot - pairs[link.youngest].birth]
@@ -95,7 +96,8 @@ def price_stored(
 
 
 @lean
-def _price_nodes(nodes: Table, fixed: Table, rule: Rule) -> None:
+def price_nodes(nodes: Table, fixed: Table, rule: Rule) -> None:
+    """Write the price of a swap at every node."""
     empty, inverse = rule.bucket, rule.inverse
     for number in range(len(nodes)):
         price_node(nodes[number], fixed[number].bucket, empty, inverse)
@@ -113,7 +115,7 @@ def price_claims(world: World, ledger: Ledger, rule: Rule) -> None:
         for axis in range(3):
             link.corr[axis] = link.belief[axis]
         link.loss, link.priced = link.fresh_loss, -1
-    _price_nodes(ledger.node, world.node, rule)
+    price_nodes(ledger.node, world.node, rule)
 
 
 @lean
@@ -121,7 +123,7 @@ def price_stock(world: World, ledger: Ledger, rule: Rule) -> None:
     """Price every link by its stored pairs; links without stock are closed."""
     for number in range(world.m):
         price_link(world, ledger, rule, number)
-    _price_nodes(ledger.node, world.node, rule)
+    price_nodes(ledger.node, world.node, rule)
 
 
 @lean

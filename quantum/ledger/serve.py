@@ -1,9 +1,11 @@
 """Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
 
 from quantum.kernels import lean
-from quantum.ledger.paths import find_path
-from quantum.ledger.places import take, value_now
+from quantum.ledger.paths import cheapest_path, find_path
+from quantum.ledger.places import believed_now, take, value_now
 from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
+from quantum.ledger.refine import refine
+from quantum.ledger.refined import choose_best, price_best
 from quantum.ledger.state import (
     ASSEMBLED,
     DELIVERED,
@@ -17,15 +19,22 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
-__all__ = ["assemble", "choose_pairs", "serve"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve"]
 
 
 @lean
 def serve(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Assemble pairs for live requests until no chain is left for them."""
+    """Assemble pairs for live requests until no chain is left for them.
+
+    Where the rule allows distillation, it comes first, and those whom pairs as they were made do
+    not serve get the best that their links hold.
+    """
+    if rule.rounds > 0:
+        refine(world, ledger, rule)
     slot = ledger.now[0].clock
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
@@ -41,6 +50,32 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
                 break
             choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, request, length)
+    if rule.rounds > 0:
+        _serve_best(world, ledger, rule)
+
+
+@lean
+def _serve_best(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Assemble the best stored pairs of links, distilled ones among them."""
+    slot, stale = ledger.now[0].clock, True
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival > slot or slot > world.request[request].deadline:
+            continue
+        row = world.request[request].cls
+        a, b = world.cls[row].a, world.cls[row].b
+        if ledger.node[a].used == 0 or ledger.node[b].used == 0:
+            continue
+        while ledger.request[request].left > 0:
+            if stale:
+                price_best(world, ledger, rule)
+                stale = False
+            length = cheapest_path(world, ledger, rule, row, 0)
+            if length == 0:
+                break
+            choose_best(world, ledger, row, length)
+            assemble(world, ledger, rule, request, length)
+            stale = True
 
 
 @lean
@@ -96,7 +131,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
     """
     pairs, chain, nodes, decay = ledger.pair, ledger.chain, ledger.node, world.decay
     slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
-    attempt = asked.attempts
+    attempt, seed = asked.attempts, seed_at(world, slot)
     asked.attempts += 1
     true, believed = ledger.product[0], ledger.product[1]
     true[:] = 1.0
@@ -108,39 +143,45 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
         held, link = decay[slot - pair.birth], ledger.link[pair.link]
         for axis in range(3):
             true[axis] *= value_now(pair.truth[axis], axis, held)
-            believed[axis] *= value_now(link.belief[axis], axis, held)
+            believed[axis] *= believed_now(link, pair, axis, held)
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             nodes[node].swap_tokens -= 1.0
+            nodes[node].swaps += 1
             ledger.totals[SWAPS] += 1
             price_node(nodes[node], world.node[node].bucket, rule.bucket, rule.inverse)
             true *= world.swap_xyz
             believed *= world.swap_xyz
             if world.swap_success < 1.0:
-                draw = uniform(world.seed, HERALD, request, attempt, back)
+                draw = uniform(seed, HERALD, request, attempt, back)
                 alive = alive and draw < world.swap_success
     fidelity = (1.0 + true.sum()) / 4.0
-    kind = LOST
-    if alive:
-        ledger.totals[ASSEMBLED] += 1
-        if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
-            kind = TESTED
-            ledger.totals[TESTS] += 1
-        else:
-            kind = DELIVERED
-            asked.left -= 1
-            asked.quality += fidelity
-            arrival = world.request[request].arrival
-            if world.warmup <= arrival < world.warmup + world.slots:
-                ledger.waits[slot - arrival] += 1
-            if fidelity >= world.cls[row].fidelity:
-                asked.good += 1
+    kind = conclude(world, ledger, request, attempt, fidelity) if alive else LOST
     _record(world, ledger, request, attempt, kind, length, true, believed)
-    _note_use(world, ledger, length)
+    for back in range(length):
+        note_use(world, ledger, pairs[chain[back]].link)
     for back in range(length):
         link_number = pairs[chain[back]].link
         take(ledger, chain[back])
         price_link(world, ledger, rule, link_number)
+
+
+@lean
+def conclude(world: World, ledger: Ledger, request: int, attempt: int, fidelity: float) -> int:
+    """Deliver an assembled pair of a true fidelity, or test it where the key says so."""
+    ledger.totals[ASSEMBLED] += 1
+    seed = seed_at(world, ledger.now[0].clock)
+    if uniform(seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+        ledger.totals[TESTS] += 1
+        return TESTED
+    asked, wish = ledger.request[request], world.request[request]
+    asked.left -= 1
+    asked.quality += fidelity
+    if world.warmup <= wish.arrival < world.warmup + world.slots:
+        ledger.waits[ledger.now[0].clock - wish.arrival] += 1
+    if fidelity >= world.cls[wish.cls].fidelity:
+        asked.good += 1
+    return DELIVERED
 
 
 @lean
@@ -166,8 +207,11 @@ def _record(
     for back in range(length):
         pair = pairs[chain[back]]
         hop = length - 1 - back
-        event.links[hop], event.ages[hop] = pair.link, slot - pair.birth
-        event.makers[hop] = pair.maker
+        age = slot - pair.birth
+        event.links[hop], event.ages[hop], event.ages_right[hop] = pair.link, age, age
+        event.births[hop], event.makers[hop] = pair.birth, pair.maker
+        event.kept[hop], event.spent[hop] = pair.kept, pair.spent
+        event.spent_makers[hop] = pair.spent_maker
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             event.swaps[hop - 1] = node
@@ -177,14 +221,12 @@ def _record(
 
 
 @lean
-def _note_use(world: World, ledger: Ledger, length: int) -> None:
-    """Raise the share of every used link at both its ends (adaptive generation learns from it)."""
+def note_use(world: World, ledger: Ledger, link: int) -> None:
+    """Raise the share of a used link at both its ends (adaptive generation learns from it)."""
     rate = 0.05
-    for back in range(length):
-        link = ledger.pair[ledger.chain[back]].link
-        for end in range(2):
-            node = world.link[link].a if end == 0 else world.link[link].b
-            for k in range(world.node[node].degree):
-                ledger.use[node, k] *= 1.0 - rate
-                if world.inc_link[node, k] == link:
-                    ledger.use[node, k] += rate
+    for end in range(2):
+        node = world.link[link].a if end == 0 else world.link[link].b
+        for k in range(world.node[node].degree):
+            ledger.use[node, k] *= 1.0 - rate
+            if world.inc_link[node, k] == link:
+                ledger.use[node, k] += rate

@@ -1,9 +1,12 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
 from quantum.kernels import Table, lean, small
-from quantum.ledger.claims import claim_paths
+from quantum.ledger.claims import ANNOUNCED_S, claim_paths
 from quantum.ledger.places import drop_expired
+from quantum.ledger.prices import believe
+from quantum.ledger.refined import claim_refined
 from quantum.ledger.state import (
+    BLOCK_SLOTS,
     LINK_TESTED,
     OVERFLOWED,
     SHARED,
@@ -15,6 +18,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
     tokens_drawn,
 )
 from quantum.seeding import uniform
@@ -27,9 +31,17 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     """Begin the slot of ``ledger.clock``: drop, refill, draw tokens, admit requests, claim."""
     slot = ledger.now[0].clock
     drop_expired(world, ledger)
+    if len(world.belief) > 1 and slot % BLOCK_SLOTS == 0:
+        block = min(slot // BLOCK_SLOTS, len(world.belief) - 1)
+        for number in range(world.m):
+            for axis in range(3):
+                ledger.link[number].belief[axis] = world.belief[block, number, axis]
+        believe(ledger.link)
     _refill(world, ledger)
     _arrive(world, ledger, slot)
     claim_paths(world, ledger, rule)
+    if rule.rounds > 0:
+        claim_refined(world, ledger, rule, slot + int(ANNOUNCED_S / world.slot_s))
 
 
 @lean
@@ -37,17 +49,18 @@ def _refill(world: World, ledger: Ledger) -> None:
     """Fill swap buckets and draw this slot's generation tokens; some are link tests."""
     slot = ledger.now[0].clock
     nodes, fixed, totals = ledger.node, world.node, ledger.totals
+    seed = seed_at(world, slot)
     for node in range(world.n):
         level = nodes[node].swap_tokens + fixed[node].swap_rate
         if level > fixed[node].bucket:
             totals[OVERFLOWED] += 1
             level = fixed[node].bucket
         nodes[node].swap_tokens = level
-        u = uniform(world.seed, TOKENS, node, slot, 0)
+        u = uniform(seed, TOKENS, node, slot, 0)
         drawn = tokens_drawn(u, fixed[node].generation, fixed[node].no_token)
         left = drawn
         for number in range(drawn):
-            if uniform(world.seed, TEST_TOKEN, node, slot, number) < world.test_share:
+            if uniform(seed, TEST_TOKEN, node, slot, number) < world.test_share:
                 left -= 1
                 _test_link(world, ledger, node, slot, number)
         nodes[node].tokens = left
@@ -58,7 +71,9 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     """Spend a token on measuring a fresh pair of a link that the key picks."""
     if world.node[node].degree == 0:
         return
-    which = int(uniform(world.seed, TEST_LINK, node, slot, number) * world.node[node].degree)
+    which = int(
+        uniform(seed_at(world, slot), TEST_LINK, node, slot, number) * world.node[node].degree
+    )
     link = world.inc_link[node, which]
     ledger.totals[TESTS] += 1
     if ledger.now[0].events >= len(ledger.event):
@@ -67,7 +82,8 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     ledger.now[0].events += 1
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
     event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
-    event.hops, event.links[0], event.ages[0], event.makers[0] = 1, link, 0, node
+    event.hops, event.links[0], event.makers[0] = 1, link, node
+    event.ages[0], event.ages_right[0], event.births[0], event.spent[0] = 0, 0, slot, -1
     for axis in range(3):
         event.corr[axis] = world.truth[block, link, axis]
     event.true = (1.0 + event.corr.sum()) / 4.0

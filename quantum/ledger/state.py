@@ -14,6 +14,7 @@ __all__ = [
     "Ledger",
     "Rule",
     "World",
+    "seed_at",
     "token_totals",
     "tokens_drawn",
     "tokens_of",
@@ -27,8 +28,12 @@ Ints = NDArray[np.int64]
 ACTION_TOKENS = 8
 #: Columns of what a node sees of each incident link; see :mod:`quantum.ledger.observe`.
 RAW = 6
+#: Slots after which beliefs change, all together.
+BLOCK_SLOTS = 25
 #: Longest chain that is ever swapped, and what stands for more hops in distances.
 MAX_HOPS, FAR = 16, 127
+
+NOTHING: Floats = np.zeros(0)
 
 TOKENS = stream("tokens")
 TIES = stream("ties")
@@ -38,6 +43,8 @@ TEST_PAIR = stream("test pair")
 BASIS = stream("basis")
 OUTCOME = stream("outcome")
 HERALD = stream("herald")
+JOIN = stream("join")
+DISTIL = stream("distil")
 
 # What happened to an assembled pair (``ev_kind``).
 DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
@@ -53,7 +60,10 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     TESTS,
     ASSEMBLED,
     WASTED,
-) = range(10)
+    SPOILED,  # link pairs lost in joins and distillations that did not herald
+    FORBIDDEN,  # acts that the world does not allow
+    DISTILLED,  # distillations that worked
+) = range(13)
 
 
 class World(NamedTuple):
@@ -79,13 +89,17 @@ class World(NamedTuple):
     inc_link: Ints  # (n, K)
     inc_node: Ints  # (n, K)
     truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
+    belief: Floats  # (blocks, m, 3) and as tests make believe, see belief.py; one block: nominal
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
+    distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
     cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``
     distance: NDArray[np.int8]  # (destinations, n) hops to the destination, FAR where too many
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
     path_nodes: Ints  # (C, H) swap nodes of that path, -1 padded
     request: Table  # (R,) arrival, told, deadline (last slot to serve it), cls, pairs
+    fork: int = 0  # draws of slots before it have the seed ``past``; see controller.fairness
+    past: int = 0
 
 
 class Ledger(NamedTuple):
@@ -99,7 +113,7 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (10,) counters
+    totals: Ints  # (13,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
@@ -111,7 +125,9 @@ class Ledger(NamedTuple):
     label: Table  # ((H + 1) * n,) scratch of the path search
     sight: Floats  # (K, 6) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch
-    product: Floats  # (2, 3) scratch: correlators along a chain
+    product: Floats  # (4, 3) scratch: correlators along a chain
+    leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
+    leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
 
 
 class Rule(NamedTuple):
@@ -131,6 +147,17 @@ class Rule(NamedTuple):
     fidelity: float = 0.5  # path cost of using up all the loss of fidelity a request can afford
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
     makes: float = 0.3  # share of its ends' tokens that a link is expected to get (complete 2)
+    rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
+    refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only
+
+
+@small
+def seed_at(world: World, slot: int) -> int:
+    """Return the seed of all that is drawn in a slot, an allocator's own draws included.
+
+    It is ``world.seed``, but for worlds that are equal up to a slot and then go different ways.
+    """
+    return world.past if slot < world.fork else world.seed
 
 
 @small
