@@ -7,8 +7,8 @@ a second one selects the links that join most pairs, rounded progressively, and 
 joined path by path. Published: up to 68 % more throughput than the best before it.
 
 In this world a round lasts ``round_s``, or half the deadline that requests have, if that is less,
-since they are served at the end of a round only. Attempts are generation tokens, whose number is what is
-random, so the first program shares out the tokens that can be expected, and then once more
+since they are served at the end of a round only. Attempts are generation tokens, whose number is
+what is random, so the first program shares out the tokens that can be expected, and then once more
 ``redundancy`` times the demand and the tokens. Each token goes where most is missing of the first
 share, then of the second, which rounds as they come. Both programs are in path form, over the paths
 that column generation finds for the network (:mod:`quantum.bound_program`); memory counts in the
