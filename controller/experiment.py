@@ -12,15 +12,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from controller.game import Plans, Result, flows_of, play, prepare
+from controller.game import Game, Plans, Result, flows_of, play, prepare
 from controller.parallel import spread
 from controller.rivals.allocator import find
 from controller.statistics import Anova, Better, Convergence, anova, holm, paired
 from quantum.demand import Trace
-from quantum.errors import InputError
+from quantum.errors import InputError, NoDemand
 from quantum.network import Network
 from quantum.presets import NETWORKS, Cell, build
 from quantum.seeding import generator
+from quantum.twin import counted
 
 __all__ = ["Comparison", "Figures", "Unit", "compare", "play_unit", "summarise"]
 
@@ -34,6 +35,12 @@ _CONTRASTS: tuple[tuple[str, str, Better], ...] = (
     ("fraction_of_bound", "fraction_of_bound", "higher"),
     ("contention", "contention", "lower"),
     ("contention_loss", "contention_loss", "lower"),
+)
+
+
+#: Figures that are 0, and not None, where there is nothing.
+_NOTHING = dict.fromkeys(
+    ("delivery_rate", "fraction_of_bound", "contention", "contention_loss", "pairs_delivered"), 0.0
 )
 
 
@@ -56,7 +63,11 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """One cell with one seed: what was asked, the bound in pairs, and what each allocator did."""
+    """One cell with one seed: what was asked, the bound in pairs, and what each allocator did.
+
+    ``note`` says why nobody could deliver anything, where that is so; such a unit is not played,
+    and means and tests leave it out.
+    """
 
     cell: Cell
     seed: int
@@ -66,6 +77,7 @@ class Unit(msgspec.Struct, frozen=True):
     pairs_requested: int
     bound: float
     allocators: dict[str, Figures]
+    note: str | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -180,11 +192,16 @@ def play_unit(
     def knee(network: Network, trace: Trace) -> float:
         found = flows_of(network, trace, plans, max_rounds=rounds).knee_hz
         if found <= 0.0:
-            raise InputError(f"nothing is reachable in {network.name}: its knee gives no load")
+            raise NoDemand(f"nothing is reachable in {network.name}: its knee gives no load")
         return found
 
-    scenario = build(cell, seed, seconds=seconds, warmup_s=warmup_s, knee=knee)
+    try:
+        scenario = build(cell, seed, seconds=seconds, warmup_s=warmup_s, knee=knee)
+    except NoDemand as wrong:
+        return _unplayed(cell, seed, allocators, str(wrong))
     game = prepare(scenario, plans, max_rounds=rounds, drift=cell.drift)
+    if game.bound <= 0.0:
+        return _unplayed(cell, seed, allocators, *_asked(game))
     results = {name: play(game, find(name)) for name in allocators}
     first = next(iter(results.values())).score
     return Unit(
@@ -196,6 +213,41 @@ def play_unit(
         pairs_requested=first.pairs_requested,
         bound=game.bound,
         allocators={name: _figures(result) for name, result in results.items()},
+    )
+
+
+def _asked(game: Game) -> tuple[str, float, int, int]:
+    """Say why the bound of a game is 0, and what was asked: load, requests and pairs."""
+    which = counted(game.world)
+    pairs = int(game.world.request.pairs[which].sum())
+    note = f"no request comes in the {game.scenario.seconds:g} s that count"
+    if pairs:
+        note = "no request can meet its fidelity on any path"
+    elif len(game.world.request):
+        note += f", which begin after {game.scenario.warmup_s:g} s"
+    return note, game.scenario.trace.load_hz, len(which), pairs
+
+
+def _unplayed(
+    cell: Cell,
+    seed: int,
+    allocators: Sequence[str],
+    note: str,
+    load_hz: float = 0.0,
+    requests: int = 0,
+    pairs: int = 0,
+) -> Unit:
+    """Return the unit in which nobody could deliver anything."""
+    return Unit(
+        cell=cell,
+        seed=seed,
+        network=seed % NETWORKS,
+        load_hz=load_hz,
+        requests=requests,
+        pairs_requested=pairs,
+        bound=0.0,
+        allocators=dict.fromkeys(allocators, _mean([])),
+        note=note,
     )
 
 
@@ -225,14 +277,17 @@ def summarise(
 ) -> Comparison:
     """Take means over units, compare the first allocator with the others, and test for any effect.
 
-    The p values of the delivery contrasts are adjusted together (``p_holm``).
+    The p values of the delivery contrasts are adjusted together (``p_holm``). Units with a note
+    are listed, and left out of everything else.
     """
-    columns = {name: [unit.allocators[name] for unit in units] for name in allocators}
-    clusters = [f"{unit.cell.topology} {unit.seed}" for unit in units]
+    played = [unit for unit in units if unit.note is None]
+    columns = {name: [unit.allocators[name] for unit in played] for name in allocators}
+    clusters = [f"{unit.cell.topology} {unit.seed}" for unit in played]
     rows = np.array([[figures.delivery_rate for figures in columns[a]] for a in allocators])
     contrasts = {
         f"{allocators[0]} vs {name}": _contrast(columns[allocators[0]], columns[name], clusters)
         for name in allocators[1:]
+        if played
     }
     adjusted = holm({key: float(value["delivery"]["p"]) for key, value in contrasts.items()})
     for key, value in contrasts.items():
@@ -266,12 +321,12 @@ def _contrast(
 
 
 def _mean(column: Sequence[Figures]) -> Figures:
-    """Average every figure over the units that have it."""
+    """Average every figure over the units that have it; 0 or None where none has."""
     means: dict[str, float | None] = {}
     for field in Figures.__struct_fields__:
         values = [getattr(figures, field) for figures in column]
         have = [value for value in values if value is not None]
-        means[field] = math.fsum(have) / len(have) if have else None
+        means[field] = math.fsum(have) / len(have) if have else _NOTHING.get(field)
     return msgspec.convert(means, Figures)
 
 

@@ -97,11 +97,15 @@ class _Again:
         self._setting = setting_of(record)
         lab = self._setting.rack is not None
         network = record.seal.folder / "network.json"
-        # The network as it was recorded, whatever has become of the file or the preset since.
+        # Network and changes as they were recorded, whatever has become of their files since.
+        as_was = self._setting
+        if not lab:
+            as_was = msgspec.structs.replace(as_was, topology=str(network.resolve()))
+        if as_was.changes is not None:
+            changes = str(network.with_name("changes.csv").resolve())
+            as_was = msgspec.structs.replace(as_was, changes=changes)
         scenario = scenario_of(
-            self._setting
-            if lab
-            else msgspec.structs.replace(self._setting, topology=str(network.resolve())),
+            as_was,
             network=load_topology(str(network.resolve()), seed=0) if lab else None,
         )
         allocator = find(self._setting.allocator)

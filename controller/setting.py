@@ -30,13 +30,15 @@ SLOT_S = 0.02
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that decides what a run does; the command line in a value.
 
-    ``load_hz`` (pairs/s) is the preset's unless given. With a ``rack`` the network is the rack's.
+    ``load_hz`` (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come
+    and go, see :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
     Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
     failed for ``patience_s`` end a run.
     """
 
     topology: str = "mesh"
     demand: str = "scheduled"
+    changes: str | None = None
     load_hz: float | None = None
     backend: str = "aer"
     rack: str | None = None
@@ -74,6 +76,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise InputError(f"{name} must be between 1 and 64, got {getattr(self, name)}")
         if self.backend == "lab" and self.workers != 1:
             raise InputError(f"workers must be 1 with backend lab, got {self.workers}")
+        if self.backend == "lab" and self.changes is not None:
+            raise InputError("changes are for simulated networks, not for backend lab")
         if not 0 <= self.seed < 2**62:
             raise InputError(f"seed must be between 0 and 2^62, got {self.seed}")
         return self
@@ -88,7 +92,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     @property
     def cell(self) -> Cell:
         """The preset cell that is played on a simulated network."""
-        return run_cell(self.topology, self.demand, load_hz=self.load_hz)
+        cell = run_cell(self.topology, self.demand, load_hz=self.load_hz)
+        return msgspec.structs.replace(cell, changes=self.changes)
 
 
 def scenario_of(

@@ -4,6 +4,7 @@
 
     DpemError
      |- InputError          the user's input is wrong: mend it (exit code 2)
+     |   `- NoDemand            nothing can be asked: a comparison notes it and goes on
      |- RequestError        an allocation request was answered ERR, with an EGP code
      |- DeviceError         an instrument failed
      |   |- DeviceTimeout       no answer in time: reconnect
@@ -25,6 +26,7 @@ __all__ = [
     "DeviceTimeout",
     "DpemError",
     "InputError",
+    "NoDemand",
     "RecordError",
     "RequestError",
     "WireError",
@@ -65,6 +67,10 @@ class InputError(DpemError):
     """The user's input is wrong; the message says which field and what is allowed."""
 
     exit_code = 2
+
+
+class NoDemand(InputError):
+    """No node pair can ask for anything that the network could deliver."""
 
 
 class RequestError(DpemError):

@@ -21,7 +21,7 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.topologies.entry import near
 
-__all__ = ["SUFFIXES", "is_file", "read_trace", "rows_of_csv"]
+__all__ = ["SUFFIXES", "is_file", "number_of", "read_trace", "rows_of_csv"]
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("timestamp_s", "source", "destination", "fidelity")
@@ -194,23 +194,23 @@ def _request(
         ends.append(index[node])
     if ends[0] == ends[1]:
         raise InputError(f"{where}, column destination: must differ from the source")
-    time = _number(where, "timestamp_s", row["timestamp_s"], ">= 0 seconds")
-    fidelity = _number(where, "fidelity", row["fidelity"], "between 0 and 1", most=1.0)
+    time = number_of(where, "timestamp_s", row["timestamp_s"], ">= 0 seconds")
+    fidelity = number_of(where, "fidelity", row["fidelity"], "between 0 and 1", most=1.0)
     pairs, limit, told = 1, deadline_s, time
     if row.get("pairs") not in (None, ""):
         allowed = f"a whole number from 1 to {_MOST_PAIRS}"
-        value = _number(where, "pairs", row["pairs"], allowed, least=1.0, most=_MOST_PAIRS)
+        value = number_of(where, "pairs", row["pairs"], allowed, least=1.0, most=_MOST_PAIRS)
         if value != int(value):
             raise InputError(f"{where}, column pairs: must be {allowed}, got {row['pairs']!r}")
         pairs = int(value)
     if row.get("deadline_s") not in (None, ""):
-        limit = _number(where, "deadline_s", row["deadline_s"], "> 0 seconds", least=5e-324)
+        limit = number_of(where, "deadline_s", row["deadline_s"], "> 0 seconds", least=5e-324)
     if row.get("told_s") not in (None, ""):
-        told = _number(where, "told_s", row["told_s"], "between 0 and timestamp_s", most=time)
+        told = number_of(where, "told_s", row["told_s"], "between 0 and timestamp_s", most=time)
     return time, (min(ends), max(ends)), fidelity, pairs, limit, told
 
 
-def _number(
+def number_of(
     where: str, column: str, value: Any, allowed: str, least: float = 0.0, most: float = math.inf
 ) -> float:
     """Return a finite number in [least, most], from text or a number."""

@@ -3,13 +3,13 @@
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from quantum.errors import InputError
+from quantum.errors import InputError, NoDemand
 from quantum.output import json_option, write_json
 
 if TYPE_CHECKING:
@@ -27,12 +27,15 @@ _PAPER_NODES = 100
 @click.option("--sample", metavar="N", type=int, help="Only N cells of it, balanced, by key.")
 @click.option("--topology", metavar="NAME|FILE", help="This network in every cell.")
 @click.option("--demand", metavar="NAME|FILE", help="This demand in every cell.")
+@click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
+@click.option("--service-ms", metavar="A,B,...", help="Each cell with these controller delays.")
 @click.option(
     "--allocators", default=ALLOCATORS, show_default=True, help="Names, the one to judge first."
 )
 @click.option("--seeds", default=4, show_default=True, help="Runs of each cell.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the first run.")
 @click.option("--seconds", default=60.0, show_default=True, help="Network time that is counted.")
+@click.option("--warmup", "warmup_s", default=10.0, show_default=True, help="Time before that.")
 @click.option("--engine", type=click.Choice(["processes"]), default="processes", show_default=True)
 @json_option
 def command(
@@ -40,10 +43,13 @@ def command(
     sample: int | None,
     topology: str | None,
     demand: str | None,
+    changes: str | None,
+    service_ms: str | None,
     allocators: str,
     seeds: int,
     seed: int,
     seconds: float,
+    warmup_s: float,
     engine: str,
     json_path: str | None,
 ) -> None:
@@ -60,34 +66,79 @@ def command(
         raise InputError(f"--seed must be between 0 and 2^62, got {seed}")
     if not 0.0 < seconds < math.inf:
         raise InputError(f"--seconds must be > 0, got {seconds:g}")
+    if not 0.0 <= warmup_s < math.inf:
+        raise InputError(f"--warmup must be >= 0, got {warmup_s:g}")
     names = [name.strip() for name in allocators.split(",") if name.strip()]
-    cells = chosen_cells(preset, sample, topology, demand, seed)
+    cells = chosen_cells(
+        preset,
+        sample,
+        topology,
+        demand,
+        seed,
+        changes=changes,
+        service_s=service_times(service_ms),
+        span_s=(seconds, warmup_s),
+    )
     numbers = range(seed, seed + seeds)
     with _progress(len(cells) * seeds) as advance:
-        found = compare(cells, names, numbers, seconds=seconds, progress=advance)
+        found = compare(cells, names, numbers, seconds=seconds, warmup_s=warmup_s, progress=advance)
     whole = {
         **msgspec.structs.asdict(found),
         "sample": sample,
         "topology": topology,
         "demand": demand,
+        "changes": changes,
+        "service_ms": service_ms,
         "seconds": seconds,
+        "warmup_s": warmup_s,
     }
     write_json(whole, json_path)
     if json_path != "-":
         _show(found, topology or preset, len(cells), sample)
 
 
+def service_times(text: str | None) -> tuple[float, ...]:
+    """Read service times in milliseconds; in seconds, none where there is no text.
+
+    >>> service_times("0, 10,500"), service_times(None)
+    ((0.0, 0.01, 0.5), ())
+    """
+    times = []
+    for part in [] if text is None else text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0.0 <= value < 1e6 or value / 1e3 in times:
+            raise InputError(
+                f"--service-ms must be different numbers from 0 to a million, got {text!r}"
+            )
+        times.append(value / 1e3)
+    return tuple(times)
+
+
 def chosen_cells(
-    preset: str, sample: int | None, topology: str | None, demand: str | None, seed: int
+    preset: str,
+    sample: int | None,
+    topology: str | None,
+    demand: str | None,
+    seed: int,
+    *,
+    changes: str | None = None,
+    service_s: Sequence[float] = (),
+    span_s: tuple[float, float] = (60.0, 10.0),
 ) -> "list[Cell]":
     """Return the cells to play, after checking that their networks and demands exist.
 
     A network or a demand of the user's replaces that of every cell, and cells that become equal are
     played once. Loads in pairs/s are those of 100 nodes; other networks get them in proportion.
+    ``changes`` go into every cell, and every cell is there once for each of ``service_s``.
+    ``span_s`` are the seconds that count and the warm-up.
     """
     from quantum.presets import build, cells
     from quantum.presets import sample as sampled
     from quantum.topology import load_topology
+    from quantum.traffic_files import is_file
 
     found = cells(preset)
     if topology is not None:
@@ -102,12 +153,23 @@ def chosen_cells(
         ]
     if demand is not None:
         found = [msgspec.structs.replace(cell, demand=demand) for cell in found]
+        if is_file(demand):
+            # A file brings its own load, so loads make no different cells.
+            found = [
+                msgspec.structs.replace(cell, load_hz=0.0, knee_fraction=None) for cell in found
+            ]
+    if changes is not None:
+        found = [msgspec.structs.replace(cell, changes=changes) for cell in found]
     found = list(dict.fromkeys(found))
     if sample is not None:
         found = sampled(found, sample, seed)
-    if topology is not None or demand is not None:
+    if service_s:
+        found = [msgspec.structs.replace(cell, service_s=s) for cell in found for s in service_s]
+    if topology is not None or demand is not None or changes is not None:
+        seconds, warmup_s = span_s
         # Building is cheap and finds every mistake in names and files; any knee will do.
-        build(found[0], seed, seconds=1.0, warmup_s=0.0, knee=lambda network, trace: 1.0)
+        with suppress(NoDemand):
+            build(found[0], seed, seconds=seconds, warmup_s=warmup_s, knee=lambda *_: 1.0)
     return found
 
 
@@ -140,6 +202,10 @@ def _show(found: "Comparison", arena: str, cells: int, sample: int | None) -> No
     console = Console(width=None if sys.stdout.isatty() else 100)
     size = f"{cells} cells" + (f" (a sample of {sample})" if sample is not None else "")
     console.print(_rates(found, f"{arena}: {size}, {len(found.seeds)} seeds"))
+    notes = [row["note"] for row in found.cells if row["note"] is not None]
+    for note in dict.fromkeys(notes):
+        of = f"{notes.count(note)} of {len(found.cells)}"
+        console.print(f"left out: {of} runs, because {note}", highlight=False)
     if found.paired:
         console.print(_pairs(found))
     if found.anova is not None:
