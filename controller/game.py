@@ -4,11 +4,12 @@ A game holds what all allocators of a scenario share: the world with its draws, 
 bound. Playing changes nothing in it, so the same game can be played by one after the other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from controller.hearing import as_heard
 from controller.losses import Alone, contention_loss, pairs_alone, pairs_alone_played
 from controller.plan import Flows, Plan, Plans, controller_node, delay_slots, flows_of, plan_of
 from controller.rivals.allocator import Allocator, Player
@@ -18,7 +19,8 @@ from quantum.drift import drifted_populations
 from quantum.flows import shortest_paths
 from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
 from quantum.ledger import state as codes
-from quantum.ledger.state import Floats, Ints
+from quantum.ledger.state import Floats, Ints, tokens_within
+from quantum.presence import presence
 from quantum.scenario import Scenario
 from quantum.twin import Score, advance, counted, score
 
@@ -33,6 +35,7 @@ __all__ = [
     "delay_slots",
     "flows_of",
     "mean_fidelity",
+    "mechanism_cost",
     "plan_of",
     "play",
     "player_of",
@@ -52,6 +55,8 @@ _TOTALS = {
     "wasted": codes.WASTED,
     "assembled": codes.ASSEMBLED,
     "tests": codes.TESTS,
+    "left": codes.LEFT,
+    "failed_claims": codes.FAILED,
 }
 
 
@@ -82,6 +87,12 @@ class Result:
     totals: dict[str, int]
 
     @property
+    def messages_per_pair(self) -> float | None:
+        """Messages over received pairs of the whole run, None without any."""
+        pairs = self.totals["received"]
+        return self.totals["messages"] / pairs if pairs else None
+
+    @property
     def fraction_of_bound(self) -> float:
         """Delivered pairs over the bound, 0 where the bound is 0."""
         return self.score.pairs_delivered / self.bound if self.bound > 0.0 else 0.0
@@ -109,7 +120,12 @@ def prepare(
         truth = correlators(walk)
     world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
     first, stop = horizon(scenario)
-    tokens = token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop)
+    generation = np.ascontiguousarray(world.node.generation)
+    here = presence(
+        scenario.changes, scenario.network, slot_s=scenario.slot_s, first=first, stop=stop
+    )
+    tokens = token_totals(world.seed, generation, first, stop)
+    tokens -= tokens_within(world.seed, generation, here.away)
     bound = run_bound(
         scenario,
         tokens=tokens,
@@ -143,7 +159,8 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     ``with_losses`` also plays every request that missed pairs alone, which costs about as much
     again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
     """
-    world = game.world
+    world = as_heard(game.world, game.scenario, central=allocator.central)
+    game = replace(game, world=world)
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
     ledger = new_ledger(world, delay_slots=delay, events=_EVENTS if allocator.play else 0)
@@ -158,8 +175,27 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
         contention_loss=loss,
         fidelity=mean_fidelity(world, ledger),
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
-        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()},
+        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()}
+        | mechanism_cost(world, ledger, central=allocator.central),
     )
+
+
+def mechanism_cost(world: World, ledger: Ledger, *, central: bool) -> dict[str, int]:
+    """Count the ``messages`` of a run, and the pairs ``received`` by requests of all its slots.
+
+    One for each request that was asked for; and for every chain that was claimed, also where the
+    claim failed, a command to each node in it and an answer from each. The source of a request is
+    in the chain and needs no message to itself, a central controller is not.
+    """
+    chains = int(ledger.request.attempts.sum())
+    # A chain of h links has h - 1 swaps and h + 1 nodes.
+    nodes = int(ledger.totals[codes.SWAPS]) + 2 * chains + int(ledger.totals[codes.FAILED_NODES])
+    claims = chains + int(ledger.totals[codes.FAILED])
+    asked = int(((ledger.request.asked == 1) & (ledger.request.visible < world.horizon)).sum())
+    return {
+        "messages": asked + 2 * nodes - (0 if central else 2 * claims),
+        "received": int((world.request.pairs - ledger.request.left).sum()),
+    }
 
 
 def alone_of(game: Game, allocator: Allocator) -> Alone:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from controller.entries import note, rows_of
+from controller.hearing import as_heard
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools
 from controller.recorded import (
@@ -110,7 +111,9 @@ class _Again:
         )
         allocator = find(self._setting.allocator)
         self._rule: Rule = allocator.rule(scenario, plan_of(scenario))
-        self._world: World = new_world(scenario, paths=shortest_paths)
+        self._world: World = as_heard(
+            new_world(scenario, paths=shortest_paths), scenario, central=allocator.central
+        )
         if self._world.horizon != record.header.get("horizon"):
             raise RecordError(
                 f"the record is of {record.header.get('horizon')} slots, its setting makes "

@@ -8,6 +8,7 @@ and distillations, test pairs. Fidelity enters through the paths, see :mod:`quan
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from quantum.bound_program import check_tokens, prepare, solve
 from quantum.bound_values import Bound, Classes, Duals, PathFlow
 from quantum.network import Network
+from quantum.presence import presence
 from quantum.scenario import Scenario
 
 __all__ = [
@@ -103,17 +105,30 @@ def run_bound(
     stock that warm-up can leave. Swap tokens: a full bucket at the end of the warm-up and the
     refill from there to the end of the horizon; ``swaps_ahead`` adds that of ``cutoff_s`` before,
     for worlds where pairs are swapped before a request asks for them. Test pairs are not taken off,
-    so the bound holds for any share of them.
+    so the bound holds for any share of them. Where the network changes, ``tokens`` are of the slots
+    in which a node is there; so are swap tokens, with a full bucket whenever a node joins; links
+    that are never open carry nothing.
     """
-    network = scenario.network
+    network, slot_s = scenario.network, scenario.slot_s
     first, stop = horizon(scenario)
     begin = first if swaps_ahead else scenario.warmup_slots
-    refill = network.swap_hz * (stop - begin) * scenario.slot_s
+    here = presence(scenario.changes, network, slot_s=slot_s, first=begin, stop=stop)
+    swaps = network.swap_hz * here.slots * slot_s
+    swaps += here.buckets * np.maximum(1.0, network.swap_hz)
+    made = presence(scenario.changes, network, slot_s=slot_s, first=first, stop=stop).opened
+    if not made.all():
+        network = replace(
+            network,
+            links=network.links[made],
+            length_km=network.length_km[made],
+            populations=network.populations[made],
+        )
+        correlators = None if correlators is None else correlators[made]
     return fluid_bound(
         network,
         window_classes(scenario),
         generation=np.asarray(tokens, dtype=np.float64),
-        swaps=refill + np.maximum(1.0, network.swap_hz),
+        swaps=swaps,
         max_rounds=max_rounds,
         correlators=correlators,
     )

@@ -1,0 +1,125 @@
+"""What a decider has heard of: stored pairs count only when word of them has come.
+
+``world.age[row, link]`` is how many slots word of a link needs to the decider of a row, the one
+controller or the source of a request (``world.cls.heard``). While a decider looks (:func:`hide`
+until :func:`show`), pairs that are younger are not in the queues of the links, and pairs that were
+taken so recently that it has not heard of it still are: places behind those of the ledger
+(*ghosts*). A claim of one of these fails. All this is passed over where every age is 0.
+"""
+
+from quantum.kernels import lean
+from quantum.ledger.places import step_out
+from quantum.ledger.state import FAILED, FAILED_NODES, Ledger, World
+
+__all__ = ["fails", "hide", "hide_link", "remember", "show", "show_link"]
+
+
+@lean
+def remember(ledger: Ledger, place: int, source: int) -> None:
+    """Note that a pair is about to be taken, by a source or (-1) by a node.
+
+    Only where sources decide for themselves and word takes time.
+    """
+    size = len(ledger.ghost)
+    if size == 0:
+        return
+    now, pairs = ledger.now[0], ledger.pair
+    number = now.ghosts % size
+    now.ghosts += 1
+    ghost, image = ledger.ghost[number], pairs[len(pairs) - size + number]
+    ghost.slot, ghost.source, ghost.told = now.clock, source, -1
+    image.link, image.birth = pairs[place].link, pairs[place].birth
+
+
+@lean
+def hide(world: World, ledger: Ledger, row: int) -> None:
+    """Let the queues of all links be what the decider of a row has heard of."""
+    slot, longest = ledger.now[0].clock, 0
+    if len(ledger.ghost) > 0:
+        for number in range(world.m):
+            longest = max(longest, world.age[row, number])
+        for back in range(min(len(ledger.ghost), ledger.now[0].ghosts)):
+            number = (ledger.now[0].ghosts - 1 - back) % len(ledger.ghost)
+            if ledger.ghost[number].slot <= slot - longest:
+                break
+            _appear(world, ledger, row, number)
+    for number in range(world.m):
+        hide_link(world, ledger, row, number)
+
+
+@lean
+def show(world: World, ledger: Ledger) -> None:
+    """Let the queues of all links be what they are."""
+    for number in range(world.m):
+        show_link(ledger, number)
+    first = len(ledger.pair) - len(ledger.ghost)
+    while ledger.now[0].haunting >= 0:
+        number = ledger.now[0].haunting
+        ledger.now[0].haunting = ledger.ghost[number].next
+        place = first + number
+        step_out(ledger.link[ledger.pair[place].link], ledger.pair, place)
+
+
+@lean
+def _appear(world: World, ledger: Ledger, row: int, number: int) -> None:
+    """Put a taken pair back into the queue of its link, for a decider who knows no better."""
+    pairs, ghost, slot = ledger.pair, ledger.ghost[number], ledger.now[0].clock
+    place = len(pairs) - len(ledger.ghost) + number
+    birth, age = pairs[place].birth, world.age[row, pairs[place].link]
+    if ghost.source == row or ghost.told == row or ghost.slot <= slot - age:
+        return
+    if birth > slot - age or birth < slot - world.cutoff:
+        return
+    link = ledger.link[pairs[place].link]
+    younger, older = -1, link.youngest
+    while older >= 0 and pairs[older].birth > birth:
+        younger, older = older, pairs[older].older
+    pairs[place].older, pairs[place].younger = older, younger
+    if older >= 0:
+        pairs[older].younger = place
+    else:
+        link.oldest = place
+    if younger >= 0:
+        pairs[younger].older = place
+    else:
+        link.youngest = place
+    link.stock += 1
+    ghost.next, ledger.now[0].haunting = ledger.now[0].haunting, number
+
+
+@lean
+def hide_link(world: World, ledger: Ledger, row: int, number: int) -> None:
+    """Leave out the pairs of a link that are too young to be heard of."""
+    link, pairs = ledger.link[number], ledger.pair
+    newest = ledger.now[0].clock - world.age[row, number]
+    link.all_stock, link.all_oldest, link.all_youngest = link.stock, link.oldest, link.youngest
+    while link.youngest >= 0 and pairs[link.youngest].birth > newest:
+        link.youngest = pairs[link.youngest].older
+        link.stock -= 1
+    if link.youngest < 0:
+        link.oldest = -1
+    link.priced = -1
+
+
+@lean
+def show_link(ledger: Ledger, number: int) -> None:
+    """Put back what :func:`hide_link` left out."""
+    link = ledger.link[number]
+    link.stock, link.oldest, link.youngest = link.all_stock, link.all_oldest, link.all_youngest
+    link.priced = -1
+
+
+@lean
+def fails(ledger: Ledger, row: int, length: int) -> bool:
+    """Tell whether the chain in ``ledger.chain`` counts on a pair that is gone, and count it.
+
+    The decider of the row is told of the first such pair and will not count on it again.
+    """
+    first = len(ledger.pair) - len(ledger.ghost)
+    for back in range(length):
+        if ledger.chain[back] >= first:
+            ledger.ghost[ledger.chain[back] - first].told = row
+            ledger.totals[FAILED] += 1
+            ledger.totals[FAILED_NODES] += length + 1
+            return True
+    return False
