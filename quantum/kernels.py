@@ -19,8 +19,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.options import DefaultOptions
 
-__all__ = ["Table", "cache_folder", "kernel", "small", "table"]
+__all__ = ["Table", "cache_folder", "kernel", "lean", "small", "table"]
 
 #: A structured array with named columns; kernels write ``ledger.node[u].used``.
 Table = Any
@@ -37,7 +38,7 @@ def cache_folder(source: str | Path) -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(_closure(Path(source).resolve())):
         text = path.read_bytes()
-        if b"@kernel" in text or b"@small" in text:
+        if b"@kernel" in text or b"@small" in text or b"@lean" in text:
             digest.update(text)
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "dpem" / "kernels" / digest.hexdigest()[:16]
@@ -108,6 +109,11 @@ def _ready(source: str) -> Path:
 
 #: Decorate a kernel.
 kernel: Any = _decorated(numba.njit(cache=True, error_model="numpy"))
+#: Decorate a kernel that makes no array. It counts no references: passing a tuple of arrays to it
+#: costs nothing, where a :data:`kernel` pays two atomic operations for every array in the tuple.
+#: The option is numba's own and not documented; without it the same kernels run, only slower.
+_LEAN: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+lean: Any = _decorated(numba.njit(cache=True, error_model="numpy", **_LEAN))
 #: Decorate a few-line kernel that is called in inner loops.
 small: Any = _decorated(numba.njit(cache=True, inline="always", error_model="numpy"))
 

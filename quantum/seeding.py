@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 from numba import vectorize
 
-from quantum.kernels import kernel, small
+from quantum.kernels import lean, small
 
 __all__ = ["generator", "mix", "stream", "uniform", "uniforms"]
 
@@ -42,7 +42,7 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-@kernel
+@lean
 def uniform(seed: int, name: int, a: int, b: int, c: int) -> float:
     """Return the draw in [0, 1) of (seed, stream number, a, b, c)."""
     golden = np.uint64(0x9E3779B97F4A7C15)

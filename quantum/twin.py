@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantum.kernels import kernel
+from quantum.kernels import lean
 from quantum.ledger import (
     Ledger,
     Rule,
@@ -25,7 +25,7 @@ from quantum.ledger.state import SHARED, Ints
 __all__ = ["Score", "advance", "counted", "score"]
 
 
-@kernel
+@lean
 def advance(world: World, ledger: Ledger, rule: Rule, stop: int) -> None:
     """Play slots by the rule until ``ledger.clock`` is ``stop``."""
     while ledger.now[0].clock < stop:

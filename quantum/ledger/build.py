@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from quantum.bell import correlators
 from quantum.errors import InputError
 from quantum.kernels import kernel, table
-from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, Floats, Ints, Ledger, World
+from quantum.ledger.prices import believe
+from quantum.ledger.state import ACTION_TOKENS, FAR, MAX_HOPS, RAW, Floats, Ints, Ledger, World
 from quantum.scenario import Scenario
 
 __all__ = ["new_ledger", "new_world", "no_paths"]
@@ -58,13 +59,23 @@ def new_world(
     deadline = np.floor((trace.time_s + trace.deadline_s) / scenario.slot_s + 1e-9).astype(np.int64)
     stop = scenario.warmup_slots + scenario.slots
     last = max([stop, *(deadline[arrival < stop] + 1).tolist()])
-    node = table(n, degree=int, generation=float, swap_rate=float, bucket=float, qubits=int)
+    node = table(
+        n,
+        degree=int,
+        generation=float,
+        no_token=float,
+        swap_rate=float,
+        bucket=float,
+        qubits=int,
+    )
     node.degree, node.qubits = inc.degree, net.qubits
     node.generation = net.generation_hz * scenario.slot_s
+    node.no_token = np.exp(-node.generation)
     node.swap_rate = net.swap_hz * scenario.slot_s
     node.bucket = np.maximum(1.0, net.swap_hz)
-    link = table(m, a=int, b=int)
+    link = table(m, a=int, b=int, made_hz=float)
     link.a, link.b = net.links[:, 0], net.links[:, 1]
+    link.made_hz = (node.generation[link.a] + node.generation[link.b]) / scenario.slot_s
     decay = table(cutoff + 1, xy=float, zz=float, shift=float)
     decay.xy = np.exp(-2.0 * held / net.memory.t2_s)
     decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
@@ -94,6 +105,7 @@ def new_world(
         horizon=int(last),
         node=node,
         link=link,
+        bucket=float(node.bucket.max(initial=1.0)),
         inc_link=inc.link,
         inc_node=inc.neighbour,
         truth=np.ascontiguousarray(fresh),
@@ -128,10 +140,10 @@ def _most_hops(fresh: Floats, kept: float, flip: float, fidelity: float) -> int:
 
 
 @kernel
-def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[np.int16]:
-    """Count hops from every node to each target by breadth-first search."""
-    far = np.int16(30000)
-    out = np.full((len(targets), n), far, dtype=np.int16)
+def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[np.int8]:
+    """Count hops from every node to each target by breadth-first search, as far as chains go."""
+    far = np.int8(FAR)
+    out = np.full((len(targets), n), far, dtype=np.int8)
     queue = np.empty(n, dtype=np.int64)
     for row in range(len(targets)):
         queue[0] = targets[row]
@@ -140,6 +152,8 @@ def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[
         while head < tail:
             u = queue[head]
             head += 1
+            if out[row, u] == MAX_HOPS:
+                break
             for k in range(degree[u]):
                 v = neighbour[u, k]
                 if out[row, v] == far:
@@ -168,24 +182,25 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
         price=float,  # cost of a swap here, in a path search
-        best_stamp=int,  # search that reached the node
-        best_cost=float,
     )
     node.swap_tokens, node.yields = world.node.bucket, -1
     link = table(
         m,
         stock=int,
+        fresh_loss=float,  # -log of the mean correlator of a fresh pair
+        belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
+        priced=int,  # slot in which price, loss and corr were worked out from stock
+        price=float,
+        loss=float,  # -log of the mean correlator
+        corr=(float, 3),  # correlators that the path search counts on
+        oldest=int,  # place of its oldest pair; -1 none
+        youngest=int,
         wanted=float,  # pairs that live requests need
         forecast=float,  # pairs expected to be asked soon
         claims=int,
-        price=float,
-        loss=float,  # -log of the mean correlator
-        oldest=int,  # place of its oldest pair, while serving; -1 none
-        youngest=int,
-        corr=(float, 3),  # correlators that the path search counts on
-        belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
     )
-    link.belief = world.truth[0]
+    link.belief, link.priced, link.oldest, link.youngest = world.truth[0], -1, -1, -1
+    believe(link)
     pair = table(
         places,
         u=int,  # -1 where the place is free
@@ -194,6 +209,10 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         link=int,
         maker=int,  # node whose token made it
         truth=(float, 3),  # correlators when it was fresh
+        older=int,  # place of the next older and younger pair of the link, -1 none
+        younger=int,
+        before=int,  # place of the previous and next pair born in the same slot, -1 none
+        after=int,
         free=int,  # stack of free places; its height is now.free
     )
     pair.u, pair.free = -1, np.arange(places)
@@ -206,6 +225,8 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         quality=float,  # true fidelity, summed over delivered pairs
         attempts=int,  # assembled pairs
         asked=int,  # whether its node has asked for it; only then it is served
+        claimed=int,  # links of its claim
+        claim=(int, MAX_HOPS),  # last link first
     )
     request.visible = world.request.told + delay
     request.order = np.argsort(request.visible, kind="stable")
@@ -219,7 +240,9 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         next_arrival=int,
         events=int,
         claimants=int,
-        search=int,
+        shared=int,  # resources that two or more live requests want
+        swept=int,  # slot up to which all births are dropped
+        search=int,  # number of the last mark of a path search
     )
     now.free = places
     event = table(
@@ -237,7 +260,23 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         true=float,  # fidelity
         believed=float,
     )
-    label = table((MAX_HOPS + 1, n), stamp=int, via=int, cost=float, c0=float, c1=float, c2=float)
+    mark = table(
+        n,
+        reached=int,  # number of the search's layer that has a label here
+        label=int,
+        expanded=int,  # number of the search that went on from here
+        cost=float,  # at which it did
+    )
+    label = table(
+        (MAX_HOPS + 1) * n + 1,
+        node=int,
+        via=int,  # link by which it came
+        before=int,  # label from which it came
+        cost=float,
+        c0=float,  # correlators so far
+        c1=float,
+        c2=float,
+    )
     width = max(1, int(world.node.qubits.max()))
     return Ledger(
         now=now,
@@ -254,9 +293,13 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         urgency=np.zeros((n, ACTION_TOKENS)),
         made=np.full((n, ACTION_TOKENS), -1, np.int64),
         event=event,
-        label=label,
-        frontier=np.zeros((2, n), np.int64),
         chain=np.zeros(MAX_HOPS, np.int64),
+        ring=np.full(world.cutoff + 2, -1, np.int64),
+        mark=mark,
+        label=label,
+        sight=np.zeros((world.inc_link.shape[1], RAW)),
+        scores=np.zeros(world.inc_link.shape[1]),
+        product=np.zeros((2, 3)),
     )
 
 

@@ -8,13 +8,12 @@ rule's ``evict``.
 
 import numpy as np
 
-from quantum.kernels import Table, kernel, small
+from quantum.kernels import Table, lean, small
 from quantum.ledger.observe import OLDEST, PEER_FILL, STOCK, WANTED, observe
-from quantum.ledger.places import oldest_of, put, take
+from quantum.ledger.places import put, take
 from quantum.ledger.state import (
     EVICTED,
     GENERATED,
-    RAW,
     REFUSED,
     TIES,
     WASTED,
@@ -47,7 +46,7 @@ ROOM, IMPOSSIBLE = -1, -2
 FILL_NONE, FILL_ANY, FILL_GAP = 0, 1, 2
 
 
-@kernel
+@lean
 def score_links(
     rule: Rule, links: Ints, degree: int, own_full: bool, view: Floats, scores: Floats
 ) -> None:
@@ -72,7 +71,7 @@ def score_links(
             scores[k] = gain - rule.peer_fill * view[k, PEER_FILL]
 
 
-@kernel
+@lean
 def choose(rule: Rule, degree: int, view: Floats, scores: Floats, draw: float) -> int:
     """Pick the position of a link for one token by the rule, -1 for idle."""
     best, found = -np.inf, -1
@@ -90,7 +89,7 @@ def choose(rule: Rule, degree: int, view: Floats, scores: Floats, draw: float) -
     return -1
 
 
-@kernel
+@lean
 def urgency_of(rule: Rule, link: int, view: Floats, k: int) -> float:
     """Say how much one more pair on the k-th link is missed."""
     if view[k, WANTED] > view[k, STOCK]:
@@ -98,7 +97,7 @@ def urgency_of(rule: Rule, link: int, view: Floats, k: int) -> float:
     return rule.targets[link] - view[k, STOCK]
 
 
-@kernel
+@lean
 def surplus_of(rule: Rule, links: Ints, degree: int, view: Floats) -> tuple[int, float]:
     """Choose the link whose oldest pair would be missed least: (position or -1, surplus)."""
     best, found = -1e18, -1
@@ -118,12 +117,11 @@ def is_crowded(nodes: Table, fixed: Table, node: int) -> bool:
     return bool(nodes[node].used >= fixed[node].qubits - 1)
 
 
-@kernel
+@lean
 def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
     """Write the action of every node that has a token or a crowded memory, by the rule."""
     nodes, fixed, inc_link = ledger.node, world.node, world.inc_link
-    width = inc_link.shape[1]
-    view, scores = np.empty((width, RAW)), np.empty(width)
+    view, scores = ledger.sight, ledger.scores
     for node in range(world.n):
         nodes[node].yields = -1
         tokens, degree = nodes[node].tokens, fixed[node].degree
@@ -144,7 +142,7 @@ def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
                 view[best, STOCK] += 1.0
 
 
-@kernel
+@lean
 def generate(world: World, ledger: Ledger, rule: Rule) -> None:
     """Carry out the actions, node by node in index order."""
     nodes, choice, totals = ledger.node, ledger.choice, ledger.totals
@@ -169,7 +167,7 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
                 totals[REFUSED] += 1
 
 
-@kernel
+@lean
 def _given_up(
     world: World, ledger: Ledger, rule: Rule, node: int, wish: int, urgency: float
 ) -> int:
@@ -182,11 +180,11 @@ def _given_up(
         return IMPOSSIBLE
     if urgency + spot.surplus <= rule.evict:
         return IMPOSSIBLE
-    place = oldest_of(ledger.pair, ledger.held[node], spot.used, world.inc_link[node, k])
-    return place if place >= 0 else IMPOSSIBLE
+    place = ledger.link[world.inc_link[node, k]].oldest
+    return int(place) if place >= 0 else IMPOSSIBLE
 
 
-@kernel
+@lean
 def _give_up(ledger: Ledger, node: int, place: int) -> None:
     """Drop the pair that a node gives up, if it has to."""
     if place < 0:

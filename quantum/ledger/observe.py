@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantum.kernels import kernel
+from quantum.kernels import kernel, lean
 from quantum.ledger.state import RAW, Floats, Ints, Ledger, World
 
 __all__ = ["FORECAST", "OLDEST", "PEER_BUCKET", "PEER_FILL", "STOCK", "WANTED", "gather", "observe"]
@@ -16,29 +16,24 @@ OLDEST = 4  # age of the oldest pair over the cutoff
 FORECAST = 5  # pairs expected to be asked of the link soon
 
 
-@kernel
+@lean
 def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
     """Write what ``node`` sees into ``view`` (K, 6); unused rows become zero."""
-    for k in range(view.shape[0]):
-        for column in range(view.shape[1]):
-            view[k, column] = 0.0
     nodes, links, pairs, fixed = ledger.node, ledger.link, ledger.pair, world.node
-    inc_link, degree = world.inc_link[node], fixed[node].degree
+    degree, slot = fixed[node].degree, ledger.now[0].clock
     for k in range(degree):
-        link, peer = inc_link[k], world.inc_node[node, k]
-        view[k, STOCK] = links[link].stock
-        view[k, WANTED] = links[link].wanted
+        peer, link = world.inc_node[node, k], links[world.inc_link[node, k]]
+        view[k, STOCK] = link.stock
+        view[k, WANTED] = link.wanted
         view[k, PEER_FILL] = nodes[peer].used / max(1, fixed[peer].qubits)
         view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket
-        view[k, FORECAST] = links[link].forecast
-    slot = ledger.now[0].clock
-    for position in range(nodes[node].used):
-        pair = pairs[ledger.held[node, position]]
-        age = (slot - pair.birth) / world.cutoff
-        for k in range(degree):
-            if inc_link[k] == pair.link:
-                view[k, OLDEST] = max(view[k, OLDEST], age)
-                break
+        view[k, FORECAST] = link.forecast
+        view[k, OLDEST] = 0.0
+        if link.oldest >= 0:
+            view[k, OLDEST] = (slot - pairs[link.oldest].birth) / world.cutoff
+    for k in range(degree, view.shape[0]):
+        for column in range(view.shape[1]):
+            view[k, column] = 0.0
 
 
 @kernel

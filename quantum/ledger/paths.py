@@ -1,101 +1,146 @@
 """The cheapest path for a request: over links with stock (to serve) or over all (to claim).
 
-A search by layers of hops (Bellman-Ford with early cuts) over the prices that the caller has put
-on links and nodes. A label carries the product of the correlators so far. It is cut when the path
-cannot meet the fidelity asked, when the destination is too many hops away, or when a cheaper label
-with fewer hops is there. The last cut may hide a dearer path of better fidelity, so loss of
-fidelity is part of the price, in units of what the request can afford.
+A search by layers of hops (Bellman-Ford with early cuts). A label carries the product of the
+correlators so far. It is cut when the path cannot meet the fidelity asked, when the destination is
+too many hops away, when even the cheapest way on costs as much as a path that is known, or when a
+cheaper label with fewer hops is there. The last cut may hide a dearer path of better fidelity, so
+loss of fidelity is part of the price, in units of what the request can afford.
 """
 
-from quantum.kernels import kernel
-from quantum.ledger.prices import CLOSED
-from quantum.ledger.state import Ledger, Rule, World
+from quantum.kernels import lean
+from quantum.ledger.prices import (
+    AS_PRICED,
+    CLAIMS,
+    CLOSED,
+    STOCK,
+    least_per_hop,
+    making_price,
+    node_price,
+    price_link,
+    price_node,
+)
+from quantum.ledger.state import MAX_HOPS, Ints, Ledger, Rule, World
 
-__all__ = ["cheapest_path", "claim_path"]
+__all__ = ["cheapest_path", "find_path", "path_cost"]
 
 
-@kernel
+@lean
 def cheapest_path(world: World, ledger: Ledger, rule: Rule, row: int, slack: int) -> int:
-    """Find the cheapest path of class ``row``; its links go to ``ledger.chain``, last link first.
+    """Find the cheapest path of class ``row`` by the prices that stand on links and nodes.
 
-    Returns the number of links, 0 where there is no path. A node can swap if it has a token or
-    will have one within ``slack`` slots.
+    Its links go to ``ledger.chain``, last link first. Returns the number of links, 0 where there
+    is no path. A node can swap if it has a token or will have one within ``slack`` slots.
     """
-    # Tables by themselves: reading them through the tuples would count references in the loops.
-    links, nodes, labels, frontier = ledger.link, ledger.node, ledger.label, ledger.frontier
-    fixed, inc_link, inc_node = world.node, world.inc_link, world.inc_node
-    distance, wish = world.distance[world.cls[row].row], world.cls[row]
-    source, target, most = wish.a, wish.b, wish.hops
+    return int(find_path(world, ledger, rule, row, slack, AS_PRICED, CLOSED))
+
+
+@lean
+def find_path(
+    world: World, ledger: Ledger, rule: Rule, row: int, slack: int, kind: int, known: float
+) -> int:
+    """Find the cheapest path of class ``row`` that costs less than ``known``, as above.
+
+    ``kind`` says which prices count. Those of claims and of stock are worked out for the links and
+    nodes that the search meets.
+    """
+    # All by themselves: reading tables through the tuples again and again is slower.
+    links, nodes, labels, marks = ledger.link, ledger.node, ledger.label, ledger.mark
+    fixed, ends, inc_link, inc_node = world.node, world.link, world.inc_link, world.inc_node
+    wish, slot = world.cls[row], ledger.now[0].clock
+    distance, source, target, most = world.distance[wish.row], wish.a, wish.b, wish.hops
     need, loss_price = 4.0 * wish.fidelity - 1.0, rule.fidelity / wish.budget
     x, y, z = world.swap_xyz[0], world.swap_xyz[1], world.swap_xyz[2]
-    ledger.now[0].search += 1
-    stamp = ledger.now[0].search
-    labels[0, source].stamp, labels[0, source].cost = stamp, 0.0
-    frontier[0, 0] = source
-    best, length, size = CLOSED, 0, 1
+    least = least_per_hop(rule, kind, world.bucket)
+    # Every layer of every search has its own number, so that marks never have to be cleared.
+    first = ledger.now[0].search + 1
+    ledger.now[0].search += MAX_HOPS + 1
+    labels[0].node, labels[0].cost = source, 0.0
+    labels[0].c0, labels[0].c1, labels[0].c2 = 1.0, 1.0, 1.0
+    best, found, length, start, stop = known, -1, 0, 0, 1
     for hop in range(most):
-        here, there, reached = hop % 2, (hop + 1) % 2, 0
-        for index in range(size):
-            u = frontier[here, index]
-            spot = nodes[u]
-            cost = labels[hop, u].cost
-            if cost >= best or (spot.best_stamp == stamp and cost >= spot.best_cost):
+        reached = stop
+        for index in range(start, stop):
+            u, cost = labels[index].node, labels[index].cost
+            mark = marks[u]
+            if cost >= best or (mark.expanded == first and cost >= mark.cost):
                 continue
-            spot.best_stamp, spot.best_cost = stamp, cost
-            c0, c1, c2 = 1.0, 1.0, 1.0
-            if u != source:
+            mark.expanded, mark.cost = first, cost
+            c0, c1, c2 = labels[index].c0, labels[index].c1, labels[index].c2
+            if hop > 0:
+                spot = nodes[u]
                 if spot.swap_tokens + fixed[u].swap_rate * slack < 1.0:
                     continue
+                if kind != AS_PRICED:
+                    price_node(spot, fixed[u].bucket, rule.bucket, rule.inverse)
                 cost += spot.price
-                c0, c1, c2 = labels[hop, u].c0 * x, labels[hop, u].c1 * y, labels[hop, u].c2 * z
+                c0, c1, c2 = c0 * x, c1 * y, c2 * z
             for k in range(fixed[u].degree):
+                v = inc_node[u, k]
+                left = distance[v]
+                if hop + 1 + left > most:
+                    continue
                 via = inc_link[u, k]
                 link = links[via]
-                total = cost + link.price + loss_price * link.loss
-                v = inc_node[u, k]
-                if total >= best or hop + 1 + distance[v] > most:
+                if kind == CLAIMS:
+                    price, loss = 1.0, link.fresh_loss
+                    if link.stock == 0:
+                        price += making_price(rule.rate, ends[via].made_hz)
+                else:
+                    if kind == STOCK and link.priced != slot:
+                        price_link(world, ledger, rule, via)
+                    price, loss = link.price, link.loss
+                total = cost + price + loss_price * loss
+                if total + left * least >= best:
                     continue
-                label = labels[hop + 1, v]
-                if label.stamp == stamp and total >= label.cost:
+                mark = marks[v]
+                new = mark.reached != first + hop
+                if not new and total >= labels[mark.label].cost:
                     continue
-                d0, d1, d2 = c0 * link.corr[0], c1 * link.corr[1], c2 * link.corr[2]
+                if kind == CLAIMS:
+                    d0, d1, d2 = c0 * link.belief[0], c1 * link.belief[1], c2 * link.belief[2]
+                else:
+                    d0, d1, d2 = c0 * link.corr[0], c1 * link.corr[1], c2 * link.corr[2]
                 if d0 + d1 + d2 < need:
                     continue
-                if v == target:
-                    best, length = total, hop + 1
-                elif label.stamp != stamp:
-                    frontier[there, reached] = v
+                if new:
+                    mark.reached, mark.label = first + hop, reached
                     reached += 1
-                label.stamp, label.cost, label.via = stamp, total, via
+                label = labels[mark.label]
+                label.node, label.cost, label.via, label.before = v, total, via, index
                 label.c0, label.c1, label.c2 = d0, d1, d2
-        size = reached
-        if size == 0:
+                if v == target:
+                    best, found, length = total, mark.label, hop + 1
+        start, stop = stop, reached
+        if start == stop:
             break
-    node = target
+    if found < 0:
+        return 0
     for back in range(length):
-        via = labels[length - back, node].via
-        ledger.chain[back] = via
-        node = world.link[via].a if world.link[via].b == node else world.link[via].b
+        ledger.chain[back] = labels[found].via
+        found = labels[found].before
     return length
 
 
-@kernel
-def claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
-    """Claim the links of a live request for its missing pairs.
+@lean
+def path_cost(
+    world: World, ledger: Ledger, rule: Rule, row: int, slack: int, path: Ints, length: int
+) -> float:
+    """Return what a path costs now by the prices of claims, :data:`CLOSED` where it cannot be used.
 
-    Along its fixed shortest path, or along the path that is cheapest to complete from stock whose
-    swap nodes can have a token by the deadline.
+    ``path`` holds its links, last first, as a search for claims would have found them.
     """
-    row = world.request[request].cls
-    missing = float(ledger.request[request].left)
-    if rule.complete == 0:
-        for hop in range(world.path_links.shape[1]):
-            link = world.path_links[row, hop]
-            if link < 0:
-                return
-            ledger.link[link].wanted += missing
-        return
-    slack = world.request[request].deadline - ledger.now[0].clock
-    length = cheapest_path(world, ledger, rule, row, slack)
-    for back in range(length):
-        ledger.link[ledger.chain[back]].wanted += missing
+    nodes, fixed, ends, wish = ledger.node, world.node, world.link, world.cls[row]
+    loss_price, node, total = rule.fidelity / wish.budget, wish.a, 0.0
+    for back in range(length - 1, -1, -1):
+        if node != wish.a:
+            spot = nodes[node]
+            if spot.swap_tokens + fixed[node].swap_rate * slack < 1.0:
+                return CLOSED
+            total += node_price(spot.swap_tokens, fixed[node].bucket, rule.bucket, rule.inverse)
+        via = path[back]
+        link, price = ledger.link[via], 1.0
+        if link.stock == 0:
+            price += making_price(rule.rate, ends[via].made_hz)
+        total = total + price + loss_price * link.fresh_loss
+        node = ends[via].a if ends[via].b == node else ends[via].b
+    return total

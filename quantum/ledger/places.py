@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from quantum.kernels import Table, kernel, small
+from quantum.kernels import Table, kernel, lean, small
 from quantum.ledger.state import DROPPED, Ints, Ledger, World
 
-__all__ = ["is_sound", "oldest_of", "put", "take", "value_now"]
+__all__ = ["drop_expired", "is_sound", "put", "take", "value_now"]
 
 
-@kernel
+@lean
 def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     """Store a fresh pair of a link; both ends must have a free qubit. Returns its place."""
     now, nodes, held = ledger.now[0], ledger.node, ledger.held
@@ -24,30 +24,83 @@ def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     held[pair.v, nodes[pair.v].used] = place
     nodes[pair.u].used += 1
     nodes[pair.v].used += 1
-    ledger.link[link].stock += 1
+    _line_up(ledger.link[link], ledger.pair, place)
+    _join_twins(ledger.ring, ledger.pair, place)
     return place
 
 
-@kernel
+@lean
 def take(ledger: Ledger, place: int) -> None:
     """Remove a stored pair from both memories."""
     pair, now = ledger.pair[place], ledger.now[0]
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
-    ledger.link[pair.link].stock -= 1
+    _step_out(ledger.link[pair.link], ledger.pair, place)
+    _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place
     now.free += 1
 
 
-@kernel
+@small
+def _line_up(link: Table, pairs: Table, place: int) -> None:
+    """Put a fresh pair at the young end of the queue of its link."""
+    pairs[place].older, pairs[place].younger = link.youngest, -1
+    if link.youngest >= 0:
+        pairs[link.youngest].younger = place
+    else:
+        link.oldest = place
+    link.youngest = place
+    link.stock += 1
+    link.priced = -1
+
+
+@small
+def _step_out(link: Table, pairs: Table, place: int) -> None:
+    """Take a pair out of the queue of its link."""
+    older, younger = pairs[place].older, pairs[place].younger
+    if older >= 0:
+        pairs[older].younger = younger
+    else:
+        link.oldest = younger
+    if younger >= 0:
+        pairs[younger].older = older
+    else:
+        link.youngest = older
+    link.stock -= 1
+    link.priced = -1
+
+
+@small
+def _join_twins(ring: Ints, pairs: Table, place: int) -> None:
+    """Add a pair to those of its slot of birth, which expire together."""
+    spot = pairs[place].birth % len(ring)
+    pairs[place].before, pairs[place].after = -1, ring[spot]
+    if ring[spot] >= 0:
+        pairs[ring[spot]].before = place
+    ring[spot] = place
+
+
+@small
+def _leave_twins(ring: Ints, pairs: Table, place: int) -> None:
+    before, after = pairs[place].before, pairs[place].after
+    if before >= 0:
+        pairs[before].after = after
+    else:
+        ring[pairs[place].birth % len(ring)] = after
+    if after >= 0:
+        pairs[after].before = before
+
+
+@small
 def _let_go(nodes: Table, held: Ints, node: int, place: int) -> None:
+    """Take a pair out of one memory; the last one held takes its position."""
     last = nodes[node].used - 1
-    for position in range(last + 1):
-        if held[node, position] == place:
-            held[node, position] = held[node, last]
-            nodes[node].used = last
-            return
+    position = last
+    while held[node, position] != place:
+        position -= 1
+    held[node, position] = held[node, last]
+    nodes[node].used = last
 
 
 @small
@@ -62,25 +115,16 @@ def value_now(fresh: float, axis: int, decay: Table) -> float:
     return fresh * decay.xy
 
 
-@small
-def oldest_of(pairs: Table, held: Ints, fill: int, link: int) -> int:
-    """Return the place of the oldest pair of a link among those a node holds, -1 if none."""
-    found = -1
-    for position in range(fill):
-        place = held[position]
-        if pairs[place].link == link and (found < 0 or pairs[place].birth < pairs[found].birth):
-            found = place
-    return found
-
-
-@kernel
+@lean
 def drop_expired(world: World, ledger: Ledger) -> None:
     """Drop every pair older than the cutoff."""
-    pairs, oldest = ledger.pair, ledger.now[0].clock - world.cutoff
-    for place in range(len(pairs)):
-        if pairs[place].u >= 0 and pairs[place].birth < oldest:
-            take(ledger, place)
+    now, ring = ledger.now[0], ledger.ring
+    stop = now.clock - world.cutoff
+    for birth in range(max(now.swept, stop - len(ring)), stop):
+        while ring[birth % len(ring)] >= 0:
+            take(ledger, ring[birth % len(ring)])
             ledger.totals[DROPPED] += 1
+    now.swept = max(now.swept, stop)
 
 
 @kernel

@@ -1,113 +1,132 @@
 """Prices of links and nodes for the path search, from a rule and the state of the slot.
 
-Helpers in inner loops take the tables they need, not the whole ledger: passing a tuple of arrays
-counts references to each of them, which costs more than the work.
+A search asks for the prices of the links and nodes that it meets; :func:`price_claims` and
+:func:`price_stock` write all of them for allocators that want to change some before they search.
 """
 
 import numpy as np
 
-from quantum.kernels import Table, kernel, small
-from quantum.ledger.state import Ints, Ledger, Rule, World
+from quantum.kernels import Table, lean, small
+from quantum.ledger.state import Ledger, Rule, World
 
-__all__ = ["CLOSED", "price_claims", "price_link", "price_node", "price_stock"]
+__all__ = [
+    "AS_PRICED",
+    "CLAIMS",
+    "CLOSED",
+    "STOCK",
+    "believe",
+    "least_per_hop",
+    "making_price",
+    "node_price",
+    "price_claims",
+    "price_link",
+    "price_node",
+    "price_stock",
+    "price_stored",
+]
 
 #: Price of a link that cannot be used.
 CLOSED = 1e17
+#: Prices of a search: those that stand on the links and nodes, those of claims, those of stock.
+AS_PRICED, CLAIMS, STOCK = 0, 1, 2
+#: The cheapest that a stored pair gets.
+_CHEAPEST = 0.01
 
 
 @small
-def price_node(node: Table, bucket: float, weight_empty: float, weight_inverse: float) -> None:
-    """Price a swap at one node: dear where its bucket is empty."""
-    empty = 1.0 - node.swap_tokens / bucket
-    node.price = weight_empty * empty + weight_inverse / (node.swap_tokens + 0.3)
+def node_price(tokens: float, bucket: float, empty: float, inverse: float) -> float:
+    """Price a swap at a node: dear where its bucket is empty."""
+    return empty * (1.0 - tokens / bucket) + inverse / (tokens + 0.3)
 
 
 @small
-def count_on(link: Table, decay: Table) -> None:
-    """Count on a link's believed quality after the decay of ``decay`` (a row of World.decay)."""
-    link.corr[0] = link.belief[0] * decay.xy
-    link.corr[1] = link.belief[1] * decay.xy
-    link.corr[2] = link.belief[2] * decay.zz + decay.shift
-    link.loss = -np.log(max(1e-9, (link.corr[0] + link.corr[1] + link.corr[2]) / 3.0))
+def price_node(node: Table, bucket: float, empty: float, inverse: float) -> None:
+    """Write the price of a swap at one node."""
+    node.price = node_price(node.swap_tokens, bucket, empty, inverse)
 
 
 @small
-def _rank(links: Table, pairs: Table, place: int) -> None:
-    """Note a stored pair if it is the oldest or the youngest of its link (ties by place)."""
-    birth = pairs[place].birth
-    link = links[pairs[place].link]
-    if link.oldest < 0 or birth < pairs[link.oldest].birth:
-        link.oldest = place
-    if link.youngest < 0 or birth > pairs[link.youngest].birth:
-        link.youngest = place
+def making_price(rate: float, made_hz: float) -> float:
+    """Price a link without stock above one with it: ``made_hz`` tokens a second could make one."""
+    return rate / (0.2 + made_hz)
+
+
+@lean
+def least_per_hop(rule: Rule, kind: int, bucket: float) -> float:
+    """Return what a link and a swap cost at least; ``bucket`` is the largest of the network."""
+    if kind == AS_PRICED or rule.fidelity < 0.0 or rule.bucket < 0.0 or rule.inverse < 0.0:
+        return 0.0
+    swap = rule.inverse / (bucket + 0.3)
+    if kind == STOCK:
+        return _CHEAPEST + swap
+    return 1.0 + swap if rule.rate >= 0.0 else 0.0
 
 
 @small
-def _price(
+def _loss(xx: float, yy: float, zz: float) -> float:
+    return -np.log(max(1e-9, (xx + yy + zz) / 3.0))
+
+
+@lean
+def believe(links: Table) -> None:
+    """Note what follows from the links' beliefs; call it whenever they change."""
+    for number in range(len(links)):
+        link = links[number]
+        link.fresh_loss = _loss(link.belief[0], link.belief[1], link.belief[2])
+
+
+@small
+def price_stored(
     link: Table, pairs: Table, decay: Table, slot: int, target: float, scarce: float, age_off: float
 ) -> None:
     """Scarce pairs are dear, pairs about to be dropped are cheap; the youngest sets the quality."""
     short = max(0.0, target + 1.0 - link.stock) / (target + 1.0)
     age = slot - pairs[link.oldest].birth
-    link.price = max(0.01, 1.0 + scarce * short - age_off * age / (len(decay) - 1))
-    count_on(link, decay[slot - pairs[link.youngest].birth])
+    link.price = max(_CHEAPEST, 1.0 + scarce * short - age_off * age / (len(decay) - 1))
+    held = decay[slot - pairs[link.youngest].birth]
+    link.corr[0] = link.belief[0] * held.xy
+    link.corr[1] = link.belief[1] * held.xy
+    link.corr[2] = link.belief[2] * held.zz + held.shift
+    link.loss = _loss(link.corr[0], link.corr[1], link.corr[2])
+    link.priced = slot
 
 
-@kernel
+@lean
 def _price_nodes(nodes: Table, fixed: Table, rule: Rule) -> None:
     empty, inverse = rule.bucket, rule.inverse
     for number in range(len(nodes)):
         price_node(nodes[number], fixed[number].bucket, empty, inverse)
 
 
-@kernel
+@lean
 def price_claims(world: World, ledger: Ledger, rule: Rule) -> None:
     """Price every link for claims: one for stock, more where a pair has still to be made."""
-    links, ends, fixed, fresh = ledger.link, world.link, world.node, world.decay[0]
-    rate, slot_s = rule.rate, world.slot_s
+    links = ledger.link
     for number in range(world.m):
         link = links[number]
         link.price = 1.0
         if link.stock == 0:
-            made = fixed[ends[number].a].generation + fixed[ends[number].b].generation
-            link.price += rate / (0.2 + made / slot_s)
-        count_on(link, fresh)
-    _price_nodes(ledger.node, fixed, rule)
-
-
-@kernel
-def price_stock(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Price every link by its stored pairs; links without stock are closed."""
-    links, pairs, decay, targets = ledger.link, ledger.pair, world.decay, rule.targets
-    slot, scarce, age_off = ledger.now[0].clock, rule.scarce, rule.age
-    for number in range(world.m):
-        link = links[number]
-        link.price, link.oldest, link.youngest = CLOSED, -1, -1
-    for place in range(len(pairs)):
-        if pairs[place].u >= 0:
-            _rank(links, pairs, place)
-    for number in range(world.m):
-        if links[number].oldest >= 0:
-            _price(links[number], pairs, decay, slot, targets[number], scarce, age_off)
+            link.price += making_price(rule.rate, world.link[number].made_hz)
+        for axis in range(3):
+            link.corr[axis] = link.belief[axis]
+        link.loss, link.priced = link.fresh_loss, -1
     _price_nodes(ledger.node, world.node, rule)
 
 
-@kernel
+@lean
+def price_stock(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Price every link by its stored pairs; links without stock are closed."""
+    for number in range(world.m):
+        price_link(world, ledger, rule, number)
+    _price_nodes(ledger.node, world.node, rule)
+
+
+@lean
 def price_link(world: World, ledger: Ledger, rule: Rule, number: int) -> None:
-    """Price one link anew after one of its pairs was used."""
-    links, pairs = ledger.link, ledger.pair
-    node = world.link[number].a
-    _rank_held(links, pairs, ledger.held[node], ledger.node[node].used, number)
-    if links[number].oldest >= 0:
-        slot = ledger.now[0].clock
-        target = rule.targets[number]
-        _price(links[number], pairs, world.decay, slot, target, rule.scarce, rule.age)
-
-
-@kernel
-def _rank_held(links: Table, pairs: Table, held: Ints, fill: int, number: int) -> None:
-    link = links[number]
-    link.price, link.oldest, link.youngest = CLOSED, -1, -1
-    for position in range(fill):
-        if pairs[held[position]].link == number:
-            _rank(links, pairs, held[position])
+    """Price one link by its stored pairs, anew after one of them was used."""
+    link, slot = ledger.link[number], ledger.now[0].clock
+    if link.stock == 0:
+        link.price, link.priced = CLOSED, slot
+        return
+    target = rule.targets[number]
+    price_stored(link, ledger.pair, world.decay, slot, target, rule.scarce, rule.age)

@@ -1,11 +1,9 @@
 """Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
 
-import numpy as np
-
-from quantum.kernels import kernel
-from quantum.ledger.paths import cheapest_path
+from quantum.kernels import lean
+from quantum.ledger.paths import find_path
 from quantum.ledger.places import take, value_now
-from quantum.ledger.prices import price_link, price_node, price_stock
+from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
 from quantum.ledger.state import (
     ASSEMBLED,
     DELIVERED,
@@ -25,31 +23,38 @@ from quantum.seeding import uniform
 __all__ = ["assemble", "serve"]
 
 
-@kernel
+@lean
 def serve(world: World, ledger: Ledger, rule: Rule) -> None:
     """Assemble pairs for live requests until no chain is left for them."""
     slot = ledger.now[0].clock
-    priced = False
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
             continue
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
-        if ledger.node[a].used == 0 or ledger.node[b].used == 0:
-            continue
-        if not priced:
-            price_stock(world, ledger, rule)
-            priced = True
         while ledger.request[request].left > 0:
-            length = cheapest_path(world, ledger, rule, row, 0)
+            if not (_opens(world, ledger, a, b) and _opens(world, ledger, b, a)):
+                break
+            length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
             _choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, request, length)
 
 
-@kernel
+@lean
+def _opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
+    """Tell whether an end of a chain has a stored pair with a node that can swap, or the other."""
+    links, nodes, inc_link, inc_node = ledger.link, ledger.node, world.inc_link, world.inc_node
+    for k in range(world.node[end].degree):
+        peer = inc_node[end, k]
+        if links[inc_link[end, k]].stock > 0 and (peer == other or nodes[peer].swap_tokens >= 1.0):
+            return True
+    return False
+
+
+@lean
 def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """Turn the links in ``ledger.chain`` into stored pairs: the oldest that are good enough.
 
@@ -58,37 +63,31 @@ def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """
     links, pairs, chain, decay = ledger.link, ledger.pair, ledger.chain, world.decay
     slot, need = ledger.now[0].clock, 4.0 * world.cls[row].fidelity - 1.0
-    c, rest = np.ones(3), np.ones(3)
-    for back in range(length):
-        for axis in range(3):
+    c, rest = ledger.product[0], ledger.product[1]
+    for axis in range(3):
+        c[axis] = 1.0
+        for back in range(length):
             c[axis] *= links[chain[back]].corr[axis]
             if back > 0:
                 c[axis] *= world.swap_xyz[axis]
     for back in range(length):
-        number = chain[back]
-        link = links[number]
-        chosen = link.youngest
+        link = links[chain[back]]
         for axis in range(3):
             value = link.corr[axis]
             rest[axis] = c[axis] / value if abs(value) > 1e-300 else 0.0
-        node = world.link[number].a
-        for position in range(ledger.node[node].used):
-            place = ledger.held[node, position]
-            if pairs[place].link != number or pairs[place].birth >= pairs[chosen].birth:
-                continue
-            total = 0.0
+        place = link.oldest
+        while True:
+            held, total = decay[slot - pairs[place].birth], 0.0
             for axis in range(3):
-                aged = value_now(link.belief[axis], axis, decay[slot - pairs[place].birth])
-                total += rest[axis] * aged
-            if total >= need:
-                chosen = place
-        for axis in range(3):
-            aged = value_now(link.belief[axis], axis, decay[slot - pairs[chosen].birth])
-            c[axis] = rest[axis] * aged
-        chain[back] = chosen
+                c[axis] = rest[axis] * value_now(link.belief[axis], axis, held)
+                total += c[axis]
+            if total >= need or place == link.youngest:
+                break
+            place = pairs[place].younger
+        chain[back] = place
 
 
-@kernel
+@lean
 def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int) -> None:
     """Swap the stored pairs in ``ledger.chain`` into one: deliver it, test it, or lose it.
 
@@ -99,7 +98,9 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
     slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
     attempt = asked.attempts
     asked.attempts += 1
-    true, believed = np.ones(3), np.ones(3)
+    true, believed = ledger.product[0], ledger.product[1]
+    true[:] = 1.0
+    believed[:] = 1.0
     alive = True
     node = world.cls[row].b
     for back in range(length):
@@ -142,7 +143,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
         price_link(world, ledger, rule, link_number)
 
 
-@kernel
+@lean
 def _record(
     world: World,
     ledger: Ledger,
@@ -175,7 +176,7 @@ def _record(
     event.true, event.believed = (1.0 + true.sum()) / 4.0, (1.0 + believed.sum()) / 4.0
 
 
-@kernel
+@lean
 def _note_use(world: World, ledger: Ledger, length: int) -> None:
     """Raise the share of every used link at both its ends (adaptive generation learns from it)."""
     rate = 0.05

@@ -1,9 +1,8 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
-from quantum.kernels import Table, kernel
-from quantum.ledger.paths import claim_path
+from quantum.kernels import Table, lean, small
+from quantum.ledger.claims import claim_paths
 from quantum.ledger.places import drop_expired
-from quantum.ledger.prices import price_claims
 from quantum.ledger.state import (
     LINK_TESTED,
     OVERFLOWED,
@@ -11,41 +10,29 @@ from quantum.ledger.state import (
     TEST_LINK,
     TEST_TOKEN,
     TESTS,
+    TOKENS,
+    Ints,
     Ledger,
     Rule,
     World,
-    tokens_of,
+    tokens_drawn,
 )
 from quantum.seeding import uniform
 
-__all__ = ["ANNOUNCED_S", "close_slot", "open_slot"]
-
-#: An announced request claims its path so long before it starts; longer only fills memories.
-ANNOUNCED_S = 0.5
+__all__ = ["close_slot", "open_slot"]
 
 
-@kernel
+@lean
 def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     """Begin the slot of ``ledger.clock``: drop, refill, draw tokens, admit requests, claim."""
     slot = ledger.now[0].clock
     drop_expired(world, ledger)
     _refill(world, ledger)
     _arrive(world, ledger, slot)
-    links = ledger.link
-    for number in range(world.m):
-        links[number].wanted = 0.0
-    soon = int(ANNOUNCED_S / world.slot_s)
-    priced = False
-    for index in range(ledger.now[0].live):
-        request = ledger.queue[index].live
-        if world.request[request].arrival <= slot + soon:
-            if rule.complete == 1 and not priced:
-                price_claims(world, ledger, rule)
-                priced = True
-            claim_path(world, ledger, rule, request)
+    claim_paths(world, ledger, rule)
 
 
-@kernel
+@lean
 def _refill(world: World, ledger: Ledger) -> None:
     """Fill swap buckets and draw this slot's generation tokens; some are link tests."""
     slot = ledger.now[0].clock
@@ -56,7 +43,8 @@ def _refill(world: World, ledger: Ledger) -> None:
             totals[OVERFLOWED] += 1
             level = fixed[node].bucket
         nodes[node].swap_tokens = level
-        drawn = tokens_of(world.seed, node, slot, fixed[node].generation)
+        u = uniform(world.seed, TOKENS, node, slot, 0)
+        drawn = tokens_drawn(u, fixed[node].generation, fixed[node].no_token)
         left = drawn
         for number in range(drawn):
             if uniform(world.seed, TEST_TOKEN, node, slot, number) < world.test_share:
@@ -65,7 +53,7 @@ def _refill(world: World, ledger: Ledger) -> None:
         nodes[node].tokens = left
 
 
-@kernel
+@lean
 def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) -> None:
     """Spend a token on measuring a fresh pair of a link that the key picks."""
     if world.node[node].degree == 0:
@@ -86,7 +74,7 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     event.believed = (1.0 + ledger.link[link].belief.sum()) / 4.0
 
 
-@kernel
+@lean
 def _arrive(world: World, ledger: Ledger, slot: int) -> None:
     """Let requests claim their resources on arrival and be known when word has come."""
     while (
@@ -94,7 +82,7 @@ def _arrive(world: World, ledger: Ledger, slot: int) -> None:
         and world.request[ledger.now[0].next_arrival].arrival <= slot
     ):
         request = ledger.now[0].next_arrival
-        _claim(world, ledger, request, 1)
+        _want(world, ledger, request, 1)
         ledger.queue[ledger.now[0].claimants].claimant = request
         ledger.now[0].claimants += 1
         ledger.now[0].next_arrival += 1
@@ -108,44 +96,37 @@ def _arrive(world: World, ledger: Ledger, slot: int) -> None:
             ledger.now[0].live += 1
 
 
-@kernel
-def _claim(world: World, ledger: Ledger, request: int, change: int) -> None:
+@lean
+def _want(world: World, ledger: Ledger, request: int, change: int) -> None:
     """Count a live request on the links and swap nodes of its shortest feasible path."""
     row = world.request[request].cls
-    for hop in range(world.path_links.shape[1]):
-        link = world.path_links[row, hop]
-        if link < 0:
+    _count(ledger.now[0], ledger.link, world.path_links[row], change)
+    _count(ledger.now[0], ledger.node, world.path_nodes[row], change)
+
+
+@small
+def _count(now: Table, resources: Table, path: Ints, change: int) -> None:
+    """Change the wants of the resources of a path, and the number of those that are shared."""
+    for number in path:
+        if number < 0:
             break
-        ledger.link[link].claims += change
-    for hop in range(world.path_nodes.shape[1]):
-        node = world.path_nodes[row, hop]
-        if node < 0:
-            break
-        ledger.node[node].claims += change
+        before = resources[number].claims
+        resources[number].claims = before + change
+        now.shared += int(before + change >= 2) - int(before >= 2)
 
 
-@kernel
-def _shared(resources: Table) -> int:
-    """Count the resources that two or more live requests want."""
-    count = 0
-    for number in range(len(resources)):
-        if resources[number].claims >= 2:
-            count += 1
-    return count
-
-
-@kernel
+@lean
 def close_slot(world: World, ledger: Ledger) -> None:
     """Count contention, let served and expired requests leave, and step the clock."""
     slot = ledger.now[0].clock
     if world.warmup <= slot < world.warmup + world.slots:
-        ledger.totals[SHARED] += _shared(ledger.link) + _shared(ledger.node)
+        ledger.totals[SHARED] += ledger.now[0].shared
     # A request wants its path from arrival to its end, whether anybody knows of it or not.
     kept = 0
     for index in range(ledger.now[0].claimants):
         request = ledger.queue[index].claimant
         if ledger.request[request].left == 0 or slot >= world.request[request].deadline:
-            _claim(world, ledger, request, -1)
+            _want(world, ledger, request, -1)
         else:
             ledger.queue[kept].claimant = request
             kept += 1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantum.kernels import Table, kernel
+from quantum.kernels import Table, kernel, lean, small
 from quantum.seeding import stream, uniform
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Rule",
     "World",
     "token_totals",
+    "tokens_drawn",
     "tokens_of",
 ]
 
@@ -26,8 +27,8 @@ Ints = NDArray[np.int64]
 ACTION_TOKENS = 8
 #: Columns of what a node sees of each incident link; see :mod:`quantum.ledger.observe`.
 RAW = 6
-#: Longest chain that is ever swapped.
-MAX_HOPS = 16
+#: Longest chain that is ever swapped, and what stands for more hops in distances.
+MAX_HOPS, FAR = 16, 127
 
 TOKENS = stream("tokens")
 TIES = stream("ties")
@@ -72,15 +73,16 @@ class World(NamedTuple):
     warmup: int
     slots: int  # counted slots
     horizon: int  # all slots, until the last deadline has passed
-    node: Table  # (n,) degree, generation and swap_rate per slot, bucket, qubits
-    link: Table  # (m,) a, b
+    node: Table  # (n,) degree, generation and swap_rate per slot, no_token, bucket, qubits
+    link: Table  # (m,) a, b, made_hz (mean tokens of both ends)
+    bucket: float  # largest swap bucket
     inc_link: Ints  # (n, K)
     inc_node: Ints  # (n, K)
     truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
     cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``
-    distance: NDArray[np.int16]  # (destinations, n) hops to the destination
+    distance: NDArray[np.int8]  # (destinations, n) hops to the destination, FAR where too many
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
     path_nodes: Ints  # (C, H) swap nodes of that path, -1 padded
     request: Table  # (R,) arrival, told, deadline (last slot to serve it), cls, pairs
@@ -103,9 +105,13 @@ class Ledger(NamedTuple):
     urgency: Floats  # (n, T) action: how much the pair is missed
     made: Ints  # (n, T) result: running number of the pair, -1 refused
     event: Table  # (E,) assembled pairs and link tests since they were last taken
-    label: Table  # (H + 1, n) of the path search
-    frontier: Ints  # (2, n)
     chain: Ints  # (H,) result of the last search, destination first
+    ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
+    mark: Table  # (n,) scratch of the path search, see new_ledger
+    label: Table  # ((H + 1) * n,) scratch of the path search
+    sight: Floats  # (K, 6) scratch: what the deciding node sees
+    scores: Floats  # (K,) scratch
+    product: Floats  # (2, 3) scratch: correlators along a chain
 
 
 class Rule(NamedTuple):
@@ -126,11 +132,10 @@ class Rule(NamedTuple):
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
 
 
-@kernel
-def tokens_of(seed: int, node: int, slot: int, mean: float) -> int:
-    """Draw the Poisson generation tokens of (seed, node, slot) by inversion."""
-    u = uniform(seed, TOKENS, node, slot, 0)
-    chance = np.exp(-mean)
+@small
+def tokens_drawn(u: float, mean: float, none: float) -> int:
+    """Invert the Poisson distribution: ``u`` in [0, 1), ``none`` is exp(-mean)."""
+    chance = none
     total = chance
     count = 0
     while u >= total and count < ACTION_TOKENS:
@@ -138,6 +143,12 @@ def tokens_of(seed: int, node: int, slot: int, mean: float) -> int:
         chance *= mean / count
         total += chance
     return count
+
+
+@lean
+def tokens_of(seed: int, node: int, slot: int, mean: float) -> int:
+    """Draw the Poisson generation tokens of (seed, node, slot)."""
+    return int(tokens_drawn(uniform(seed, TOKENS, node, slot, 0), mean, np.exp(-mean)))
 
 
 @kernel

@@ -1,0 +1,52 @@
+"""Claims: the links that live requests will use, so that pairs are made there."""
+
+from quantum.kernels import lean
+from quantum.ledger.paths import find_path, path_cost
+from quantum.ledger.prices import CLAIMS, CLOSED
+from quantum.ledger.state import Ledger, Rule, World
+
+__all__ = ["ANNOUNCED_S", "claim_paths"]
+
+#: An announced request claims its path so long before it starts; longer only fills memories.
+ANNOUNCED_S = 0.5
+
+
+@lean
+def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Claim a path for the missing pairs of every live request that starts soon enough."""
+    for number in range(world.m):
+        ledger.link[number].wanted = 0.0
+    start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival <= start:
+            _claim_path(world, ledger, rule, request)
+
+
+@lean
+def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
+    """Claim the links of a live request for its missing pairs.
+
+    Along its fixed shortest path, or along the path that is cheapest to complete from stock whose
+    swap nodes can have a token by the deadline.
+    """
+    links, asked, row = ledger.link, ledger.request[request], world.request[request].cls
+    if rule.complete == 0:
+        for link in world.path_links[row]:
+            if link < 0:
+                return
+            links[link].wanted += asked.left
+        return
+    slack = world.request[request].deadline - ledger.now[0].clock
+    known = CLOSED
+    if asked.claimed > 0:
+        known = path_cost(world, ledger, rule, row, slack, asked.claim, asked.claimed)
+    length = find_path(world, ledger, rule, row, slack, CLAIMS, known)
+    if length > 0:
+        asked.claimed = length
+        for back in range(length):
+            asked.claim[back] = ledger.chain[back]
+    elif known >= CLOSED:
+        asked.claimed = 0
+    for back in range(asked.claimed):
+        links[asked.claim[back]].wanted += asked.left
