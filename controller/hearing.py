@@ -14,8 +14,8 @@ from quantum.scenario import Scenario
 
 __all__ = ["as_heard"]
 
-#: Pairs that were taken lately and that some source may still count on.
-_GHOSTS = 1024
+#: Pairs that were taken lately and that some source may still count on: at least, and for a node.
+_FEWEST, _EACH = 1024, 8
 
 
 def as_heard(world: World, scenario: Scenario, *, central: bool) -> World:
@@ -39,7 +39,8 @@ def as_heard(world: World, scenario: Scenario, *, central: bool) -> World:
         return world
     cls = world.cls.copy()
     cls.heard = heard.ravel()
-    return world._replace(age=age.astype(np.int16), cls=cls, ghosts=0 if central else _GHOSTS)
+    ghosts = 0 if central else max(_FEWEST, _EACH * world.n)
+    return world._replace(age=age.astype(np.int16), cls=cls, ghosts=ghosts)
 
 
 def _way_s(ends: Floats, places: Floats) -> Floats:

@@ -18,7 +18,7 @@ from quantum.twin import advance, counted
 __all__ = ["Alone", "contention_loss", "lost_pairs", "pairs_alone", "pairs_alone_played"]
 
 #: What decides how a slot goes on; the rest is written before it is read, or only counted.
-_STATE = ("now", "node", "link", "pair", "held", "ring", "use")
+_STATE = ("now", "node", "link", "pair", "held", "ring", "use", "ghost", "past")
 
 
 #: Tells what each of some requests would get alone in the world.

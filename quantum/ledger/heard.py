@@ -11,7 +11,7 @@ from quantum.kernels import lean
 from quantum.ledger.places import step_out
 from quantum.ledger.state import FAILED, FAILED_NODES, Ledger, World
 
-__all__ = ["fails", "hide", "hide_link", "remember", "show", "show_link"]
+__all__ = ["fails", "hide", "hide_link", "listen", "remember", "show", "show_link"]
 
 
 @lean
@@ -25,10 +25,28 @@ def remember(ledger: Ledger, place: int, source: int) -> None:
         return
     now, pairs = ledger.now[0], ledger.pair
     number = now.ghosts % size
-    now.ghosts += 1
     ghost, image = ledger.ghost[number], pairs[len(pairs) - size + number]
+    if ghost.stands == 1:
+        return
+    now.ghosts += 1
     ghost.slot, ghost.source, ghost.told = now.clock, source, -1
     image.link, image.birth = pairs[place].link, pairs[place].birth
+
+
+@lean
+def listen(world: World, ledger: Ledger, request: int, row: int) -> int:
+    """Let the queues be what the decider of a request has heard of; ``row`` is the one before.
+
+    Returns the row of its ages, -1 where all are 0. After the last one, call :func:`show`.
+    """
+    if len(world.age) == 0:
+        return -1
+    heard = world.cls[world.request[request].cls].heard
+    if heard != row:
+        if row >= 0:
+            show(world, ledger)
+        hide(world, ledger, heard)
+    return int(heard)
 
 
 @lean
@@ -56,6 +74,7 @@ def show(world: World, ledger: Ledger) -> None:
     while ledger.now[0].haunting >= 0:
         number = ledger.now[0].haunting
         ledger.now[0].haunting = ledger.ghost[number].next
+        ledger.ghost[number].stands = 0
         place = first + number
         step_out(ledger.link[ledger.pair[place].link], ledger.pair, place)
 
@@ -85,6 +104,7 @@ def _appear(world: World, ledger: Ledger, row: int, number: int) -> None:
         link.youngest = place
     link.stock += 1
     ghost.next, ledger.now[0].haunting = ledger.now[0].haunting, number
+    ghost.stands = 1
 
 
 @lean

@@ -84,6 +84,8 @@ def find_path(
                 if kind == CLAIMS:
                     price, loss = 1.0, link.fresh_loss
                     if link.stock == 0:
+                        if link.open == 0:
+                            continue
                         price += making_price(rule.rate, ends[via].made_hz)
                 else:
                     if kind == STOCK and link.priced != slot:
@@ -140,6 +142,8 @@ def path_cost(
         via = path[back]
         link, price = ledger.link[via], 1.0
         if link.stock == 0:
+            if link.open == 0:
+                return CLOSED
             price += making_price(rule.rate, ends[via].made_hz)
         total = total + price + loss_price * link.fresh_loss
         node = ends[via].a if ends[via].b == node else ends[via].b

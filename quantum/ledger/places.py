@@ -5,7 +5,7 @@ import numpy as np
 from quantum.kernels import Table, kernel, lean, small
 from quantum.ledger.state import DROPPED, Ints, Ledger, World
 
-__all__ = ["drop_expired", "is_sound", "put", "take", "value_now"]
+__all__ = ["drop_expired", "is_sound", "put", "step_out", "take", "value_now"]
 
 
 @lean
@@ -35,7 +35,7 @@ def take(ledger: Ledger, place: int) -> None:
     pair, now = ledger.pair[place], ledger.now[0]
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
-    _step_out(ledger.link[pair.link], ledger.pair, place)
+    step_out(ledger.link[pair.link], ledger.pair, place)
     _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place
@@ -56,7 +56,7 @@ def _line_up(link: Table, pairs: Table, place: int) -> None:
 
 
 @small
-def _step_out(link: Table, pairs: Table, place: int) -> None:
+def step_out(link: Table, pairs: Table, place: int) -> None:
     """Take a pair out of the queue of its link."""
     older, younger = pairs[place].older, pairs[place].younger
     if older >= 0:
@@ -136,7 +136,7 @@ def is_sound(world: World, ledger: Ledger) -> bool:
         if ledger.pair[place].u >= 0:
             alive += 1
             stock[ledger.pair[place].link] += 1
-    if alive + ledger.now[0].free != len(ledger.pair):
+    if alive + ledger.now[0].free != len(ledger.pair) - len(ledger.ghost):
         return False
     used = 0
     for node in range(world.n):

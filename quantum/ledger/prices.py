@@ -107,6 +107,8 @@ def price_claims(world: World, ledger: Ledger, rule: Rule) -> None:
         link.price = 1.0
         if link.stock == 0:
             link.price += making_price(rule.rate, world.link[number].made_hz)
+            if link.open == 0:
+                link.price = CLOSED
         for axis in range(3):
             link.corr[axis] = link.belief[axis]
         link.loss, link.priced = link.fresh_loss, -1

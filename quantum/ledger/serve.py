@@ -1,6 +1,7 @@
 """Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
 
 from quantum.kernels import lean
+from quantum.ledger.heard import fails, hide_link, listen, remember, show, show_link
 from quantum.ledger.paths import find_path
 from quantum.ledger.places import take, value_now
 from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
@@ -26,11 +27,12 @@ __all__ = ["assemble", "serve"]
 @lean
 def serve(world: World, ledger: Ledger, rule: Rule) -> None:
     """Assemble pairs for live requests until no chain is left for them."""
-    slot = ledger.now[0].clock
+    slot, heard = ledger.now[0].clock, -1
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
             continue
+        heard = listen(world, ledger, request, heard)
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
         while ledger.request[request].left > 0:
@@ -40,7 +42,27 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             if length == 0:
                 break
             _choose_pairs(world, ledger, row, length)
-            assemble(world, ledger, rule, request, length)
+            if heard < 0:
+                assemble(world, ledger, rule, request, length)
+            elif fails(ledger, heard, length):
+                break
+            else:
+                _assemble_heard(world, ledger, rule, request, length, heard)
+    if heard >= 0:
+        show(world, ledger)
+
+
+@lean
+def _assemble_heard(
+    world: World, ledger: Ledger, rule: Rule, request: int, length: int, heard: int
+) -> None:
+    """Assemble a chain while its decider has not heard of all pairs."""
+    for back in range(length):
+        remember(ledger, ledger.chain[back], heard)
+        show_link(ledger, ledger.pair[ledger.chain[back]].link)
+    assemble(world, ledger, rule, request, length)
+    for back in range(length):
+        hide_link(world, ledger, heard, ledger.pair[ledger.chain[back]].link)
 
 
 @lean

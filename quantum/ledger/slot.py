@@ -1,7 +1,9 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
 from quantum.kernels import Table, lean, small
+from quantum.ledger.change import apply_changes
 from quantum.ledger.claims import claim_paths
+from quantum.ledger.observe import note_past
 from quantum.ledger.places import drop_expired
 from quantum.ledger.state import (
     LINK_TESTED,
@@ -11,11 +13,13 @@ from quantum.ledger.state import (
     TEST_TOKEN,
     TESTS,
     TOKENS,
+    WASTED,
     Ints,
     Ledger,
     Rule,
     World,
     tokens_drawn,
+    tokens_of,
 )
 from quantum.seeding import uniform
 
@@ -24,10 +28,12 @@ __all__ = ["close_slot", "open_slot"]
 
 @lean
 def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Begin the slot of ``ledger.clock``: drop, refill, draw tokens, admit requests, claim."""
+    """Begin the slot of ``ledger.clock``: changes, drops, tokens, arrivals, claims."""
     slot = ledger.now[0].clock
+    apply_changes(world, ledger)
     drop_expired(world, ledger)
     _refill(world, ledger)
+    note_past(world, ledger)
     _arrive(world, ledger, slot)
     claim_paths(world, ledger, rule)
 
@@ -38,6 +44,10 @@ def _refill(world: World, ledger: Ledger) -> None:
     slot = ledger.now[0].clock
     nodes, fixed, totals = ledger.node, world.node, ledger.totals
     for node in range(world.n):
+        if nodes[node].up == 0:
+            totals[WASTED] += tokens_of(world.seed, node, slot, fixed[node].generation)
+            nodes[node].tokens = 0
+            continue
         level = nodes[node].swap_tokens + fixed[node].swap_rate
         if level > fixed[node].bucket:
             totals[OVERFLOWED] += 1
@@ -60,6 +70,9 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
         return
     which = int(uniform(world.seed, TEST_LINK, node, slot, number) * world.node[node].degree)
     link = world.inc_link[node, which]
+    if ledger.link[link].open == 0:
+        ledger.totals[WASTED] += 1
+        return
     ledger.totals[TESTS] += 1
     if ledger.now[0].events >= len(ledger.event):
         return
