@@ -12,8 +12,13 @@ __all__ = ["Act", "Row", "Yielded", "acts_of", "note", "rows_of", "yields_of"]
 Act = tuple[int, int, int, float]
 #: Node, position of the link, surplus.
 Yielded = tuple[int, int, float]
-#: Kind, request (or node of a link test), attempt, hops, links, their ages in slots.
-Row = tuple[int, int, int, int, list[int], list[int]]
+#: Kind, request (or node of a link test), attempt, hops, links, the slots that each pair waited.
+#: Where a swap ended the wait of one qubit before that of its partner there is a list more: the
+#: slots that the right qubits waited.
+Row = (
+    tuple[int, int, int, int, list[int], list[int]]
+    | tuple[int, int, int, int, list[int], list[int], list[int]]
+)
 
 
 def acts_of(ledger: Ledger) -> list[Act]:
@@ -48,11 +53,12 @@ def yields_of(ledger: Ledger) -> list[Yielded]:
 def rows_of(events: Table) -> list[Row]:
     """Return the events of this slot."""
     columns = [events[name].tolist() for name in ("kind", "request", "attempt", "hops")]
-    links, ages = events["links"].tolist(), events["ages"].tolist()
-    return [
-        (kind, request, attempt, hops, via[:hops], age[:hops])
-        for kind, request, attempt, hops, via, age in zip(*columns, links, ages, strict=True)
-    ]
+    lists = [events[name].tolist() for name in ("links", "ages", "ages_right")]
+    rows: list[Row] = []
+    for kind, request, attempt, hops, links, left, right in zip(*columns, *lists, strict=True):
+        row = (kind, request, attempt, hops, links[:hops], left[:hops])
+        rows.append(row if left[:hops] == right[:hops] else (*row, right[:hops]))
+    return rows
 
 
 def note(digest: Digest, slot: int, acts: list[Act], served: list[Row]) -> None:
@@ -62,3 +68,5 @@ def note(digest: Digest, slot: int, acts: list[Act], served: list[Row]) -> None:
         digest.update(*act[:3])
     for row in served:
         digest.update(*row[:4], *row[4], *row[5])
+        if len(row) == 7:
+            digest.update(*row[6])

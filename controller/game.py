@@ -5,12 +5,18 @@ bound. Playing changes nothing in it, so the same game can be played by one afte
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from controller.hearing import as_heard
-from controller.losses import Alone, contention_loss, pairs_alone, pairs_alone_played
+from controller.losses import (
+    Alone,
+    contention_loss,
+    pairs_alone,
+    pairs_alone_forked,
+    pairs_alone_played,
+)
 from controller.plan import Flows, Plan, Plans, controller_node, delay_slots, flows_of, plan_of
 from controller.rivals.allocator import Allocator, Player
 from quantum.bell import correlators
@@ -68,6 +74,17 @@ class Game:
     world: World
     plan: Plan
     bound: float
+    max_rounds: int = 0
+
+    @cached_property
+    def bound_ahead(self) -> float:
+        """The bound for allocators that also swap before a request asks, never below ``bound``."""
+        found = _bound(self.scenario, self.world, self.max_rounds, swaps_ahead=True)
+        return max(self.bound, found)
+
+    def bound_of(self, allocator: Allocator) -> float:
+        """Return the bound that holds for an allocator."""
+        return self.bound_ahead if allocator.swaps_ahead else self.bound
 
 
 @dataclass(frozen=True)
@@ -119,6 +136,17 @@ def prepare(
         )
         truth = correlators(walk)
     world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
+    return Game(
+        scenario=scenario,
+        world=world,
+        plan=plan_of(scenario, plans, max_rounds=max_rounds),
+        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
+        max_rounds=max_rounds,
+    )
+
+
+def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bool) -> float:
+    """Bound a run in pairs, on the tokens that are drawn in it."""
     first, stop = horizon(scenario)
     generation = np.ascontiguousarray(world.node.generation)
     here = presence(
@@ -131,14 +159,10 @@ def prepare(
         tokens=tokens,
         max_rounds=max_rounds,
         # No pair is ever better than its link was at its best.
-        correlators=None if truth is None else np.abs(truth).max(axis=0),
+        correlators=np.abs(world.truth).max(axis=0) if world.truth_slots > 1 else None,
+        swaps_ahead=swaps_ahead,
     )
-    return Game(
-        scenario=scenario,
-        world=world,
-        plan=plan_of(scenario, plans, max_rounds=max_rounds),
-        bound=bound.total,
-    )
+    return bound.total
 
 
 def player_of(game: Game, allocator: Allocator) -> Player:
@@ -159,11 +183,18 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     ``with_losses`` also plays every request that missed pairs alone, which costs about as much
     again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
     """
+    bound = game.bound_of(allocator)
     world = as_heard(game.world, game.scenario, central=allocator.central)
-    game = replace(game, world=world)
+    if world is not game.world:
+        game = replace(game, world=world)
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
-    ledger = new_ledger(world, delay_slots=delay, events=_EVENTS if allocator.play else 0)
+    ledger = new_ledger(
+        world,
+        delay_slots=delay,
+        events=_EVENTS if allocator.play else 0,
+        composites=allocator.swaps_ahead,
+    )
     player_of(game, allocator)(ledger, world.horizon)
     loss = 0.0
     if with_losses:
@@ -171,7 +202,7 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     return Result(
         allocator=allocator.name,
         score=score(world, ledger),
-        bound=game.bound,
+        bound=bound,
         contention_loss=loss,
         fidelity=mean_fidelity(world, ledger),
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
@@ -201,6 +232,9 @@ def mechanism_cost(world: World, ledger: Ledger, *, central: bool) -> dict[str, 
 def alone_of(game: Game, allocator: Allocator) -> Alone:
     """Return what tells how many pairs a request would get from the allocator alone."""
     world, delay = game.world, delay_slots(game.scenario, central=allocator.central)
+    if allocator.plays_alone and allocator.history_s == 0.0:
+        player, ahead = player_of(game, allocator), allocator.swaps_ahead
+        return partial(pairs_alone_forked, world, player, delay_slots=delay, composites=ahead)
     if allocator.plays_alone:
         return partial(
             pairs_alone_played,
@@ -208,6 +242,7 @@ def alone_of(game: Game, allocator: Allocator) -> Alone:
             lambda: player_of(game, allocator),
             delay_slots=delay,
             history_slots=round(allocator.history_s / world.slot_s),
+            composites=allocator.swaps_ahead,
         )
     rule = allocator.rule(game.scenario, game.plan)
     return lambda requests: pairs_alone(world, rule, requests, delay)

@@ -15,10 +15,20 @@ from quantum.ledger import Ledger, Rule, World, new_ledger
 from quantum.ledger.state import Ints
 from quantum.twin import advance, counted
 
-__all__ = ["Alone", "contention_loss", "lost_pairs", "pairs_alone", "pairs_alone_played"]
+__all__ = [
+    "Alone",
+    "contention_loss",
+    "lost_pairs",
+    "pairs_alone",
+    "pairs_alone_forked",
+    "pairs_alone_played",
+]
 
 #: What decides how a slot goes on; the rest is written before it is read, or only counted.
-_STATE = ("now", "node", "link", "pair", "held", "ring", "use", "ghost", "past")
+_STATE = (
+    *("now", "node", "link", "pair", "held", "ring", "use"),
+    *("leaf", "leaves", "behind", "ghost", "past"),
+)
 
 
 #: Tells what each of some requests would get alone in the world.
@@ -74,6 +84,39 @@ def _fork(source: Ledger, target: Ledger) -> None:
     target.now.search = newest
 
 
+def pairs_alone_forked(
+    world: World,
+    player: Player,
+    requests: Ints,
+    delay_slots: Ints | None = None,
+    *,
+    composites: bool = False,
+) -> Ints:
+    """Return what each of ``requests`` would get alone from a player without a memory.
+
+    All that it knows is in the ledger, so one quiet network is played and forked, as for a rule.
+    """
+    quiet, scratch = (
+        new_ledger(world, delay_slots=delay_slots, events=0, composites=composites)
+        for _ in range(2)
+    )
+    quiet.now.next_arrival = quiet.now.next_visible = len(world.request)
+    got = np.zeros(len(requests), dtype=np.int64)
+    visible = quiet.request.visible
+    for index in np.argsort(visible[requests], kind="stable"):
+        request = int(requests[index])
+        deadline = int(world.request.deadline[request])
+        if visible[request] > deadline:
+            continue
+        player(quiet, int(visible[request]))
+        _fork(quiet, scratch)
+        scratch.queue[0].live = request
+        scratch.now[0].live = 1
+        player(scratch, deadline + 1)
+        got[index] = scratch.request.good[request]
+    return got
+
+
 def pairs_alone_played(
     world: World,
     open_player: Callable[[], Player],
@@ -81,6 +124,7 @@ def pairs_alone_played(
     delay_slots: Ints | None = None,
     *,
     history_slots: int,
+    composites: bool = False,
 ) -> Ints:
     """Return what each of ``requests`` would get alone from an allocator that is more than a rule.
 
@@ -89,7 +133,7 @@ def pairs_alone_played(
     """
     got = np.zeros(len(requests), dtype=np.int64)
     for index, request in enumerate(requests.tolist()):
-        ledger = new_ledger(world, delay_slots=delay_slots, events=0)
+        ledger = new_ledger(world, delay_slots=delay_slots, events=0, composites=composites)
         visible, deadline = int(ledger.request.visible[request]), world.request.deadline[request]
         if visible > deadline:
             continue

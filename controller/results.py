@@ -70,11 +70,9 @@ class Results:
         rules, net = self._rules, self._rules.network
         basis, draw = draw_tests(rules.world.seed, events, rules.measured)
         tasks = []
-        for (_, _, _, _, links, ages), which, u in zip(
-            rows_of(events), basis.tolist(), draw.tolist(), strict=True
-        ):
-            waits = [age * rules.world.slot_s for age in ages]
-            program = program_of(links, waits, self._weights, net.memory, net.gates)
+        for row, which, u in zip(rows_of(events), basis.tolist(), draw.tolist(), strict=True):
+            left, right = ([age * rules.world.slot_s for age in ages] for ages in (row[5], row[-1]))
+            program = program_of(row[4], left, self._weights, net.memory, net.gates, right)
             tasks.append(Task(program, which, u))
         self._open[slot] = _Result(slot, events, basis, draw)
         return Job(slot, tuple(tasks))

@@ -35,8 +35,9 @@ class Allocator:
 
     ``plays_alone``: a request that missed pairs is played again, alone in the world, by ``play``
     (which then must need no more than ``history_s`` of a quiet network to be as if it had always
-    played); otherwise by ``rule``. ``swaps_ahead``: it swaps pairs that no request has asked for,
-    which the bound must know.
+    played; 0 says that it remembers nothing but what is in the ledger, which is faster); otherwise
+    by ``rule``. ``swaps_ahead``: it joins pairs before a request gets them, so its ledger keeps
+    composites, and the bound counts swap tokens from before the evaluation.
 
     ``levers`` are the values that tuning may give to the arguments of ``make``, which returns the
     same allocator with other settings.

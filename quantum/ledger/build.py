@@ -17,6 +17,8 @@ __all__ = ["new_ledger", "new_world", "no_paths"]
 
 #: Links that a chain may have more than the shortest path; longer ones cost searches, not pairs.
 DETOUR = 4
+#: A link pair in a composite; slots in which its qubits were measured, -1 while they wait.
+_LEAF = {"link": int, "birth": int, "maker": int, "left": int, "right": int, "truth": (float, 3)}
 
 
 def new_world(
@@ -183,12 +185,19 @@ def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[
     return out
 
 
-def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4096) -> Ledger:
+def new_ledger(
+    world: World,
+    *,
+    delay_slots: Ints | None = None,
+    events: int = 4096,
+    composites: bool = False,
+) -> Ledger:
     """Return the ledger before the first slot: empty memories, full swap buckets.
 
     ``delay_slots`` (R,) is how long after its arrival (or announcement) a request becomes known to
     whoever decides; at least one slot. ``events`` is how many assembled pairs can be remembered
-    until they are taken; 0 where nobody takes them.
+    until they are taken; 0 where nobody takes them. ``composites`` keeps room for pairs that are
+    swapped before they are delivered, see :mod:`quantum.ledger.acts`.
     """
     n, m, requests = world.n, world.m, len(world.request)
     places = int(world.node.qubits.sum()) // 2 + 1
@@ -197,12 +206,14 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         n,
         used=int,  # qubits in use
         swap_tokens=float,
+        swaps=int,  # swap tokens spent
         tokens=int,  # generation tokens of this slot
         yields=int,  # action: position of the link whose oldest pair goes first, -1 none
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
         price=float,  # cost of a swap here, in a path search
         up=int,  # whether the node is there
+        given=float,  # swap tokens that came with joining the network
     )
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
     link = table(
@@ -219,13 +230,18 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         wanted=float,  # pairs that live requests need
         forecast=float,  # pairs expected to be asked soon
         claims=int,
-        up=int,  # whether it works
         open=int,  # whether it makes pairs: it and both its ends are up
-        all_stock=int,  # stock, oldest and youngest, while a decider has not heard of all pairs
-        all_oldest=int,
-        all_youngest=int,
     )
-    link.up = link.open = 1
+    link.open = 1
+    # What searches need not see, so that a link stays small.
+    behind = table(
+        m,
+        up=int,  # whether the link works
+        stock=int,  # what the link has, while its queue is what a decider has heard of
+        oldest=int,
+        youngest=int,
+    )
+    behind.up = 1
     link.belief, link.priced, link.oldest, link.youngest = world.truth[0], -1, -1, -1
     believe(link)
     # Behind the places are those of pairs that were taken lately.
@@ -273,6 +289,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         search=int,  # number of the last mark of a path search
         next_change=int,
         ghosts=int,  # pairs that were taken, ever
+        hidden=int,  # 1 while queues are what a decider has heard of
         haunting=int,  # first ghost that stands in a queue, -1 none
     )
     now.free, now.haunting = places, -1
@@ -284,7 +301,8 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         attempt=int,
         hops=int,
         links=(int, MAX_HOPS),  # in the order of the chain
-        ages=(int, MAX_HOPS),  # slots since each pair was made
+        ages=(int, MAX_HOPS),  # slots that each pair waited, at its end towards the source
+        ages_right=(int, MAX_HOPS),  # and at its other end
         makers=(int, MAX_HOPS),  # node whose token made each pair
         swaps=(int, MAX_HOPS),  # swap nodes, one less than links
         corr=(float, 3),  # true correlators of the assembled pair
@@ -313,6 +331,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
     )
     past.tokens = world.node.bucket
     width = max(1, int(world.node.qubits.max()))
+    rows = len(pair) + 1 if composites else 0
     return Ledger(
         now=now,
         node=node,
@@ -322,7 +341,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         queue=table(requests + 1, live=int, claimant=int),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
-        totals=np.zeros(13, np.int64),
+        totals=np.zeros(15, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
@@ -335,6 +354,9 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         sight=np.zeros((world.inc_link.shape[1], RAW)),
         scores=np.zeros(world.inc_link.shape[1]),
         product=np.zeros((2, 3)),
+        leaf=table((rows, MAX_HOPS), **_LEAF),
+        leaves=np.zeros(rows, np.int64),
+        behind=behind,
         ghost=table(world.ghosts, slot=int, source=int, told=int, next=int, stands=int),
         past=past,
     )

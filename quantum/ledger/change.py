@@ -8,6 +8,7 @@ then makes pairs, if it is up and both its ends are there.
 
 from quantum.kernels import lean
 from quantum.ledger.heard import remember
+from quantum.ledger.leaves import leaves_of
 from quantum.ledger.places import take
 from quantum.ledger.state import LEFT, Ledger, World
 
@@ -22,7 +23,7 @@ def apply_changes(world: World, ledger: Ledger) -> None:
         change = changes[now.next_change]
         now.next_change += 1
         if change.node == 0:
-            ledger.link[change.index].up = change.up
+            ledger.behind[change.index].up = change.up
             _open(world, ledger, change.index)
         elif ledger.node[change.index].up != change.up:
             _come_or_go(world, ledger, change.index, change.up)
@@ -32,13 +33,15 @@ def apply_changes(world: World, ledger: Ledger) -> None:
 def _come_or_go(world: World, ledger: Ledger, node: int, up: int) -> None:
     spot = ledger.node[node]
     spot.up = up
-    # Full for one that joins; nobody looks at the bucket of one that is away.
-    spot.swap_tokens = world.node[node].bucket
+    if up == 1:
+        spot.given += world.node[node].bucket - spot.swap_tokens
+        spot.swap_tokens = world.node[node].bucket
     while spot.used > 0:
         place = ledger.held[node, spot.used - 1]
-        remember(ledger, place, -1)
+        if len(ledger.ghost) > 0:
+            remember(ledger, place, -1)
+        ledger.totals[LEFT] += leaves_of(ledger, place)
         take(ledger, place)
-        ledger.totals[LEFT] += 1
     for k in range(world.node[node].degree):
         _open(world, ledger, world.inc_link[node, k])
 
@@ -46,5 +49,5 @@ def _come_or_go(world: World, ledger: Ledger, node: int, up: int) -> None:
 @lean
 def _open(world: World, ledger: Ledger, number: int) -> None:
     """Work out whether a link can make pairs."""
-    link, ends, nodes = ledger.link[number], world.link[number], ledger.node
-    link.open = link.up * nodes[ends.a].up * nodes[ends.b].up
+    ends, nodes, up = world.link[number], ledger.node, ledger.behind[number].up
+    ledger.link[number].open = up * nodes[ends.a].up * nodes[ends.b].up

@@ -22,7 +22,8 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival <= start:
-            row = listen(world, ledger, request, row)
+            if len(world.age) > 0:
+                row = listen(world, ledger, request, row)
             _claim_path(world, ledger, rule, request)
     if row >= 0:
         show(world, ledger)

@@ -87,17 +87,20 @@ def program_of(
     weights: Sequence[tuple[float, float, float, float]],
     memory: Memory,
     gates: Gates,
+    right_s: Sequence[float] | None = None,
 ) -> Program:
     """Write an assembled pair as a program: make each link, let it wait, swap from the left.
 
     ``links`` of the chain in order, how long each pair waited, and the Bell populations of every
-    link of the network.
+    link of the network. ``right_s`` are the waits of the right qubits where they differ: a qubit
+    that was swapped earlier than its partner waited less.
     """
+    other = waits_s if right_s is None else right_s
     steps: list[Step] = []
-    for pair, (link, wait_s) in enumerate(zip(links, waits_s, strict=True)):
+    for pair, (link, left, right) in enumerate(zip(links, waits_s, other, strict=True)):
         # Also a wait of nothing is written, so that chains of one length have one skeleton.
         steps.append(Generate(pair, weights[link]))
-        steps.append(Wait(pair, wait_s, wait_s))
+        steps.append(Wait(pair, left, right))
     steps.extend(Swap(0, pair) for pair in range(1, len(links)))
     return Program(tuple(steps), memory, gates)
 

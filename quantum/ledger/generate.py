@@ -9,7 +9,7 @@ rule's ``evict``.
 import numpy as np
 
 from quantum.kernels import Table, lean, small
-from quantum.ledger.heard import remember
+from quantum.ledger.heard import hide, remember
 from quantum.ledger.observe import OLDEST, OPEN, PEER_FILL, STOCK, WANTED, observe
 from quantum.ledger.places import put, take
 from quantum.ledger.state import (
@@ -171,6 +171,9 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
                 ledger.made[node, number] = totals[GENERATED]
             else:
                 totals[REFUSED] += 1
+    if len(world.age) > 0 and len(ledger.ghost) == 0:
+        # From here to the end of the slot a controller sees what it has heard of.
+        hide(world, ledger, 0)
 
 
 @lean
@@ -195,7 +198,8 @@ def _give_up(ledger: Ledger, node: int, place: int) -> None:
     """Drop the pair that a node gives up, if it has to."""
     if place < 0:
         return
-    remember(ledger, place, -1)
+    if len(ledger.ghost) > 0:
+        remember(ledger, place, -1)
     take(ledger, place)
     ledger.totals[EVICTED] += 1
     # One pair was promised; the next eviction needs a new look.

@@ -11,19 +11,18 @@ from quantum.kernels import lean
 from quantum.ledger.places import step_out
 from quantum.ledger.state import FAILED, FAILED_NODES, Ledger, World
 
-__all__ = ["fails", "hide", "hide_link", "listen", "remember", "show", "show_link"]
+__all__ = ["fails", "hide", "listen", "remember", "show"]
 
 
 @lean
 def remember(ledger: Ledger, place: int, source: int) -> None:
     """Note that a pair is about to be taken, by a source or (-1) by a node.
 
-    Only where sources decide for themselves and word takes time.
+    To be called only where there are ghosts: sources decide for themselves and word takes time.
     """
-    size = len(ledger.ghost)
-    if size == 0:
+    size, now, pairs = len(ledger.ghost), ledger.now[0], ledger.pair
+    if pairs[place].link < 0:
         return
-    now, pairs = ledger.now[0], ledger.pair
     number = now.ghosts % size
     ghost, image = ledger.ghost[number], pairs[len(pairs) - size + number]
     if ghost.stands == 1:
@@ -37,10 +36,9 @@ def remember(ledger: Ledger, place: int, source: int) -> None:
 def listen(world: World, ledger: Ledger, request: int, row: int) -> int:
     """Let the queues be what the decider of a request has heard of; ``row`` is the one before.
 
-    Returns the row of its ages, -1 where all are 0. After the last one, call :func:`show`.
+    Returns the row of its ages. The first has -1 before it; after the last one call :func:`show`.
+    Not to be called where all ages are 0.
     """
-    if len(world.age) == 0:
-        return -1
     heard = world.cls[world.request[request].cls].heard
     if heard != row:
         if row >= 0:
@@ -62,14 +60,20 @@ def hide(world: World, ledger: Ledger, row: int) -> None:
                 break
             _appear(world, ledger, row, number)
     for number in range(world.m):
-        hide_link(world, ledger, row, number)
+        _hide_link(world, ledger, row, number)
+    ledger.now[0].hidden = 1
 
 
 @lean
 def show(world: World, ledger: Ledger) -> None:
-    """Let the queues of all links be what they are."""
+    """Let the queues of all links be what they are, if anything is hidden."""
+    if ledger.now[0].hidden == 0:
+        return
+    ledger.now[0].hidden = 0
     for number in range(world.m):
-        show_link(ledger, number)
+        link, whole = ledger.link[number], ledger.behind[number]
+        link.stock, link.oldest, link.youngest = whole.stock, whole.oldest, whole.youngest
+        link.priced = -1
     first = len(ledger.pair) - len(ledger.ghost)
     while ledger.now[0].haunting >= 0:
         number = ledger.now[0].haunting
@@ -108,24 +112,16 @@ def _appear(world: World, ledger: Ledger, row: int, number: int) -> None:
 
 
 @lean
-def hide_link(world: World, ledger: Ledger, row: int, number: int) -> None:
+def _hide_link(world: World, ledger: Ledger, row: int, number: int) -> None:
     """Leave out the pairs of a link that are too young to be heard of."""
-    link, pairs = ledger.link[number], ledger.pair
+    link, whole, pairs = ledger.link[number], ledger.behind[number], ledger.pair
     newest = ledger.now[0].clock - world.age[row, number]
-    link.all_stock, link.all_oldest, link.all_youngest = link.stock, link.oldest, link.youngest
+    whole.stock, whole.oldest, whole.youngest = link.stock, link.oldest, link.youngest
     while link.youngest >= 0 and pairs[link.youngest].birth > newest:
         link.youngest = pairs[link.youngest].older
         link.stock -= 1
     if link.youngest < 0:
         link.oldest = -1
-    link.priced = -1
-
-
-@lean
-def show_link(ledger: Ledger, number: int) -> None:
-    """Put back what :func:`hide_link` left out."""
-    link = ledger.link[number]
-    link.stock, link.oldest, link.youngest = link.all_stock, link.all_oldest, link.all_youngest
     link.priced = -1
 
 

@@ -3,28 +3,39 @@
 import numpy as np
 
 from quantum.kernels import Table, kernel, lean, small
-from quantum.ledger.state import DROPPED, Ints, Ledger, World
+from quantum.ledger.leaves import is_whole, leaves_of, swaps_fit
+from quantum.ledger.state import DROPPED, SWAPS, Ints, Ledger, World
 
-__all__ = ["drop_expired", "is_sound", "put", "step_out", "take", "value_now"]
+__all__ = ["drop_expired", "is_sound", "put", "step_out", "store", "take", "value_now"]
 
 
 @lean
 def put(world: World, ledger: Ledger, link: int, maker: int) -> int:
     """Store a fresh pair of a link; both ends must have a free qubit. Returns its place."""
+    clock = ledger.now[0].clock
+    place = store(ledger, world.link[link].a, world.link[link].b, clock, link)
+    pair = ledger.pair[place]
+    pair.maker = maker
+    block = min(clock // world.truth_slots, world.truth.shape[0] - 1)
+    for axis in range(3):
+        pair.truth[axis] = world.truth[block, link, axis]
+    return place
+
+
+@lean
+def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
+    """Take a free place for a pair between two nodes that have a free qubit each; return it."""
     now, nodes, held = ledger.now[0], ledger.node, ledger.held
     now.free -= 1
     place = ledger.pair[now.free].free
     pair = ledger.pair[place]
-    block = min(now.clock // world.truth_slots, world.truth.shape[0] - 1)
-    pair.u, pair.v = world.link[link].a, world.link[link].b
-    pair.birth, pair.link, pair.maker = now.clock, link, maker
-    for axis in range(3):
-        pair.truth[axis] = world.truth[block, link, axis]
-    held[pair.u, nodes[pair.u].used] = place
-    held[pair.v, nodes[pair.v].used] = place
-    nodes[pair.u].used += 1
-    nodes[pair.v].used += 1
-    _line_up(ledger.link[link], ledger.pair, place)
+    pair.u, pair.v, pair.birth, pair.link = u, v, birth, link
+    held[u, nodes[u].used] = place
+    held[v, nodes[v].used] = place
+    nodes[u].used += 1
+    nodes[v].used += 1
+    if link >= 0:
+        _line_up(ledger.link[link], ledger.pair, place)
     _join_twins(ledger.ring, ledger.pair, place)
     return place
 
@@ -35,7 +46,12 @@ def take(ledger: Ledger, place: int) -> None:
     pair, now = ledger.pair[place], ledger.now[0]
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
-    step_out(ledger.link[pair.link], ledger.pair, place)
+    if pair.link >= 0:
+        if now.hidden == 0:
+            step_out(ledger.link[pair.link], ledger.pair, place)
+        else:
+            number = pair.link
+            _step_out_behind(ledger.link[number], ledger.behind[number], ledger.pair, place)
     _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place
@@ -57,18 +73,36 @@ def _line_up(link: Table, pairs: Table, place: int) -> None:
 
 @small
 def step_out(link: Table, pairs: Table, place: int) -> None:
-    """Take a pair out of the queue of its link."""
+    """Take a pair out of the queue of its link, of which the youngest may be hidden."""
     older, younger = pairs[place].older, pairs[place].younger
     if older >= 0:
         pairs[older].younger = younger
-    else:
-        link.oldest = younger
     if younger >= 0:
         pairs[younger].older = older
-    else:
+    if place == link.oldest:
+        link.oldest = younger if place != link.youngest else -1
+    if place == link.youngest:
         link.youngest = older
     link.stock -= 1
     link.priced = -1
+
+
+@lean
+def _step_out_behind(link: Table, whole: Table, pairs: Table, place: int) -> None:
+    """Take a pair out of the queue of a link of which only the older part is shown."""
+    pair = pairs[place]
+    if link.youngest >= 0 and pair.birth <= pairs[link.youngest].birth:
+        step_out(link, pairs, place)
+    else:
+        if pair.older >= 0:
+            pairs[pair.older].younger = pair.younger
+        if pair.younger >= 0:
+            pairs[pair.younger].older = pair.older
+    if place == whole.oldest:
+        whole.oldest = pair.younger
+    if place == whole.youngest:
+        whole.youngest = pair.older
+    whole.stock -= 1
 
 
 @small
@@ -122,20 +156,31 @@ def drop_expired(world: World, ledger: Ledger) -> None:
     stop = now.clock - world.cutoff
     for birth in range(max(now.swept, stop - len(ring)), stop):
         while ring[birth % len(ring)] >= 0:
+            ledger.totals[DROPPED] += leaves_of(ledger, ring[birth % len(ring)])
             take(ledger, ring[birth % len(ring)])
-            ledger.totals[DROPPED] += 1
     now.swept = max(now.swept, stop)
 
 
 @kernel
 def is_sound(world: World, ledger: Ledger) -> bool:
-    """Check conservation: places, qubits, stock and swap buckets (used by tests and replay)."""
+    """Check conservation (used by tests and replay).
+
+    Places, qubits, stock, swap buckets, the leaves of composites, and swap tokens spent.
+    """
     alive = 0
+    swapped = 0
     stock = np.zeros(world.m, dtype=np.int64)
     for place in range(len(ledger.pair)):
         if ledger.pair[place].u >= 0:
             alive += 1
-            stock[ledger.pair[place].link] += 1
+            if ledger.pair[place].link >= 0:
+                stock[ledger.pair[place].link] += 1
+            elif is_whole(world, ledger, place):
+                swapped += ledger.leaves[place] - 1
+            else:
+                return False
+    if not swaps_fit(world, ledger, swapped, ledger.totals[SWAPS]):
+        return False
     if alive + ledger.now[0].free != len(ledger.pair) - len(ledger.ghost):
         return False
     used = 0

@@ -1,7 +1,7 @@
 """Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
 
 from quantum.kernels import lean
-from quantum.ledger.heard import fails, hide_link, listen, remember, show, show_link
+from quantum.ledger.heard import fails, listen, remember, show
 from quantum.ledger.paths import find_path
 from quantum.ledger.places import take, value_now
 from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
@@ -21,7 +21,7 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["assemble", "serve"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve"]
 
 
 @lean
@@ -32,7 +32,8 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
             continue
-        heard = listen(world, ledger, request, heard)
+        if len(ledger.ghost) > 0:
+            heard = listen(world, ledger, request, heard)
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
         while ledger.request[request].left > 0:
@@ -41,28 +42,15 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
-            _choose_pairs(world, ledger, row, length)
-            if heard < 0:
-                assemble(world, ledger, rule, request, length)
-            elif fails(ledger, heard, length):
-                break
-            else:
-                _assemble_heard(world, ledger, rule, request, length, heard)
+            choose_pairs(world, ledger, row, length)
+            if heard >= 0:
+                if fails(ledger, heard, length):
+                    break
+                for back in range(length):
+                    remember(ledger, ledger.chain[back], heard)
+            assemble(world, ledger, rule, request, length)
     if heard >= 0:
         show(world, ledger)
-
-
-@lean
-def _assemble_heard(
-    world: World, ledger: Ledger, rule: Rule, request: int, length: int, heard: int
-) -> None:
-    """Assemble a chain while its decider has not heard of all pairs."""
-    for back in range(length):
-        remember(ledger, ledger.chain[back], heard)
-        show_link(ledger, ledger.pair[ledger.chain[back]].link)
-    assemble(world, ledger, rule, request, length)
-    for back in range(length):
-        hide_link(world, ledger, heard, ledger.pair[ledger.chain[back]].link)
 
 
 @lean
@@ -77,7 +65,7 @@ def _opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
 
 
 @lean
-def _choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
+def choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """Turn the links in ``ledger.chain`` into stored pairs: the oldest that are good enough.
 
     The path was found with the youngest pair of every link. Link by link, the oldest pair with
@@ -134,6 +122,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             nodes[node].swap_tokens -= 1.0
+            nodes[node].swaps += 1
             ledger.totals[SWAPS] += 1
             price_node(nodes[node], world.node[node].bucket, rule.bucket, rule.inverse)
             true *= world.swap_xyz
@@ -142,27 +131,31 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
                 draw = uniform(world.seed, HERALD, request, attempt, back)
                 alive = alive and draw < world.swap_success
     fidelity = (1.0 + true.sum()) / 4.0
-    kind = LOST
-    if alive:
-        ledger.totals[ASSEMBLED] += 1
-        if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
-            kind = TESTED
-            ledger.totals[TESTS] += 1
-        else:
-            kind = DELIVERED
-            asked.left -= 1
-            asked.quality += fidelity
-            arrival = world.request[request].arrival
-            if world.warmup <= arrival < world.warmup + world.slots:
-                ledger.waits[slot - arrival] += 1
-            if fidelity >= world.cls[row].fidelity:
-                asked.good += 1
+    kind = conclude(world, ledger, request, attempt, fidelity) if alive else LOST
     _record(world, ledger, request, attempt, kind, length, true, believed)
-    _note_use(world, ledger, length)
+    for back in range(length):
+        note_use(world, ledger, pairs[chain[back]].link)
     for back in range(length):
         link_number = pairs[chain[back]].link
         take(ledger, chain[back])
         price_link(world, ledger, rule, link_number)
+
+
+@lean
+def conclude(world: World, ledger: Ledger, request: int, attempt: int, fidelity: float) -> int:
+    """Deliver an assembled pair of a true fidelity, or test it where the key says so."""
+    ledger.totals[ASSEMBLED] += 1
+    if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+        ledger.totals[TESTS] += 1
+        return TESTED
+    asked, wish = ledger.request[request], world.request[request]
+    asked.left -= 1
+    asked.quality += fidelity
+    if world.warmup <= wish.arrival < world.warmup + world.slots:
+        ledger.waits[ledger.now[0].clock - wish.arrival] += 1
+    if fidelity >= world.cls[wish.cls].fidelity:
+        asked.good += 1
+    return DELIVERED
 
 
 @lean
@@ -188,7 +181,8 @@ def _record(
     for back in range(length):
         pair = pairs[chain[back]]
         hop = length - 1 - back
-        event.links[hop], event.ages[hop] = pair.link, slot - pair.birth
+        age = slot - pair.birth
+        event.links[hop], event.ages[hop], event.ages_right[hop] = pair.link, age, age
         event.makers[hop] = pair.maker
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
@@ -199,14 +193,12 @@ def _record(
 
 
 @lean
-def _note_use(world: World, ledger: Ledger, length: int) -> None:
-    """Raise the share of every used link at both its ends (adaptive generation learns from it)."""
+def note_use(world: World, ledger: Ledger, link: int) -> None:
+    """Raise the share of a used link at both its ends (adaptive generation learns from it)."""
     rate = 0.05
-    for back in range(length):
-        link = ledger.pair[ledger.chain[back]].link
-        for end in range(2):
-            node = world.link[link].a if end == 0 else world.link[link].b
-            for k in range(world.node[node].degree):
-                ledger.use[node, k] *= 1.0 - rate
-                if world.inc_link[node, k] == link:
-                    ledger.use[node, k] += rate
+    for end in range(2):
+        node = world.link[link].a if end == 0 else world.link[link].b
+        for k in range(world.node[node].degree):
+            ledger.use[node, k] *= 1.0 - rate
+            if world.inc_link[node, k] == link:
+                ledger.use[node, k] += rate

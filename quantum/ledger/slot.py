@@ -3,6 +3,7 @@
 from quantum.kernels import Table, lean, small
 from quantum.ledger.change import apply_changes
 from quantum.ledger.claims import claim_paths
+from quantum.ledger.heard import show
 from quantum.ledger.observe import note_past
 from quantum.ledger.places import drop_expired
 from quantum.ledger.state import (
@@ -80,7 +81,8 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     ledger.now[0].events += 1
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
     event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
-    event.hops, event.links[0], event.ages[0], event.makers[0] = 1, link, 0, node
+    event.hops, event.links[0], event.makers[0] = 1, link, node
+    event.ages[0], event.ages_right[0] = 0, 0
     for axis in range(3):
         event.corr[axis] = world.truth[block, link, axis]
     event.true = (1.0 + event.corr.sum()) / 4.0
@@ -132,6 +134,8 @@ def _count(now: Table, resources: Table, path: Ints, change: int) -> None:
 def close_slot(world: World, ledger: Ledger) -> None:
     """Count contention, let served and expired requests leave, and step the clock."""
     slot = ledger.now[0].clock
+    if len(world.age) > 0:
+        show(world, ledger)
     if world.warmup <= slot < world.warmup + world.slots:
         ledger.totals[SHARED] += ledger.now[0].shared
     # A request wants its path from arrival to its end, whether anybody knows of it or not.

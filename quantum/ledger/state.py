@@ -40,6 +40,7 @@ TEST_PAIR = stream("test pair")
 BASIS = stream("basis")
 OUTCOME = stream("outcome")
 HERALD = stream("herald")
+JOIN = stream("join")
 
 # What happened to an assembled pair (``ev_kind``).
 DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
@@ -55,10 +56,12 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     TESTS,
     ASSEMBLED,
     WASTED,
-    LEFT,
-    FAILED,
-    FAILED_NODES,
-) = range(13)
+    SPOILED,  # link pairs lost in joins that did not herald
+    FORBIDDEN,  # acts that the world does not allow
+    LEFT,  # pairs of nodes that left
+    FAILED,  # claims of pairs that were gone
+    FAILED_NODES,  # nodes in their chains
+) = range(15)
 
 
 class World(NamedTuple):
@@ -108,7 +111,7 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (13,) counters
+    totals: Ints  # (15,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
@@ -121,6 +124,9 @@ class Ledger(NamedTuple):
     sight: Floats  # (K, 7) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch
     product: Floats  # (2, 3) scratch: correlators along a chain
+    leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
+    leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
+    behind: Table  # (m,) see new_ledger
     ghost: Table  # (G,) pairs taken lately, whose places are the last of ``pair``
     past: Table  # (L, n) used and swap_tokens of the last slots, where ``peer_age`` asks for them
 

@@ -169,15 +169,15 @@ def test_ages_are_those_of_the_formula() -> None:
 
 def test_a_slow_controller_costs_central_allocators_only() -> None:
     rows = {}
-    cell = run_cell("mesh-20", "poisson", load_hz=10.0)
-    whole = build(cell, 1, seconds=5.0, warmup_s=1.0)
-    for name, times in (("mean-rate", (0.01, 0.2, 0.5)), ("dpem", (0.01, 0.5))):
+    for name, times, seconds in (("mean-rate", (0.01, 0.3, 0.8), 40.0), ("dpem", (0.01, 0.8), 5.0)):
+        cell = run_cell("mesh-20", "poisson", load_hz=12.0)
+        whole = build(cell, 1, seconds=seconds, warmup_s=1.0)
         for service_s in times:
             scenario = replace(whole, service_s=service_s)
             rows[name, service_s] = play(prepare(scenario), find(name), with_losses=False)
     got = {key: row.score.pairs_delivered for key, row in rows.items()}
-    assert got["dpem", 0.01] == got["dpem", 0.5] > 0
-    assert got["mean-rate", 0.01] > got["mean-rate", 0.2] > got["mean-rate", 0.5] > 0
+    assert got["dpem", 0.01] == got["dpem", 0.8] > 0
+    assert got["mean-rate", 0.01] > got["mean-rate", 0.3] > got["mean-rate", 0.8] > 0
 
 
 def test_messages_are_counted_by_their_rules() -> None:
