@@ -24,6 +24,7 @@ from quantum.ledger import (
     generate,
     new_ledger,
     open_slot,
+    seed_at,
     serve,
 )
 from quantum.ledger.events import charge, take_events
@@ -51,7 +52,7 @@ class Dispatch:
         self.results = Results(rules, self.ledger, journal, self._reply)
         start = rules.start
         if start is None:
-            start = parameters(initial_actor(1, len(FEATURES), seed=rules.world.seed))[0]
+            start = parameters(initial_actor(1, len(FEATURES), seed=seed_at(rules.world, 0)))[0]
         self.rounds = Rounds(rules, start)
         self._admission = Admission(rules, self.ledger, self._reply)
         self._journal = journal

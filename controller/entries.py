@@ -1,5 +1,8 @@
 """A slot as the record and the digest know it: plain lists of what was decided and served."""
 
+from itertools import chain
+from typing import Any
+
 import numpy as np
 
 from quantum.kernels import Table
@@ -14,10 +17,12 @@ Act = tuple[int, int, int, float]
 Yielded = tuple[int, int, float]
 #: Kind, request (or node of a link test), attempt, hops, links, the slots that each pair waited.
 #: Where a swap ended the wait of one qubit before that of its partner there is a list more: the
-#: slots that the right qubits waited.
+#: slots that the right qubits waited. Where pairs were distilled there is a list more, the last:
+#: position in the chain and the slots that the pair kept and the pair spent had waited before.
 Row = (
     tuple[int, int, int, int, list[int], list[int]]
-    | tuple[int, int, int, int, list[int], list[int], list[int]]
+    | tuple[int, int, int, int, list[int], list[int], list[int] | list[list[int]]]
+    | tuple[int, int, int, int, list[int], list[int], list[int], list[list[int]]]
 )
 
 
@@ -53,11 +58,13 @@ def yields_of(ledger: Ledger) -> list[Yielded]:
 def rows_of(events: Table) -> list[Row]:
     """Return the events of this slot."""
     columns = [events[name].tolist() for name in ("kind", "request", "attempt", "hops")]
-    lists = [events[name].tolist() for name in ("links", "ages", "ages_right")]
+    lists = [events[name].tolist() for name in ("links", "ages", "ages_right", "kept", "spent")]
     rows: list[Row] = []
-    for kind, request, attempt, hops, links, left, right in zip(*columns, *lists, strict=True):
-        row = (kind, request, attempt, hops, links[:hops], left[:hops])
-        rows.append(row if left[:hops] == right[:hops] else (*row, right[:hops]))
+    for *head, hops, links, left, right, kept, spent in zip(*columns, *lists, strict=True):
+        more: list[Any] = [] if left[:hops] == right[:hops] else [right[:hops]]
+        if distilled := [[k, kept[k], spent[k]] for k in range(hops) if spent[k] >= 0]:
+            more.append(distilled)
+        rows.append((*head, hops, links[:hops], left[:hops], *more))
     return rows
 
 
@@ -68,5 +75,8 @@ def note(digest: Digest, slot: int, acts: list[Act], served: list[Row]) -> None:
         digest.update(*act[:3])
     for row in served:
         digest.update(*row[:4], *row[4], *row[5])
-        if len(row) == 7:
-            digest.update(*row[6])
+        for more in row[6:]:
+            if isinstance(more[0], int):
+                digest.update(*more)
+            else:
+                digest.update("distilled", *chain.from_iterable(more))

@@ -1,100 +1,31 @@
 """Paired experiments: every allocator on the same draws, cell by cell and seed by seed.
 
 A *unit* is a cell with a seed. Units are spread over processes; what comes out depends on the
-arguments alone, not on how many processes there were.
+arguments alone, not on how many processes there were, in which order they ended, or how often the
+comparison was interrupted.
 """
 
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from controller.game import Game, Plans, Result, flows_of, play, prepare
+from controller.arena.folder import Folder
+from controller.arena.summary import Comparison, summarise
+from controller.arena.unit import Figures, Unit, play_unit
+from controller.game import Plans
 from controller.parallel import spread
 from controller.rivals.allocator import find
-from controller.statistics import Anova, Better, Convergence, anova, holm, paired
-from quantum.demand import Trace
-from quantum.errors import InputError, NoDemand
-from quantum.network import Network
-from quantum.presets import NETWORKS, Cell, build
-from quantum.seeding import generator
-from quantum.twin import counted
+from controller.statistics import Convergence
+from quantum.errors import AllocatorError, InputError
+from quantum.output import write_whole
+from quantum.presets import Cell
 
-__all__ = ["Comparison", "Figures", "Unit", "compare", "play_unit", "summarise"]
-
-#: Most units of one task; they share the flows of their network.
-_TASK = 8
-#: Tasks for each process, so that the last ones to end leave little idle.
-_TASKS_EACH = 4
-#: What is compared in pairs: name in the result, figure, which way is better.
-_CONTRASTS: tuple[tuple[str, str, Better], ...] = (
-    ("delivery", "delivery_rate", "higher"),
-    ("fraction_of_bound", "fraction_of_bound", "higher"),
-    ("contention", "contention", "lower"),
-    ("contention_loss", "contention_loss", "lower"),
-)
-
-
-#: Figures that are 0, and not None, where there is nothing.
-_NOTHING = dict.fromkeys(
-    ("delivery_rate", "fraction_of_bound", "contention", "contention_loss", "pairs_delivered"), 0.0
-)
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """What an allocator reached, in one unit or as means over units.
-
-    ``fidelity`` (true, mean) and latencies (network time; mean, median, 99 %) are of delivered
-    pairs, None without any.
-    """
-
-    delivery_rate: float
-    fraction_of_bound: float
-    contention: float
-    contention_loss: float
-    pairs_delivered: float
-    fidelity: float | None
-    latency_ms: float | None
-    latency_p50_ms: float | None
-    latency_p99_ms: float | None
-
-
-class Unit(msgspec.Struct, frozen=True):
-    """One cell with one seed: what was asked, the bound in pairs, and what each allocator did.
-
-    ``note`` says why nobody could deliver anything, where that is so; such a unit is not played,
-    and means and tests leave it out.
-    """
-
-    cell: Cell
-    seed: int
-    network: int
-    load_hz: float
-    requests: int
-    pairs_requested: int
-    bound: float
-    allocators: dict[str, Figures]
-    note: str | None = None
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """The result of ``dpem compare``; its JSON has these keys.
-
-    ``paired`` holds the first allocator against each other one; the cluster of its intervals is the
-    topology with the seed. ``anova`` is on the delivery rate, None where there is nothing to
-    compare; ``convergence`` is that of a learner, if one was trained.
-    """
-
-    preset: str
-    seeds: list[int]
-    allocators: dict[str, Figures]
-    paired: dict[str, dict[str, Any]]
-    anova: Anova | None
-    convergence: Convergence | None
-    cells: list[dict[str, Any]]
+__all__ = ["Comparison", "Figures", "Unit", "check", "compare", "play_unit", "summarise"]
 
 
 def compare(
@@ -105,14 +36,58 @@ def compare(
     seconds: float = 60.0,
     warmup_s: float = 10.0,
     processes: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    folder: Folder | None = None,
+    keep: bool = False,
+    progress: Callable[[Unit], None] | None = None,
     convergence: Convergence | None = None,
 ) -> Comparison:
     """Play every allocator, by name, on every cell with every seed, and compare them in pairs.
 
-    ``progress`` is told how many units were finished since the last time. ``processes`` is the
-    number of cores by default. An interrupt ends them and is passed on.
+    An open ``folder`` keeps units as they finish, and those that are there already are not played;
+    ``keep`` puts beside them what is needed to play each again. ``progress`` is given every unit,
+    first those that were there. ``processes`` is the number of cores by default. An interrupt ends
+    them and is passed on. Where an allocator fails, the others go on, and :class:`AllocatorError`
+    is raised at the end.
     """
+    names, numbers = check(cells, allocators, seeds)
+    workers = processes or os.cpu_count() or 1
+    wanted = [(cell, seed) for cell in cells for seed in numbers]
+    units: dict[int, Unit] = {}
+    failures: list[_Failure] = []
+    tasks = []
+    for place, (cell, seed) in enumerate(wanted):
+        there = None
+        if folder is not None and folder.has(cell, seed, keep=keep):
+            there = folder.have(cell, seed)
+        if there is not None:
+            units[place] = there
+            if progress is not None:
+                progress(there)
+        else:
+            kept = folder.keep(cell, seed) if keep and folder is not None else None
+            tasks.append(_Task(place, cell, seed, names, seconds, warmup_s, kept))
+
+    def finished(task: _Task, found: Unit | _Failure) -> None:
+        if isinstance(found, _Failure):
+            failures.append(found)
+            return
+        units[task.place] = found
+        if folder is not None and folder.have(task.cell, task.seed) is None:
+            folder.add(found)
+        if progress is not None:
+            progress(found)
+
+    spread(_work, tasks, processes=workers, finished=finished)
+    if failures:
+        raise _told(failures, len(units), len(wanted), folder)
+    ordered = [units[place] for place in range(len(wanted))]
+    return summarise(cells[0].preset, names, numbers, ordered, convergence=convergence)
+
+
+def check(
+    cells: Sequence[Cell], allocators: Sequence[str], seeds: Sequence[int]
+) -> tuple[list[str], list[int]]:
+    """Refuse an experiment that cannot be played; return its allocators and seeds as lists."""
     names, numbers = list(allocators), list(seeds)
     if not cells:
         raise InputError("an experiment needs at least one cell")
@@ -122,218 +97,62 @@ def compare(
         raise InputError("seeds must be different numbers >= 0, at least one")
     for name in names:
         find(name)
-    workers = processes or os.cpu_count() or 1
-    wanted = [(cell, seed) for cell in cells for seed in numbers]
-    tasks = [
-        _Task(part, [wanted[i] for i in part], names, seconds, warmup_s)
-        for part in _split(wanted, workers)
-    ]
-
-    def finished(task: _Task) -> None:
-        if progress is not None:
-            progress(len(task.units))
-
-    units: dict[int, Unit] = {}
-    played = spread(_work, tasks, processes=workers, finished=finished)
-    for task, part in zip(tasks, played, strict=True):
-        units.update(zip(task.places, part, strict=True))
-    ordered = [units[place] for place in range(len(wanted))]
-    return summarise(cells[0].preset, names, numbers, ordered, convergence=convergence)
+    return names, numbers
 
 
 class _Task(msgspec.Struct, frozen=True):
-    """Units that share a network, with their places in the result."""
+    """A unit to be played, with its place in the result."""
 
-    places: list[int]
-    units: list[tuple[Cell, int]]
+    place: int
+    cell: Cell
+    seed: int
     allocators: list[str]
     seconds: float
     warmup_s: float
+    keep: Path | None
 
 
-def _split(wanted: Sequence[tuple[Cell, int]], workers: int) -> list[list[int]]:
-    """Group the places of units by their network, in parts that are small enough to share out."""
-    groups: dict[object, list[int]] = {}
-    for place, (cell, seed) in enumerate(wanted):
-        key = (
-            cell.topology,
-            seed % NETWORKS,
-            cell.link_fidelity,
-            cell.fidelities,
-            cell.commodities,
-            cell.distillation_rounds,
-            cell.demand == "abilene",
-        )
-        groups.setdefault(key, []).append(place)
-    size = max(1, min(_TASK, len(wanted) // (_TASKS_EACH * workers)))
-    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+class _Failure(msgspec.Struct, frozen=True):
+    """An allocator that failed in a unit."""
+
+    place: int
+    message: str
+    trace: str
 
 
-def _work(task: _Task) -> list[Unit]:
-    plans: Plans = {}
-    times = {"seconds": task.seconds, "warmup_s": task.warmup_s}
-    return [
-        play_unit(cell, seed, task.allocators, plans=plans, **times) for cell, seed in task.units
-    ]
+@cache
+def _plans() -> Plans:
+    """Return the flows that this process has solved; many units share a network."""
+    return {}
 
 
-def play_unit(
-    cell: Cell,
-    seed: int,
-    allocators: Sequence[str],
-    *,
-    seconds: float,
-    warmup_s: float = 10.0,
-    plans: Plans | None = None,
-) -> Unit:
-    """Play a cell with a seed by every allocator; ``plans`` keeps flows for the next unit."""
-    rounds = cell.distillation_rounds
-
-    def knee(network: Network, trace: Trace) -> float:
-        found = flows_of(network, trace, plans, max_rounds=rounds).knee_hz
-        if found <= 0.0:
-            raise NoDemand(f"nothing is reachable in {network.name}: its knee gives no load")
-        return found
-
+def _work(task: _Task) -> Unit | _Failure:
+    # Sums over several threads have no fixed order, and so no fixed last digit.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     try:
-        scenario = build(cell, seed, seconds=seconds, warmup_s=warmup_s, knee=knee)
-    except NoDemand as wrong:
-        return _unplayed(cell, seed, allocators, str(wrong))
-    game = prepare(scenario, plans, max_rounds=rounds, drift=cell.drift)
-    if game.bound <= 0.0:
-        return _unplayed(cell, seed, allocators, *_asked(game))
-    results = {name: play(game, find(name)) for name in allocators}
-    first = next(iter(results.values())).score
-    return Unit(
-        cell=cell,
-        seed=seed,
-        network=seed % NETWORKS,
-        load_hz=scenario.trace.load_hz,
-        requests=first.requests,
-        pairs_requested=first.pairs_requested,
-        bound=game.bound,
-        allocators={name: _figures(result) for name, result in results.items()},
-    )
-
-
-def _asked(game: Game) -> tuple[str, float, int, int]:
-    """Say why the bound of a game is 0, and what was asked: load, requests and pairs."""
-    which = counted(game.world)
-    pairs = int(game.world.request.pairs[which].sum())
-    note = f"no request comes in the {game.scenario.seconds:g} s that count"
-    if pairs:
-        note = "no request can meet its fidelity on any path"
-    elif len(game.world.request):
-        note += f", which begin after {game.scenario.warmup_s:g} s"
-    return note, game.scenario.trace.load_hz, len(which), pairs
-
-
-def _unplayed(
-    cell: Cell,
-    seed: int,
-    allocators: Sequence[str],
-    note: str,
-    load_hz: float = 0.0,
-    requests: int = 0,
-    pairs: int = 0,
-) -> Unit:
-    """Return the unit in which nobody could deliver anything."""
-    return Unit(
-        cell=cell,
-        seed=seed,
-        network=seed % NETWORKS,
-        load_hz=load_hz,
-        requests=requests,
-        pairs_requested=pairs,
-        bound=0.0,
-        allocators=dict.fromkeys(allocators, _mean([])),
-        note=note,
-    )
-
-
-def _figures(result: Result) -> Figures:
-    score = result.score
-    some = result.latency_ms is not None
-    return Figures(
-        delivery_rate=score.delivery_rate,
-        fraction_of_bound=result.fraction_of_bound,
-        contention=score.contention,
-        contention_loss=result.contention_loss,
-        pairs_delivered=float(score.pairs_delivered),
-        fidelity=result.fidelity,
-        latency_ms=result.latency_ms,
-        latency_p50_ms=score.latency_p50_ms if some else None,
-        latency_p99_ms=score.latency_p99_ms if some else None,
-    )
-
-
-def summarise(
-    preset: str,
-    allocators: Sequence[str],
-    seeds: Sequence[int],
-    units: Sequence[Unit],
-    *,
-    convergence: Convergence | None = None,
-) -> Comparison:
-    """Take means over units, compare the first allocator with the others, and test for any effect.
-
-    The p values of the delivery contrasts are adjusted together (``p_holm``). Units with a note
-    are listed, and left out of everything else.
-    """
-    played = [unit for unit in units if unit.note is None]
-    columns = {name: [unit.allocators[name] for unit in played] for name in allocators}
-    clusters = [f"{unit.cell.topology} {unit.seed}" for unit in played]
-    rows = np.array([[figures.delivery_rate for figures in columns[a]] for a in allocators])
-    contrasts = {
-        f"{allocators[0]} vs {name}": _contrast(columns[allocators[0]], columns[name], clusters)
-        for name in allocators[1:]
-        if played
-    }
-    adjusted = holm({key: float(value["delivery"]["p"]) for key, value in contrasts.items()})
-    for key, value in contrasts.items():
-        value["delivery"]["p_holm"] = adjusted[key]
-    return Comparison(
-        preset=preset,
-        seeds=list(seeds),
-        allocators={name: _mean(column) for name, column in columns.items()},
-        paired=contrasts,
-        anova=anova(rows.T) if min(rows.shape) > 1 else None,
-        convergence=convergence,
-        cells=[_cell(unit) for unit in units],
-    )
-
-
-def _contrast(
-    ours: Sequence[Figures], theirs: Sequence[Figures], clusters: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        key: msgspec.structs.asdict(
-            paired(
-                [getattr(figures, field) for figures in ours],
-                [getattr(figures, field) for figures in theirs],
-                clusters,
-                rng=generator(0, "compare", key),
-                better=better,
-            )
+        return play_unit(
+            task.cell,
+            task.seed,
+            task.allocators,
+            seconds=task.seconds,
+            warmup_s=task.warmup_s,
+            plans=_plans(),
+            keep=task.keep,
         )
-        for key, field, better in _CONTRASTS
-    }
+    except AllocatorError as wrong:
+        return _Failure(task.place, str(wrong), traceback.format_exc())
 
 
-def _mean(column: Sequence[Figures]) -> Figures:
-    """Average every figure over the units that have it; 0 or None where none has."""
-    means: dict[str, float | None] = {}
-    for field in Figures.__struct_fields__:
-        values = [getattr(figures, field) for figures in column]
-        have = [value for value in values if value is not None]
-        means[field] = math.fsum(have) / len(have) if have else _NOTHING.get(field)
-    return msgspec.convert(means, Figures)
-
-
-def _cell(unit: Unit) -> dict[str, Any]:
-    """Write a unit flat: the fields of its cell, then its own."""
-    own: Mapping[str, Any] = msgspec.structs.asdict(unit)
-    return {
-        **msgspec.structs.asdict(unit.cell),
-        **{key: value for key, value in own.items() if key != "cell"},
-    }
+def _told(
+    failures: Sequence[_Failure], done: int, wanted: int, folder: Folder | None
+) -> AllocatorError:
+    """Write what failed into the folder, and return the error that names the first."""
+    ordered = sorted(failures, key=lambda failure: failure.place)
+    more = f" (and {len(ordered) - 1} more units failed)" if len(ordered) > 1 else ""
+    kept = ""
+    if folder is not None:
+        text = "\n".join(f"{failure.message}\n\n{failure.trace}" for failure in ordered)
+        write_whole(folder.path / "failures.txt", text.encode())
+        kept = f"; {done} of {wanted} units are kept, see {folder.path / 'failures.txt'}"
+    return AllocatorError(f"{ordered[0].message}{more}{kept}")

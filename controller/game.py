@@ -22,9 +22,11 @@ from controller.rivals.allocator import Allocator, Player
 from quantum.bell import correlators
 from quantum.bound import horizon, run_bound
 from quantum.drift import drifted_populations
+from quantum.errors import InputError
 from quantum.flows import shortest_paths
 from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
 from quantum.ledger import state as codes
+from quantum.ledger.belief import beliefs
 from quantum.ledger.state import Floats, Ints, tokens_within
 from quantum.presence import presence
 from quantum.scenario import Scenario
@@ -40,12 +42,15 @@ __all__ = [
     "controller_node",
     "delay_slots",
     "flows_of",
+    "ledger_of",
     "mean_fidelity",
     "mechanism_cost",
     "plan_of",
     "play",
     "player_of",
     "prepare",
+    "result_of",
+    "world_of",
 ]
 
 #: Slots for which a block of drifting link fidelities lasts.
@@ -61,6 +66,7 @@ _TOTALS = {
     "wasted": codes.WASTED,
     "assembled": codes.ASSEMBLED,
     "tests": codes.TESTS,
+    "distilled": codes.DISTILLED,
     "left": codes.LEFT,
     "failed_claims": codes.FAILED,
 }
@@ -75,6 +81,22 @@ class Game:
     plan: Plan
     bound: float
     max_rounds: int = 0
+
+    def heard_by(self, allocator: Allocator) -> "Game":
+        """Return the game as an allocator hears of it, see :mod:`controller.hearing`."""
+        return self._centrally if allocator.central else self._at_sources
+
+    @cached_property
+    def _centrally(self) -> "Game":
+        return self._heard(central=True)
+
+    @cached_property
+    def _at_sources(self) -> "Game":
+        return self._heard(central=False)
+
+    def _heard(self, *, central: bool) -> "Game":
+        world = as_heard(self.world, self.scenario, central=central)
+        return self if world is self.world else replace(self, world=world)
 
     @cached_property
     def bound_ahead(self) -> float:
@@ -116,12 +138,41 @@ class Result:
 
 
 def prepare(
-    scenario: Scenario, plans: Plans | None = None, *, max_rounds: int = 0, drift: bool = False
+    scenario: Scenario,
+    plans: Plans | None = None,
+    *,
+    max_rounds: int = 0,
+    drift: bool = False,
+    measured_belief: bool = False,
 ) -> Game:
     """Make a scenario ready: world, plan and bound.
 
     ``plans`` keeps flows for other scenarios of the same network and demand. ``max_rounds`` of
-    distillation count for bound, plan and contention; ``drift`` lets link fidelities wander.
+    distillation, none or one, are allowed, and count for bound, plan and contention.
+    """
+    if max_rounds not in (0, 1):
+        raise InputError(f"distillation_rounds must be 0 or 1, got {max_rounds}")
+    world = world_of(scenario, max_rounds=max_rounds, drift=drift, measured_belief=measured_belief)
+    return Game(
+        scenario=scenario,
+        world=world,
+        plan=plan_of(scenario, plans, max_rounds=max_rounds),
+        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
+        max_rounds=max_rounds,
+    )
+
+
+def world_of(
+    scenario: Scenario,
+    *,
+    max_rounds: int = 0,
+    drift: bool = False,
+    measured_belief: bool = False,
+) -> World:
+    """Return the world of a scenario.
+
+    ``drift`` lets link fidelities wander; with ``measured_belief`` controllers follow them by the
+    tests of links (:mod:`quantum.ledger.belief`), otherwise they believe in the nominal values.
     """
     paths = partial(shortest_paths, max_rounds=max_rounds)
     truth: Floats | None = None
@@ -135,14 +186,14 @@ def prepare(
             block_slots=_BLOCK_SLOTS,
         )
         truth = correlators(walk)
-    world = new_world(scenario, paths=paths, truth=truth, truth_slots=_BLOCK_SLOTS if drift else 1)
-    return Game(
-        scenario=scenario,
-        world=world,
-        plan=plan_of(scenario, plans, max_rounds=max_rounds),
-        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
-        max_rounds=max_rounds,
+    world = new_world(
+        scenario,
+        paths=paths,
+        truth=truth,
+        truth_slots=_BLOCK_SLOTS if drift else 1,
+        rounds=max_rounds,
     )
+    return world._replace(belief=beliefs(world)) if measured_belief else world
 
 
 def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bool) -> float:
@@ -160,6 +211,7 @@ def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bo
         max_rounds=max_rounds,
         # No pair is ever better than its link was at its best.
         correlators=np.abs(world.truth).max(axis=0) if world.truth_slots > 1 else None,
+        usable=here.opened,
         swaps_ahead=swaps_ahead,
     )
     return bound.total
@@ -167,6 +219,7 @@ def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bo
 
 def player_of(game: Game, allocator: Allocator) -> Player:
     """Return what plays a ledger of the game: the allocator's own player, or its rule."""
+    game = game.heard_by(allocator)
     if allocator.play is not None:
         return allocator.play(game)
     rule = allocator.rule(game.scenario, game.plan)
@@ -183,31 +236,41 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
     ``with_losses`` also plays every request that missed pairs alone, which costs about as much
     again; by the rule, for an allocator that is more than its rule. Otherwise that loss is 0.
     """
-    bound = game.bound_of(allocator)
-    world = as_heard(game.world, game.scenario, central=allocator.central)
-    if world is not game.world:
-        game = replace(game, world=world)
+    ledger = ledger_of(game, allocator)
+    player_of(game, allocator)(ledger, game.world.horizon)
+    return result_of(game, allocator, ledger, with_losses=with_losses)
+
+
+def ledger_of(game: Game, allocator: Allocator) -> Ledger:
+    """Return the ledger that an allocator starts with."""
+    game = game.heard_by(allocator)
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
-    ledger = new_ledger(
-        world,
+    return new_ledger(
+        game.world,
         delay_slots=delay,
         events=_EVENTS if allocator.play else 0,
         composites=allocator.swaps_ahead,
     )
-    player_of(game, allocator)(ledger, world.horizon)
+
+
+def result_of(
+    game: Game, allocator: Allocator, ledger: Ledger, *, with_losses: bool = True
+) -> Result:
+    """Say what an allocator made of a ledger that it played to the horizon; see :func:`play`."""
+    world = game.world
+    cost = mechanism_cost(world, ledger, central=allocator.central)
     loss = 0.0
     if with_losses:
         loss = contention_loss(world, ledger, alone_of(game, allocator))
     return Result(
         allocator=allocator.name,
         score=score(world, ledger),
-        bound=bound,
+        bound=game.bound_of(allocator),
         contention_loss=loss,
         fidelity=mean_fidelity(world, ledger),
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
-        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()}
-        | mechanism_cost(world, ledger, central=allocator.central),
+        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()} | cost,
     )
 
 
@@ -219,7 +282,7 @@ def mechanism_cost(world: World, ledger: Ledger, *, central: bool) -> dict[str, 
     in the chain and needs no message to itself, a central controller is not.
     """
     chains = int(ledger.request.attempts.sum())
-    # A chain of h links has h - 1 swaps and h + 1 nodes.
+    # A chain of h links has h - 1 swaps and h + 1 nodes; swaps ahead of requests count as well.
     nodes = int(ledger.totals[codes.SWAPS]) + 2 * chains + int(ledger.totals[codes.FAILED_NODES])
     claims = chains + int(ledger.totals[codes.FAILED])
     asked = int(((ledger.request.asked == 1) & (ledger.request.visible < world.horizon)).sum())
@@ -231,6 +294,7 @@ def mechanism_cost(world: World, ledger: Ledger, *, central: bool) -> dict[str, 
 
 def alone_of(game: Game, allocator: Allocator) -> Alone:
     """Return what tells how many pairs a request would get from the allocator alone."""
+    game = game.heard_by(allocator)
     world, delay = game.world, delay_slots(game.scenario, central=allocator.central)
     if allocator.plays_alone and allocator.history_s == 0.0:
         player, ahead = player_of(game, allocator), allocator.swaps_ahead

@@ -7,7 +7,7 @@ import numpy as np
 
 from controller.federated import aggregate, participants, randomness
 from quantum.errors import WireError
-from quantum.ledger.state import Floats
+from quantum.ledger.state import Floats, seed_at
 
 if TYPE_CHECKING:
     from controller.rules import Rules
@@ -64,7 +64,7 @@ class Rounds:
         if not self.federated:
             return
         chosen = participants(
-            rules.world.n, rules.rate, seed=rules.world.seed, round_index=self.done
+            rules.world.n, rules.rate, seed=seed_at(rules.world, 0), round_index=self.done
         )
         self._current = aggregate(
             self._current,
@@ -72,7 +72,7 @@ class Rounds:
             clip_norm=rules.clip_norm,
             noise_multiplier=rules.noise_multiplier,
             expected_clients=rules.rate * rules.world.n,
-            rng=randomness(rules.world.seed, self.done),
+            rng=randomness(seed_at(rules.world, 0), self.done),
         )
         self.done += 1
         self._parameters = np.ascontiguousarray(self._current, dtype="<f8").tobytes()

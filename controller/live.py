@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,12 @@ def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
 def _run(setting: Setting, folder: Path, stage: Stage, interrupts: Interrupts) -> Run:
     began = time.monotonic()
     stage("preparing the network", None)
-    scenario = scenario_of(setting, knee)
-    game = prepare(scenario)
+    physics = setting.physics
+    scenario = scenario_of(setting, partial(knee, max_rounds=physics.get("max_rounds", 0)))
+    if setting.rack is None and setting.cell.knee_fraction is not None:
+        # A share of the knee is worked out once; agents and replays are told what it came to.
+        setting = msgspec.structs.replace(setting, load_hz=scenario.trace.load_hz)
+    game = prepare(scenario, **physics)
     interrupts.check()
     header = {
         "setting": msgspec.to_builtins(setting),

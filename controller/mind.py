@@ -17,7 +17,7 @@ from controller.policy import Actor, from_parameters, initial_actor, parameters
 from controller.ppo import Learner, PPOConfig, Rollout
 from quantum.egp import Create, Look, Speak, Yield
 from quantum.errors import InputError
-from quantum.ledger.state import ACTION_TOKENS, RAW, Floats, Ints, Rule, World
+from quantum.ledger.state import ACTION_TOKENS, RAW, Floats, Ints, Rule, World, seed_at
 from quantum.seeding import generator
 
 __all__ = ["LearnConfig", "Mind"]
@@ -158,7 +158,7 @@ class Mind:
             world.inc_link,
             world.inc_node,
             world.slot_s,
-            world.seed,
+            seed_at(world, look.slot),
             look.slot,
             nodes,
             self._local[nodes],

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 __all__ = ["spread"]
@@ -24,27 +25,30 @@ def spread(
     tasks: Sequence[Task],
     *,
     processes: int,
-    finished: Callable[[Task], None],
-) -> list[Out]:
-    """Return ``work(task)`` for every task, in the order of the tasks.
+    finished: Callable[[Task, Out], None],
+) -> None:
+    """Do ``work(task)`` for every task; ``finished`` is given each result as soon as it is there.
 
-    ``finished`` is told as soon as a task is done. With one process, all is done in this one. The
-    first error, or an interrupt, ends the processes and is passed on.
+    With one process, all is done in this one. The first error, or an interrupt, ends the processes
+    and is passed on. Processes whose parent was killed end by themselves.
     """
     if processes <= 1 or len(tasks) <= 1:
-        return [_told(work(task), task, finished) for task in tasks]
+        for task in tasks:
+            finished(task, work(task))
+        return
     before = set(multiprocessing.active_children())
     # Spawned, not forked: a fork copies locks that other threads hold.
     pool = ProcessPoolExecutor(
-        min(processes, len(tasks)), mp_context=multiprocessing.get_context("spawn")
+        min(processes, len(tasks)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
     )
     try:
         with _for_children():
-            places = {pool.submit(work, task): place for place, task in enumerate(tasks)}
-        done: dict[int, Out] = {}
-        for future in as_completed(places):
-            place = places[future]
-            done[place] = _told(future.result(), tasks[place], finished)
+            waiting = {pool.submit(work, task): task for task in tasks}
+        for future in as_completed(list(waiting)):
+            # Let go of what is done: results can be large.
+            finished(waiting.pop(future), future.result())
     except BaseException:
         # What is still running would be finished first, but nobody waits for it any more.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -52,12 +56,18 @@ def spread(
             child.terminate()
         raise
     pool.shutdown()
-    return [done[place] for place in range(len(tasks))]
 
 
-def _told(out: Out, task: Task, finished: Callable[[Task], None]) -> Out:
-    finished(task)
-    return out
+def _end_with_parent() -> None:
+    """End this process when its parent is gone; nobody else would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quantum.demand import Trace
 from quantum.errors import InputError
-from quantum.flows import knee, link_shares
+from quantum.flows import knee, shares_by_grade
 from quantum.ledger.state import Floats, Ints
 from quantum.network import FIBRE_S_PER_KM, Network
 from quantum.scenario import Scenario
@@ -37,11 +37,12 @@ _CHUNK = 1024
 class Flows:
     """The load at the knee, and the pairs (K, m) of each link used per pair of each commodity.
 
-    Zeros where nothing can be reached.
+    ``refined`` (K, m) are the distilled pairs among them. Zeros where nothing can be reached.
     """
 
     knee_hz: float
     shares: Floats
+    refined: Floats
 
 
 #: Flows by a digest of all that they depend on; passed along, so that runs can share them.
@@ -50,44 +51,56 @@ Plans = MutableMapping[str, Flows]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Knee in pairs/s, link shares (K, m), mean targets (m,) in pairs, node of the controller."""
+    """Knee in pairs/s, link shares (K, m), mean targets (m,) in pairs, node of the controller.
+
+    ``rounds`` of distillation are allowed; ``refined`` (m,) distilled pairs are worth keeping.
+    """
 
     knee_hz: float
     shares: Floats
     mean_targets: Floats
     controller: int
+    rounds: int
+    refined: Floats
 
 
 def plan_of(scenario: Scenario, plans: Plans | None = None, *, max_rounds: int = 0) -> Plan:
     """Plan for the mean demand of a scenario.
 
     ``mean_targets`` is what the mean demand of one second uses of each link, plus 0.3 pairs.
+    ``refined`` is what it uses of distilled pairs, plus one pair where it uses any: a distillation
+    may fail, and a better pair does for every request (measured on preset fidelity).
     """
     network, trace = scenario.network, scenario.trace
     flows = flows_of(network, trace, plans, max_rounds=max_rounds)
     if flows.knee_hz > 0.0:
         targets = STOCK_S * trace.load_hz * (trace.weights @ flows.shares) + RESERVE
+        refined = STOCK_S * trace.load_hz * (trace.weights @ flows.refined)
+        refined = np.where(refined > 0.0, refined + 1.0, 0.0)
     else:
-        targets = np.zeros(len(network.links))
-    return Plan(flows.knee_hz, flows.shares, targets, controller_node(network))
+        targets = refined = np.zeros(len(network.links))
+    middle = controller_node(network)
+    return Plan(flows.knee_hz, flows.shares, targets, middle, max_rounds, refined)
 
 
 def flows_of(
     network: Network, trace: Trace, plans: Plans | None = None, *, max_rounds: int = 0
 ) -> Flows:
     """Return the flows of the mean demand, from ``plans`` where they are known already."""
+    none = np.zeros((len(trace.commodities), len(network.links)))
     if not len(trace.time_s) or not len(network.links):
-        return Flows(0.0, np.zeros((len(trace.commodities), len(network.links))))
+        return Flows(0.0, none, none)
     usual = _typical(trace)
     key = _digest(network, usual, max_rounds)
     if plans is not None and key in plans:
         return plans[key]
     try:
         load_hz = knee(network, usual, max_rounds=max_rounds)
-        found = Flows(load_hz, link_shares(network, usual, SPREAD * load_hz, max_rounds=max_rounds))
+        shares = shares_by_grade(network, usual, SPREAD * load_hz, max_rounds=max_rounds)
+        found = Flows(load_hz, *shares)
     except InputError:
         # Nothing is reachable: there is no knee, and nothing to keep in stock.
-        found = Flows(0.0, np.zeros((len(trace.commodities), len(network.links))))
+        found = Flows(0.0, none, none)
     if plans is not None:
         plans[key] = found
     return found

@@ -1,4 +1,4 @@
-"""Measured fidelity: test outcomes pooled by link, and by the number of links of a path.
+"""Measured fidelity: test outcomes pooled by link, and by the kind of a path.
 
 One tested pair says little; pairs of one kind within a window of time say enough. The pools give
 estimates with intervals, and the probability that a pair meets the fidelity of its request, which
@@ -17,17 +17,21 @@ __all__ = ["Pools"]
 
 
 class Pools:
-    """Counts by path class (number of links), by link, and over all; a sliding window of slots."""
+    """Counts by kind of path, by link, and over all; a sliding window of slots.
+
+    The kind of a path is its number of links, and more where links were distilled, see
+    :func:`quantum.ledger.events.kinds_of`.
+    """
 
     def __init__(self, links: int, fidelities: Floats, *, window_slots: int) -> None:
         self._window = window_slots
-        self._paths = np.zeros((MAX_HOPS + 1, 3, 2), dtype=np.int64)
+        self._paths = np.zeros((2 * MAX_HOPS + 1, 3, 2), dtype=np.int64)
         self._links = np.zeros((links, 3, 2), dtype=np.int64)
         self._recent: deque[tuple[int, int, int, int]] = deque()
         self._fidelities = fidelities
         self._levels, self._level = np.unique(fidelities, return_inverse=True)
-        self._stale = set(range(1, MAX_HOPS + 1))
-        self._trust = np.zeros((len(fidelities), MAX_HOPS + 1))
+        self._stale = set(range(1, 2 * MAX_HOPS + 1))
+        self._trust = np.zeros((len(fidelities), 2 * MAX_HOPS + 1))
         self.total = np.zeros((3, 2), dtype=np.int64)
         """All tests of assembled pairs, bases by (pass, fail)."""
         self.links_total = np.zeros((3, 2), dtype=np.int64)
@@ -36,7 +40,7 @@ class Pools:
         """Sum of the closed-form fidelities of the tested assembled pairs."""
 
     def add(
-        self, slot: int, *, hops: int, link: int, basis: int, passed: bool, predicted: float
+        self, slot: int, *, kind: int, link: int, basis: int, passed: bool, predicted: float
     ) -> None:
         """Add the outcome of a test of a fresh pair on ``link``, or of an assembled one (-1)."""
         outcome = 0 if passed else 1
@@ -45,11 +49,11 @@ class Pools:
             self.links_total[basis, outcome] += 1
             self._recent.append((slot, -1 - link, basis, outcome))
         else:
-            self._paths[hops, basis, outcome] += 1
+            self._paths[kind, basis, outcome] += 1
             self.total[basis, outcome] += 1
             self.predicted += predicted
-            self._recent.append((slot, hops, basis, outcome))
-        self._stale.add(1 if link >= 0 else hops)
+            self._recent.append((slot, kind, basis, outcome))
+        self._stale.add(1 if link >= 0 else kind)
 
     def forget(self, slot: int) -> None:
         """Drop what is older than the window."""
@@ -61,28 +65,28 @@ class Pools:
                 self._paths[kind, basis, outcome] -= 1
             self._stale.add(max(kind, 1))
 
-    def _of_path(self, hops: int) -> Counts:
+    def _of_path(self, kind: int) -> Counts:
         """Counts of a kind of path; a path of one link is also known by the tests of links."""
-        table = self._paths[hops]
-        return Counts.from_array(table + self._links.sum(axis=0) if hops == 1 else table)
+        table = self._paths[kind]
+        return Counts.from_array(table + self._links.sum(axis=0) if kind == 1 else table)
 
     def trust(self) -> Floats:
-        """Return the probability that a pair meets its fidelity, (classes, links + 1).
+        """Return the probability that a pair meets its fidelity, (classes, kinds + 1).
 
         A kind of path without any test in the window is not trusted at all: no reward without
         measurement.
         """
-        for hops in self._stale:
-            counts = self._of_path(hops)
+        for kind in self._stale:
+            counts = self._of_path(kind)
             known = counts.shots > 0
             by_level = [probability_at_least(counts, f) if known else 0.0 for f in self._levels]
-            self._trust[:, hops] = np.array(by_level)[self._level] if by_level else 0.0
+            self._trust[:, kind] = np.array(by_level)[self._level] if by_level else 0.0
         self._stale.clear()
         return self._trust
 
-    def path(self, hops: int) -> Estimate:
-        """Estimate the fidelity of paths of so many links."""
-        return estimate(self._of_path(hops))
+    def path(self, kind: int) -> Estimate:
+        """Estimate the fidelity of paths of a kind."""
+        return estimate(self._of_path(kind))
 
     def link(self, link: int) -> Estimate:
         """Estimate the fidelity of one link."""

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from controller.entries import note, rows_of
+from controller.game import world_of
 from controller.hearing import as_heard
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools
@@ -31,7 +32,6 @@ from controller.recorded import (
 from controller.rivals.allocator import find
 from controller.setting import scenario_of
 from quantum.errors import RecordError
-from quantum.flows import shortest_paths
 from quantum.kernels import Table
 from quantum.ledger import (
     Ledger,
@@ -40,11 +40,10 @@ from quantum.ledger import (
     close_slot,
     generate,
     new_ledger,
-    new_world,
     open_slot,
     serve,
 )
-from quantum.ledger.events import draw_tests, take_events
+from quantum.ledger.events import draw_tests, kinds_of, link_pairs, take_events
 from quantum.ledger.places import drop_expired, is_sound
 from quantum.ledger.state import DELIVERED, LINK_TESTED
 from quantum.record import Digest, Record
@@ -109,11 +108,12 @@ class _Again:
             as_was,
             network=load_topology(str(network.resolve()), seed=0) if lab else None,
         )
-        allocator = find(self._setting.allocator)
-        self._rule: Rule = allocator.rule(scenario, plan_of(scenario))
-        self._world: World = as_heard(
-            new_world(scenario, paths=shortest_paths), scenario, central=allocator.central
+        allocator, physics = find(self._setting.allocator), self._setting.physics
+        self._rule: Rule = allocator.rule(
+            scenario, plan_of(scenario, max_rounds=physics.get("max_rounds", 0))
         )
+        world = world_of(scenario, **physics)
+        self._world: World = as_heard(world, scenario, central=allocator.central)
         if self._world.horizon != record.header.get("horizon"):
             raise RecordError(
                 f"the record is of {record.header.get('horizon')} slots, its setting makes "
@@ -215,7 +215,7 @@ class _Again:
         known = len(event.fidelity) > 0
         if known and len(event.fidelity) != len(events):
             raise differs(event.slot, "a fidelity is missing")
-        for index, each in enumerate(events):
+        for index, (kind, each) in enumerate(zip(kinds_of(events).tolist(), events, strict=True)):
             where = f"pair {index}"
             if index in faulty:
                 continue
@@ -236,13 +236,13 @@ class _Again:
             self._recomputed += simulated
             self._pools.add(
                 event.slot,
-                hops=int(each.hops),
+                kind=kind,
                 link=int(each.links[0]) if each.kind == LINK_TESTED else -1,
                 basis=int(basis[index]),
                 passed=passed == 1,
                 predicted=float(each.true),
             )
-        self._executed += int(events.hops[done].sum())
+        self._executed += link_pairs(events[done])
         self._failed += len(faulty)
         self._take_back(events[~done])
         if event.source != "sim":
@@ -250,10 +250,11 @@ class _Again:
 
     def _take_back(self, events: Table, trust: Any = None) -> None:
         """Uncount deliveries: those that failed, and real ones that tests do not vouch for."""
-        for each in events[events.kind == DELIVERED]:
+        delivered = events[events.kind == DELIVERED]
+        for kind, each in zip(kinds_of(delivered).tolist(), delivered, strict=True):
             row = int(self._world.request[each.request].cls)
             if each.true >= self._world.cls[row].fidelity and (
-                trust is None or trust[row, each.hops] < 0.5
+                trust is None or trust[row, kind] < 0.5
             ):
                 self._ledger.request[each.request].good -= 1
 

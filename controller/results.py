@@ -4,14 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.entries import rows_of
 from controller.pools import Pools
 from controller.rules import Answer, Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Ok, Task
 from quantum.errors import Code, DeviceError, WireError
 from quantum.kernels import Table
-from quantum.ledger import Ledger
-from quantum.ledger.events import closed_form_passes, draw_tests, pay, program_of
+from quantum.ledger import Ledger, seed_at
+from quantum.ledger.events import (
+    closed_form_passes,
+    draw_tests,
+    kinds_of,
+    link_pairs,
+    making_of,
+    pay,
+    programs_of,
+)
 from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 
 __all__ = ["Results"]
@@ -39,9 +46,7 @@ class Results:
         self._journal, self._answer = journal, answer
         self._open: dict[int, _Result] = {}
         self._failing_since: int | None = None
-        self._weights: list[tuple[float, float, float, float]] = [
-            (a, b, c, d) for a, b, c, d in rules.network.populations.tolist()
-        ]
+        self._making = making_of(world, rules.network.populations)
         self._classes: list[tuple[int, int, float]] = list(
             zip(
                 world.cls["a"].tolist(),
@@ -68,12 +73,9 @@ class Results:
         if len(events) == 0:
             return None
         rules, net = self._rules, self._rules.network
-        basis, draw = draw_tests(rules.world.seed, events, rules.measured)
-        tasks = []
-        for row, which, u in zip(rows_of(events), basis.tolist(), draw.tolist(), strict=True):
-            left, right = ([age * rules.world.slot_s for age in ages] for ages in (row[5], row[-1]))
-            program = program_of(row[4], left, self._weights, net.memory, net.gates, right)
-            tasks.append(Task(program, which, u))
+        basis, draw = draw_tests(seed_at(rules.world, slot), events, rules.measured)
+        programs = programs_of(events, self._making, rules.world.slot_s, net.memory, net.gates)
+        tasks = map(Task, programs, basis.tolist(), draw.tolist())
         self._open[slot] = _Result(slot, events, basis, draw)
         return Job(slot, tuple(tasks))
 
@@ -118,12 +120,12 @@ class Results:
         done = np.ones(len(events), dtype=np.int64)
         done[[fault.task for fault in answer.faults]] = 0
         self.failed += len(events) - int(done.sum())
-        self.executed += int(events.hops[done == 1].sum())
-        for passed, basis, kind, hops, link, true in zip(
+        self.executed += link_pairs(events[done == 1])
+        for passed, basis, what, kind, link, true in zip(
             answer.passed,
             result.basis.tolist(),
             events["kind"].tolist(),
-            events["hops"].tolist(),
+            kinds_of(events).tolist(),
             events["links"][:, 0].tolist(),
             events["true"].tolist(),
             strict=True,
@@ -132,9 +134,9 @@ class Results:
                 self.tested += 1
                 self.pools.add(
                     result.slot,
-                    hops=hops,
+                    kind=kind,
                     # Where pairs are only measured, a link test is a pair like any other.
-                    link=link if kind == LINK_TESTED and not self._rules.measured else -1,
+                    link=link if what == LINK_TESTED and not self._rules.measured else -1,
                     basis=basis,
                     passed=passed == 1,
                     predicted=true,
@@ -174,10 +176,11 @@ class Results:
         trust = self.pools.trust() if source not in (None, "sim") else None
         delivered = events[events["kind"] == DELIVERED]
         good, classes = ledger.request["good"], world.request["cls"]
-        goodness = {k: self.pools.path(k) for k in set(delivered["hops"].tolist())}
-        for number, hops, attempt, true in zip(
+        kinds = kinds_of(delivered).tolist()
+        goodness = {kind: self.pools.path(kind) for kind in set(kinds)}
+        for number, kind, attempt, true in zip(
             delivered["request"].tolist(),
-            delivered["hops"].tolist(),
+            kinds,
             delivered["attempt"].tolist(),
             delivered["true"].tolist(),
             strict=True,
@@ -189,10 +192,10 @@ class Results:
                 good[number] -= meets
                 self._answer(group, Err(number, a, Code.OTHER))
                 continue
-            if trust is not None and meets and trust[row, hops] < 0.5:
+            if trust is not None and meets and trust[row, kind] < 0.5:
                 # Nobody knows the true state of a real pair: it counts if tests say it is good.
                 good[number] -= 1
-            self._answer(group, Ok(number, a, b, attempt, goodness[hops], source))
+            self._answer(group, Ok(number, a, b, attempt, goodness[kind], source))
 
 
 def _fits(answer: Done, basis: Ints) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -30,16 +31,19 @@ SLOT_S = 0.02
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that decides what a run does; the command line in a value.
 
-    ``load_hz`` (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come
-    and go, see :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
+    The ``preset`` gives fidelities, deadlines, memories, drift and distillation; ``load_hz``
+    (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come and go, see
+    :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
     Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
     failed for ``patience_s`` end a run.
     """
 
+    preset: str = "paper"
     topology: str = "mesh"
     demand: str = "scheduled"
     changes: str | None = None
     load_hz: float | None = None
+    measured_belief: bool = False
     backend: str = "aer"
     rack: str | None = None
     allocator: str = "dpem"
@@ -92,8 +96,21 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     @property
     def cell(self) -> Cell:
         """The preset cell that is played on a simulated network."""
-        cell = run_cell(self.topology, self.demand, load_hz=self.load_hz)
-        return msgspec.structs.replace(cell, changes=self.changes)
+        cell = run_cell(self.topology, self.demand, load_hz=self.load_hz, preset=self.preset)
+        return msgspec.structs.replace(
+            cell, measured_belief=self.measured_belief, changes=self.changes
+        )
+
+    @property
+    def physics(self) -> dict[str, Any]:
+        """What :func:`controller.game.world_of` is told of the world, by name."""
+        if self.rack is not None:
+            return {}
+        return {
+            "max_rounds": self.cell.distillation_rounds,
+            "drift": self.cell.drift,
+            "measured_belief": self.measured_belief,
+        }
 
 
 def scenario_of(

@@ -8,7 +8,6 @@ and distillations, test pairs. Fidelity enters through the paths, see :mod:`quan
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,7 @@ def fluid_bound(
     swaps: Floats,
     max_rounds: int = 0,
     correlators: Floats | None = None,
+    usable: Bools | None = None,
 ) -> Bound:
     """Bound the pairs that can be delivered with so many tokens.
 
@@ -57,6 +57,7 @@ def fluid_bound(
         swaps=swaps > 0,
         max_rounds=max_rounds,
         correlators=correlators,
+        usable=usable,
     )
     return solve(problem, classes.pairs, generation=generation, swaps=swaps)
 
@@ -67,10 +68,10 @@ def horizon(scenario: Scenario) -> tuple[int, int]:
     From ``cutoff_s`` before the end of the warm-up (older pairs are gone) to the last slot in which
     a request that arrives in the evaluation window may be served.
     """
-    slot_s, trace, counted = scenario.slot_s, scenario.trace, _counted(scenario)
+    slot_s, trace, which = scenario.slot_s, scenario.trace, counted(scenario)
     stop = scenario.warmup_slots + scenario.slots
-    if counted.any():
-        last_s = float((trace.time_s[counted] + trace.deadline_s[counted]).max())
+    if which.any():
+        last_s = float((trace.time_s[which] + trace.deadline_s[which]).max())
         stop = max(stop, math.floor(last_s / slot_s + 1e-9) + 1)
     cutoff = max(1, round(scenario.network.cutoff_s / slot_s))
     return max(0, scenario.warmup_slots - cutoff - 1), stop
@@ -78,11 +79,11 @@ def horizon(scenario: Scenario) -> tuple[int, int]:
 
 def window_classes(scenario: Scenario) -> Classes:
     """Return what the requests that arrive in the evaluation window want, by class."""
-    trace, counted = scenario.trace, _counted(scenario)
-    keys = np.stack([trace.commodity[counted], trace.minimum_fidelity[counted]], axis=1)
+    trace, asked = scenario.trace, counted(scenario)
+    keys = np.stack([trace.commodity[asked], trace.minimum_fidelity[asked]], axis=1)
     kinds, which = np.unique(keys, axis=0, return_inverse=True)
     pairs = np.zeros(len(kinds))
-    np.add.at(pairs, which.ravel(), trace.pairs[counted])
+    np.add.at(pairs, which.ravel(), trace.pairs[asked])
     return Classes(
         commodities=trace.commodities.reshape(-1, 2),
         commodity=kinds[:, 0].astype(np.int64),
@@ -97,6 +98,7 @@ def run_bound(
     tokens: Ints,
     max_rounds: int = 0,
     correlators: Floats | None = None,
+    usable: Bools | None = None,
     swaps_ahead: bool = False,
 ) -> Bound:
     """Bound what any allocator could deliver in a run, on the tokens that were really drawn.
@@ -105,37 +107,33 @@ def run_bound(
     stock that warm-up can leave. Swap tokens: a full bucket at the end of the warm-up and the
     refill from there to the end of the horizon; ``swaps_ahead`` adds that of ``cutoff_s`` before,
     for worlds where pairs are swapped before a request asks for them. Test pairs are not taken off,
-    so the bound holds for any share of them. Where the network changes, ``tokens`` are of the slots
-    in which a node is there; so are swap tokens, with a full bucket whenever a node joins; links
-    that are never open carry nothing.
+    so the bound holds for any share of them. Where the network changes, ``tokens`` are to be of the
+    slots in which a node is there (:mod:`quantum.presence`), and ``usable`` (m,) tells which links
+    are ever open; swap tokens are counted while a node is there, a full bucket each time it joins.
     """
-    network, slot_s = scenario.network, scenario.slot_s
-    first, stop = horizon(scenario)
-    begin = first if swaps_ahead else scenario.warmup_slots
-    here = presence(scenario.changes, network, slot_s=slot_s, first=begin, stop=stop)
-    swaps = network.swap_hz * here.slots * slot_s
-    swaps += here.buckets * np.maximum(1.0, network.swap_hz)
-    made = presence(scenario.changes, network, slot_s=slot_s, first=first, stop=stop).opened
-    if not made.all():
-        network = replace(
-            network,
-            links=network.links[made],
-            length_km=network.length_km[made],
-            populations=network.populations[made],
-        )
-        correlators = None if correlators is None else correlators[made]
     return fluid_bound(
-        network,
+        scenario.network,
         window_classes(scenario),
         generation=np.asarray(tokens, dtype=np.float64),
-        swaps=swaps,
+        swaps=swap_tokens(scenario, swaps_ahead=swaps_ahead),
         max_rounds=max_rounds,
         correlators=correlators,
+        usable=usable,
     )
 
 
-def _counted(scenario: Scenario) -> Bools:
-    """Requests that arrive in the evaluation window, (R,)."""
+def swap_tokens(scenario: Scenario, *, swaps_ahead: bool = False) -> Floats:
+    """Return the swap tokens (n,) that can serve counted requests, see :func:`run_bound`."""
+    network = scenario.network
+    first, stop = horizon(scenario)
+    begin = first if swaps_ahead else scenario.warmup_slots
+    here = presence(scenario.changes, network, slot_s=scenario.slot_s, first=begin, stop=stop)
+    refill: Floats = network.swap_hz * here.slots * scenario.slot_s
+    return refill + here.buckets * np.maximum(1.0, network.swap_hz)
+
+
+def counted(scenario: Scenario) -> Bools:
+    """Tell which requests arrive in the evaluation window, (R,)."""
     begin = scenario.warmup_slots
     slot = np.floor(scenario.trace.time_s / scenario.slot_s + 1e-9)
     return (slot >= begin) & (slot < begin + scenario.slots)

@@ -1,46 +1,50 @@
-"""The linear program of the bound, solved by column generation.
+"""The linear program of the fluid bound: all amounts of a run in one window.
 
 Rows: demand of each class, pairs of each link, generation tokens and swap tokens of each node.
-Columns: paths, priced in until none is missing, and the pairs that each end makes on each link.
-The value reported is that of a feasible dual solution, which by weak duality is a bound whatever
-the rounding of the solver (HiGHS, through SciPy).
+Columns: paths, priced in until none is missing (:mod:`quantum.bound_master`), and the pairs that
+each end makes on each link.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import csr_matrix
+from scipy.sparse import coo_matrix, csc_matrix, vstack
 
-from quantum.bound_columns import Arcs, Priced, arcs, cheapest
+from quantum.bound_columns import Arcs, arcs
+from quantum.bound_master import GAP, Master, Solved, generate, price_paths
 from quantum.bound_values import Bound, Classes, Column, Duals, PathFlow
-from quantum.errors import DpemError, InputError
+from quantum.errors import InputError
 from quantum.network import Network
 
-__all__ = ["Problem", "check_tokens", "prepare", "solve"]
+__all__ = [
+    "LARGE",
+    "Problem",
+    "check_tokens",
+    "generation_part",
+    "prepare",
+    "repaired",
+    "solve",
+    "sums",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-#: Pricing rounds stop when primal and dual differ by less than this share of the total.
-_GAP = 1e-8
-#: Reduced costs below this are the solver's noise.
+#: From so many rows on, the interior-point method is faster than the simplex.
+LARGE = 2500
+#: Flows below this are the solver's noise.
 _NOISE = 1e-10
-#: A hasty search must gain this much, so that the exact one does the last polish.
-_HASTY = 1e-6
-#: More rounds than this mean that the solver cycles; 100-node networks take 3 to 30.
-_MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A network with its classes, ready to be solved for any amounts (see :func:`prepare`).
 
-    ``reachable`` (C,) classes that have an admissible path; ``relay`` (n,) nodes that can swap.
+    ``reachable`` (C,) classes that have an admissible path; ``relay`` (n,) nodes that can swap;
+    ``usable`` (m,) links that can be made.
     """
 
     network: Network
@@ -48,6 +52,7 @@ class Problem:
     graph: Arcs
     reachable: Bools
     relay: Bools
+    usable: Bools
     columns: tuple[Column, ...]
 
 
@@ -59,11 +64,13 @@ def prepare(
     swaps: Bools,
     max_rounds: int = 0,
     correlators: Floats | None = None,
+    usable: Bools | None = None,
 ) -> Problem:
     """Build the graph of a problem and a first path for every class that has one.
 
     ``generates`` (n,) and ``swaps`` (n,) tell which nodes have any tokens at all. ``correlators``
-    (m, 3) overrides those of fresh links (their best values, where links drift).
+    (m, 3) overrides those of fresh links (their best values, where links drift). ``usable`` (m,)
+    leaves out links that are never up.
     """
     if not 0 <= max_rounds <= 8:
         raise InputError(f"max_rounds must be 0 to 8, got {max_rounds}")
@@ -71,30 +78,39 @@ def prepare(
         classes.commodities.min() >= 0 and classes.commodities.max() < len(network.nodes)
     ):
         raise InputError(f"classes.commodities name nodes 0 to {len(network.nodes) - 1} only")
+    m = len(network.links)
     if correlators is not None and (
-        correlators.shape != (len(network.links), 3) or not np.all(np.isfinite(correlators))
+        correlators.shape != (m, 3) or not np.all(np.isfinite(correlators))
     ):
-        raise InputError(f"correlators must be finite, of shape ({len(network.links)}, 3)")
+        raise InputError(f"correlators must be finite, of shape ({m}, 3)")
+    if usable is not None and (usable.shape != (m,) or usable.dtype != np.bool_):
+        raise InputError(f"usable must be {m} booleans, one for each link")
+    made = generates[network.links[:, 0]] | generates[network.links[:, 1]]
+    made = made if usable is None else made & usable
     ends = classes.commodities[classes.commodity]
     graph = arcs(
         network,
         ends[:, 1],
-        usable=generates[network.links[:, 0]] | generates[network.links[:, 1]],
+        usable=made,
         relay=swaps,
         max_rounds=max_rounds,
         quality=correlators,
     )
-    problem = Problem(network, classes, graph, np.zeros(len(ends), np.bool_), swaps, ())
     # The first paths shun scarce nodes; any positive weights would do.
     link_cost = 1.0 / np.maximum(network.generation_hz[network.links].sum(axis=1), 0.1)
     node_cost = 1.0 / np.maximum(network.swap_hz, 0.1)
     columns: list[Column] = []
     missing = np.ones(len(ends), dtype=np.bool_)
+    every = np.arange(len(ends))
     for hasty in (True, False):
-        priced = _price(problem, link_cost, node_cost, np.where(missing, np.inf, 0.0), hasty=hasty)
-        columns += _columns(priced, np.flatnonzero(np.isfinite(priced.cost)), set())
+        budget = np.where(missing, np.inf, 0.0)
+        priced = price_paths(
+            graph, classes, every, swaps, link_cost, node_cost, budget, hasty=hasty
+        )
+        reached = np.flatnonzero(np.isfinite(priced.cost))
+        columns += [Column(int(c), tuple(priced.path(int(c)).tolist())) for c in reached]
         missing &= ~np.isfinite(priced.cost)
-    return replace(problem, reachable=~missing, columns=tuple(columns))
+    return Problem(network, classes, graph, ~missing, swaps, made, tuple(columns))
 
 
 def solve(
@@ -104,67 +120,62 @@ def solve(
     generation: Floats,
     swaps: Floats,
     columns: Sequence[Column] | None = None,
+    gap: float = GAP,
 ) -> Bound:
     """Solve a prepared problem for ``pairs`` (C,) wanted and token totals (n,).
 
-    ``columns`` of an earlier solution of the same problem save pricing rounds.
+    ``columns`` of an earlier solution of the same problem save pricing rounds. The total is a bound
+    whatever the ``gap``; flows are within that share of it.
     """
-    network = problem.network
+    network, graph = problem.network, problem.graph
     check_tokens(network, generation, swaps)
-    pool = list(problem.columns if columns is None else columns)
-    known = set(pool)
+    pool = problem.columns if columns is None else columns
     size, n, m = len(pairs), len(network.nodes), len(network.links)
-    if not np.any(pairs[problem.reachable] > 0):
+    wanted = problem.reachable & (pairs > 0)
+    if not wanted.any():
         zero = Duals(np.zeros(size), np.zeros(m), np.zeros(n), np.zeros(n))
         return Bound(0.0, np.zeros(size), (), np.zeros((m, 2)), zero, 0, tuple(pool))
-    fixed = _generation_part(network, size)
     limits = np.concatenate([pairs, np.zeros(m), generation, swaps])
-    # Distilled links differ in all correlators, and exact labels then multiply: look hastily first.
-    hasty = bool(problem.graph.rounds.any())
-    best = math.inf
-    for turn in range(1, _MOST_ROUNDS + 1):
-        matrix = _matrix(problem.graph, pool, fixed, len(limits), size, m, n)
-        value = np.zeros(matrix.shape[1])
-        value[: len(pool)] = -1.0
-        result = linprog(value, A_ub=matrix, b_ub=limits, method="highs")
-        if result.status != 0:
-            raise DpemError(f"the linear program of the bound failed: {result.message}")
-        price = np.maximum(0.0, -result.ineqlin.marginals)
-        price[price < _NOISE] = 0.0
-        duals = _feasible(network, price, size)
-        budget = np.where(problem.reachable & (pairs > 0), 1.0 - duals.classes, 0.0)
-        if hasty:
-            priced = _price(problem, duals.link, duals.swap, budget, hasty=True)
-            fresh = _columns(priced, np.flatnonzero(budget - priced.cost > _HASTY), known)
-            if fresh:
-                pool.extend(fresh)
-                known.update(fresh)
-                continue
-        priced = _price(problem, duals.link, duals.swap, budget)
-        gain = np.maximum(0.0, 1.0 - duals.classes - priced.cost)
-        # Raising the price of each class by its gain makes the dual solution feasible.
-        duals = replace(duals, classes=duals.classes + gain)
-        total = float(
-            pairs[problem.reachable] @ duals.classes[problem.reachable]
-            + generation @ duals.generation
-            + swaps @ duals.swap
-        )
-        best = min(best, total)
-        fresh = _columns(priced, np.flatnonzero(gain > _NOISE), known)
-        if not fresh or best + result.fun <= _GAP * best:
-            amounts = np.maximum(0.0, result.x)
-            return Bound(
-                total=min(best, float(pairs[problem.reachable].sum())),
-                delivered=_sums([c.number for c in pool], amounts[: len(pool)], size),
-                paths=_flows(problem, pool, amounts),
-                generated=amounts[len(pool) :].reshape(m, 2),
-                duals=duals,
-                rounds=turn,
-                columns=tuple(pool),
-            )
-        pool.extend(fresh)
-        known.update(fresh)
-    raise DpemError(f"the bound did not converge in {_MOST_ROUNDS} pricing rounds")
+    rest = limits[size:]
+
+    def bound(price: Floats, least: Floats) -> float:
+        # Raising the price of each class by what a path would gain makes the prices feasible.
+        return float(rest @ price[size:] + pairs @ np.maximum(0.0, 1.0 - least))
+
+    every = np.arange(size)
+    solved = generate(
+        Master(
+            graph=graph,
+            classes=problem.classes,
+            relay=problem.relay,
+            number=every,
+            window=np.zeros(size, dtype=np.int64),
+            asked=wanted,
+            worth=np.ones(size),
+            heads=csc_matrix((np.ones(size), (every, every)), shape=(len(limits), size)),
+            fixed=vstack([csc_matrix((size, 2 * m)), generation_part(network)], format="csc"),
+            value=np.zeros(2 * m),
+            limits=limits,
+            link_row=size,
+            swap_row=size + m + n,
+            links=m,
+            repair=lambda price: repaired(network, price, size, generation),
+            bound=bound,
+            interior=len(limits) > LARGE,
+        ),
+        pool,
+        gap=gap,
+    )
+    _, link, made, swap = np.split(solved.prices, [size, size + m, size + m + n])
+    return Bound(
+        total=min(solved.bound, float(pairs[problem.reachable].sum())),
+        delivered=sums([c.number for c in solved.columns], solved.paths, size),
+        paths=_flows(problem, solved),
+        generated=solved.fixed.reshape(m, 2),
+        duals=Duals(np.maximum(0.0, 1.0 - solved.least), link, made, swap),
+        rounds=solved.rounds,
+        columns=solved.columns,
+    )
 
 
 def check_tokens(network: Network, generation: Floats, swaps: Floats) -> None:
@@ -176,90 +187,47 @@ def check_tokens(network: Network, generation: Floats, swaps: Floats) -> None:
             raise InputError(f"{name} must be finite token totals >= 0")
 
 
-def _columns(priced: Priced, numbers: Ints, known: set[Column]) -> list[Column]:
-    """Turn the priced paths of the classes ``numbers`` into columns, without those known."""
-    found = (Column(int(c), tuple(priced.path(c).tolist())) for c in numbers)
-    return [column for column in found if column not in known]
+def generation_part(network: Network) -> csc_matrix:
+    """Return the columns (2m) of pairs made by each end; rows: links, generation, swaps."""
+    n, m = len(network.nodes), len(network.links)
+    number = np.arange(2 * m)
+    rows = np.concatenate([number // 2, m + network.links.ravel()])
+    return coo_matrix(
+        (np.repeat([-1.0, 1.0], 2 * m), (rows, np.tile(number, 2))), shape=(m + 2 * n, 2 * m)
+    ).tocsc()
 
 
-def _price(
-    problem: Problem, link_cost: Floats, node_cost: Floats, budget: Floats, *, hasty: bool = False
-) -> Priced:
-    classes = problem.classes
-    ends = classes.commodities[classes.commodity]
-    return cheapest(
-        problem.graph,
-        source=ends[:, 0],
-        target=ends[:, 1],
-        minimum_fidelity=classes.minimum_fidelity,
-        link_cost=link_cost,
-        node_cost=np.where(problem.relay, node_cost, np.inf),
-        budget=budget,
-        hasty=hasty,
-    )
+def repaired(network: Network, price: Floats, size: int, tokens: Floats) -> Floats:
+    """Make prices feasible for the pairs made (rows as in a solve); ``tokens`` (n,) of each node.
 
-
-def _feasible(network: Network, price: Floats, size: int) -> Duals:
-    """Read the duals; a token is worth at least what a pair on any link of its node is."""
+    A token is worth at least what a pair on any link of its node is. Then a pair may cost as much
+    as the cheaper token that can make it: that is free, and keeps paths off links that only look
+    cheap because no path has asked for them.
+    """
     m, n = len(network.links), len(network.nodes)
-    classes, link, generation, swap = np.split(price, [size, size + m, size + m + n])
-    generation = generation.copy()
+    out = price.copy()
+    link, generation = out[size : size + m], out[size + m : size + m + n]
     for side in (0, 1):
         np.maximum.at(generation, network.links[:, side], link)
-    return Duals(classes=classes, link=link, generation=generation, swap=swap)
-
-
-def _sums(index: list[int], weights: Floats, size: int) -> Floats:
-    out = np.zeros(size)
-    np.add.at(out, index, weights)
+    able = np.where(tokens > 0.0, generation, np.inf)[network.links].min(axis=1, initial=np.inf)
+    link[:] = np.where(np.isfinite(able), np.maximum(link, able), link)
+    for side in (0, 1):
+        np.maximum.at(generation, network.links[:, side], link)
     return out
 
 
-_Entries = tuple[Ints, Ints, Floats]
+def sums(index: Sequence[int], weights: Floats, size: int) -> Floats:
+    """Add up weights by index."""
+    out = np.zeros(size)
+    np.add.at(out, np.asarray(index, dtype=np.int64), weights)
+    return out
 
 
-def _generation_part(network: Network, size: int) -> _Entries:
-    """Rows, columns and values of the (m, 2) generation variables, columns from 0."""
-    m = len(network.links)
-    number = np.arange(2 * m)
-    rows = np.concatenate([size + number // 2, size + m + network.links.ravel()])
-    return rows, np.concatenate([number, number]), np.repeat([-1.0, 1.0], 2 * m)
-
-
-def _matrix(
-    graph: Arcs, pool: list[Column], fixed: _Entries, rows: int, size: int, m: int, n: int
-) -> csr_matrix:
-    """Rows: classes (C), links (m), generation (n), swaps (n). Columns: paths, then generation."""
-    lengths = np.array([len(column.arcs) for column in pool])
-    every = np.array([a for column in pool for a in column.arcs])
-    owner = np.repeat(np.arange(len(pool)), lengths)
-    relayed = np.ones(len(every), dtype=np.bool_)
-    relayed[np.cumsum(lengths) - 1] = False
-    row = np.concatenate(
-        [
-            np.array([column.number for column in pool]),
-            size + graph.link[every],
-            size + m + n + graph.to[every[relayed]],
-            fixed[0],
-        ]
-    )
-    col = np.concatenate([np.arange(len(pool)), owner, owner[relayed], len(pool) + fixed[1]])
-    value = np.concatenate(
-        [
-            np.ones(len(pool)),
-            np.exp2(graph.rounds[every]),
-            np.ones(int(relayed.sum())),
-            fixed[2],
-        ]
-    )
-    return csr_matrix((value, (row, col)), shape=(rows, len(pool) + 2 * m))
-
-
-def _flows(problem: Problem, pool: list[Column], amounts: Floats) -> tuple[PathFlow, ...]:
+def _flows(problem: Problem, solved: Solved) -> tuple[PathFlow, ...]:
     classes, graph = problem.classes, problem.graph
     flows = []
-    for index in np.flatnonzero(amounts[: len(pool)] > _NOISE):
-        column = pool[index]
+    for index in np.flatnonzero(solved.paths > _NOISE):
+        column = solved.columns[index]
         way = np.array(column.arcs)
         commodity = int(classes.commodity[column.number])
         flows.append(
@@ -269,7 +237,7 @@ def _flows(problem: Problem, pool: list[Column], amounts: Floats) -> tuple[PathF
                 nodes=(int(classes.commodities[commodity, 0]), *graph.to[way].tolist()),
                 links=tuple(graph.link[way].tolist()),
                 rounds=tuple(graph.rounds[way].tolist()),
-                pairs=float(amounts[index]),
+                pairs=float(solved.paths[index]),
             )
         )
     return tuple(flows)

@@ -10,6 +10,7 @@
      |   |- DeviceTimeout       no answer in time: reconnect
      |   |- DeviceProtocol      an answer that the protocol does not allow
      |   `- DeviceLimit         the value is outside what the instrument may do
+     |- AllocatorError      an allocator failed, or broke the rules of the arena
      |- WireError           bytes that are no message of ours: drop the peer's frame
      `- RecordError         a run record that does not verify
 
@@ -19,6 +20,7 @@ Each message is one line that names the field and what is allowed.
 from enum import StrEnum
 
 __all__ = [
+    "AllocatorError",
     "Code",
     "DeviceError",
     "DeviceLimit",
@@ -98,6 +100,10 @@ class DeviceProtocol(DeviceError):
 
 class DeviceLimit(DeviceError):
     """The value is outside what the instrument may do."""
+
+
+class AllocatorError(DpemError):
+    """An allocator failed, delivered what nobody could, or used what it cannot have."""
 
 
 class WireError(DpemError):

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from quantum.bell import correlators
 from quantum.bound_columns import Arcs, Priced, arcs, cheapest, distilled
+from quantum.bound_master import GAP
 from quantum.bound_program import Problem, prepare, solve
+from quantum.bound_scale import Groups, largest_scale
 from quantum.bound_values import Bound, Classes
 from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
 from quantum.scenario import Scenario
 
-__all__ = ["KNEE", "knee", "link_shares", "mean_classes", "shortest_paths"]
+__all__ = ["KNEE", "knee", "link_shares", "mean_classes", "shares_by_grade", "shortest_paths"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,7 +31,6 @@ KNEE = 0.95
 _UNSERVED = 0.3
 #: Targets searched at a time; bounds the memory of a search in large networks.
 _CHUNK = 256
-_MOST_STEPS = 100
 
 
 def mean_classes(trace: Trace) -> Classes:
@@ -53,7 +54,7 @@ def mean_classes(trace: Trace) -> Classes:
     )
 
 
-def knee(network: Network, trace: Trace, *, max_rounds: int = 0) -> float:
+def knee(network: Network, trace: Trace, *, max_rounds: int = 0, gap: float = GAP) -> float:
     """Return the load in pairs/s at which the bound falls to 95 % of the reachable demand.
 
     Mean rates throughout; reachable are the classes with an admissible path. The bound is a concave
@@ -66,19 +67,20 @@ def knee(network: Network, trace: Trace, *, max_rounds: int = 0) -> float:
     reach = float(share[problem.reachable].sum())
     if reach <= 0.0:
         raise InputError(f"no request of this demand is reachable in {network.name}: no knee")
-    found: Bound | None = None
-    # No pair can be made without a generation token: far above the knee.
-    load = (float(network.generation_hz.sum()) + 1.0) / (KNEE * reach)
-    for _ in range(_MOST_STEPS):
-        found = _at(problem, load, found)
-        missing = KNEE * reach * load - found.total
-        if missing <= 1e-6 * reach * load:
-            break
-        slope = KNEE * reach - float(
-            share[problem.reachable] @ found.duals.classes[problem.reachable]
-        )
-        load -= missing / slope
-    return load
+    none = np.zeros(1)
+    return largest_scale(
+        problem,
+        Groups(
+            group=np.zeros(len(share), dtype=np.int64),
+            base=np.zeros(len(share)),
+            ramp=share,
+            need=np.array([KNEE * reach]),
+            floor=none,
+        ),
+        generation=network.generation_hz,
+        swaps=network.swap_hz,
+        gap=gap,
+    ).bound
 
 
 def link_shares(network: Network, trace: Trace, load_hz: float, *, max_rounds: int = 0) -> Floats:
@@ -87,29 +89,43 @@ def link_shares(network: Network, trace: Trace, load_hz: float, *, max_rounds: i
     From the flows of the bound at the mean rates of ``load_hz`` pairs/s over all commodities; at
     1.5 times the knee they spread best (far below it the linear program has many solutions and
     picks narrow ones). A commodity without flow gets 0.3 on the links of its cheapest path that
-    meets the strictest fidelity any can, and zeros if there is none.
+    meets the strictest fidelity any can, and zeros if there is none. A distilled pair counts as the
+    pairs that it was made of.
     """
+    return shares_by_grade(network, trace, load_hz, max_rounds=max_rounds)[0]
+
+
+def shares_by_grade(
+    network: Network, trace: Trace, load_hz: float, *, max_rounds: int = 0
+) -> tuple[Floats, Floats]:
+    """Return :func:`link_shares` and how many distilled pairs there are in it, both (K, m)."""
     if not 0.0 < load_hz < np.inf:
         raise InputError(f"load_hz must be > 0 pairs/s, got {load_hz}")
     classes = mean_classes(trace)
     problem = _problem(network, classes, max_rounds)
     bound = _at(problem, load_hz, None)
     shares = np.zeros((len(classes.commodities), len(network.links)))
+    refined = np.zeros_like(shares)
     delivered = np.zeros(len(classes.commodities))
     np.add.at(delivered, classes.commodity, bound.delivered)
     served = delivered > 1e-6 * load_hz * trace.weights
     for flow in bound.paths:
         if served[flow.commodity]:
-            used = flow.pairs * np.exp2(flow.rounds)
-            np.add.at(shares[flow.commodity], list(flow.links), used / delivered[flow.commodity])
+            part, links = flow.pairs / delivered[flow.commodity], list(flow.links)
+            np.add.at(shares[flow.commodity], links, part * np.exp2(flow.rounds))
+            np.add.at(refined[flow.commodity], links, part * (np.array(flow.rounds) > 0))
     graph = problem.graph
     priced = _cheapest_paths(problem)
     # Classes come in rising fidelity: the strictest one that has a path is written last.
     for number in np.flatnonzero(np.isfinite(priced.cost) & ~served[classes.commodity]):
-        row = shares[classes.commodity[number]]
-        row[:] = 0.0
-        row[graph.link[priced.path(int(number))]] = _UNSERVED
-    return shares
+        way = priced.path(int(number))
+        for row, used in (
+            (shares[classes.commodity[number]], np.full(len(way), _UNSERVED)),
+            (refined[classes.commodity[number]], _UNSERVED * (graph.rounds[way] > 0)),
+        ):
+            row[:] = 0.0
+            row[graph.link[way]] = used
+    return shares, refined
 
 
 def shortest_paths(

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from numba.core.options import DefaultOptions
 
-__all__ = ["Table", "cache_folder", "kernel", "lean", "small", "table"]
+__all__ = ["Table", "cache_folder", "kernel", "lean", "small", "sources_of", "table"]
 
 #: A structured array with named columns; kernels write ``ledger.node[u].used``.
 Table = Any
@@ -42,6 +42,11 @@ def cache_folder(source: str | Path) -> Path:
             digest.update(text)
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "dpem" / "kernels" / digest.hexdigest()[:16]
+
+
+def sources_of(source: str | Path) -> set[Path]:
+    """Return a source file and all files of the project that it imports, directly or not."""
+    return _closure(Path(source).resolve())
 
 
 def _closure(source: Path) -> set[Path]:

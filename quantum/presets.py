@@ -26,6 +26,8 @@ PRESETS = ("paper", "metro", "fast", "fidelity")
 NETWORKS = 4
 #: Load of a topology that no preset knows, in pairs per second and node: the paper's 60 for 100.
 LOAD_PER_NODE_HZ = 0.6
+#: Load of a run, as a share of the knee.
+MEDIUM = 0.6
 
 #: Gives the load in pairs/s at which the bound falls to 95 % of the demand of such a trace.
 Knee = Callable[[Network, Trace], float]
@@ -38,7 +40,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ``link_fidelity`` is the range of the links, ``fidelities`` what requests ask for, in equal
     shares. ``distillation_rounds`` is the most that an allocator may use; it also decides which
     node pairs can meet the fidelity. ``drift`` says that link fidelities wander, see
-    :func:`quantum.drift.drifted_populations`. ``service_s`` is that of a central controller, and
+    :func:`quantum.drift.drifted_populations`; with ``measured_belief`` controllers follow them by
+    tests, see :mod:`quantum.ledger.belief`. ``service_s`` is that of a central controller, and
     ``changes`` are links and nodes that come and go, see :func:`quantum.changes.make_changes`.
     """
 
@@ -55,6 +58,7 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     commodities: int = 150
     distillation_rounds: int = 0
     drift: bool = False
+    measured_belief: bool = False
     service_s: float = 0.01
     changes: str | None = None
 
@@ -152,11 +156,23 @@ def run_cell(
     *,
     load_hz: float | None = None,
     commodities: int = 150,
+    preset: str = "paper",
 ) -> Cell:
-    """Return the cell that ``dpem run`` plays: the ``paper`` preset on any topology and demand.
+    """Return the cell that ``dpem run`` plays: that of a preset on any topology and demand.
 
-    The load is 60 pairs/s on the mesh, and 0.6 pairs/s for each node elsewhere, unless given.
+    The load is 60 pairs/s on the mesh, and 0.6 pairs/s for each node elsewhere, unless given; in
+    presets with loads that are shares of the knee it is 60 % of it.
     """
+    if preset != "paper":
+        share = MEDIUM if load_hz is None else None
+        return msgspec.structs.replace(
+            cells(preset)[0],
+            topology=topology,
+            demand=demand,
+            load_hz=load_hz,
+            knee_fraction=share,
+            commodities=commodities,
+        )
     if load_hz is None:
         load_hz = LOAD_PER_NODE_HZ * len(load_topology(topology, seed=0).nodes)
     return msgspec.structs.replace(_paper(topology, demand, load_hz), commodities=commodities)

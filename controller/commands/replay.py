@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
+import msgspec
 
 from quantum.output import json_option, write_json
 
@@ -18,6 +19,9 @@ __all__ = ["command"]
 def command(run: str, json_path: str | None) -> None:
     """Verify the run folder RUN: every byte, then every slot, pair and test once more.
 
+    RUN may also be a unit that ``dpem compare --keep`` kept (DIR/kept/UNIT): every allocator plays
+    it again, and must decide the same.
+
     Fidelities and outcomes of simulators are computed again; what instruments counted is taken as
     recorded. Exit code 1 where anything does not agree.
     """
@@ -26,6 +30,9 @@ def command(run: str, json_path: str | None) -> None:
     from quantum.record import read
 
     folder = Path(run)
+    if (folder / "unit.json").is_file():
+        _unit(folder, json_path)
+        return
     console = Console(stderr=True)
     # Written only where somebody is there to see it.
     with console.status(f" checking {folder} ...") if sys.stderr.isatty() else nullcontext():
@@ -58,3 +65,16 @@ def command(run: str, json_path: str | None) -> None:
         click.echo(f"{taken:,} of the tests are instruments' counts, taken as recorded.")
     if not done.complete:
         click.echo("The run was interrupted: this is the record up to there.")
+
+
+def _unit(folder: Path, json_path: str | None) -> None:
+    """Play a kept unit of a comparison again."""
+    from controller.arena.keeping import play_again
+
+    done = play_again(folder)
+    write_json({"unit": str(folder), "replayed": True, **msgspec.structs.asdict(done)}, json_path)
+    if json_path != "-":
+        click.echo(
+            f"Replayed: {done.slots:,} slots by {len(done.allocators)} allocators; "
+            f"{done.decisions:,} decisions came out again."
+        )

@@ -22,6 +22,7 @@ __all__ = ["command"]
 
 @click.command("run")
 @click.option("--config", "config_path", metavar="FILE", help="Options from a TOML file.")
+@click.option("--preset", metavar="NAME", help="paper (default), metro, fast or fidelity.")
 @click.option("--topology", metavar="NAME|FILE", help="Network: mesh, geometric, surfnet, ...")
 @click.option(
     "--demand", metavar="NAME|FILE", help="scheduled, poisson, hotspot, bursts, abilene, ..."

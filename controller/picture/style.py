@@ -19,6 +19,7 @@ __all__ = [
     "GREY",
     "INK",
     "ORANGE",
+    "PURPLE",
     "SKY",
     "VERMILION",
     "check_format",
@@ -35,6 +36,7 @@ SKY = "#56B4E9"
 GREEN = "#009E73"
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
 GREY = "#8C8C8C"
 INK = "#222222"
 
@@ -85,8 +87,10 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Put the finding above all panels."""
-    figure.suptitle(text, x=0.012, y=0.985, ha="left", va="top", fontsize=14, fontweight="bold")
+    """Put the finding above all panels, smaller where it is long."""
+    # A bold letter is two thirds as wide as it is high, on average.
+    size = min(14.0, 0.96 * 72.0 * figure.get_figwidth() / (0.66 * max(1, len(text))))
+    figure.suptitle(text, x=0.012, y=0.985, ha="left", va="top", fontsize=size, fontweight="bold")
 
 
 def empty(axes: Axes, text: str) -> None:

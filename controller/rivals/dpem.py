@@ -18,8 +18,10 @@ from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
 from controller.privacy import default_delta, noise_for
+from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
-from quantum.ledger import Ledger, Rule
+from controller.rivals.tuned import tuned
+from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
@@ -28,11 +30,12 @@ __all__ = ["Twin", "allocator", "footprint_of", "player", "rule_of", "rules_of"]
 
 def rule_of(targets: Floats) -> Rule:
     """Return the heuristic that the policy starts as: the tuned mean-rate rule."""
-    return Rule(fill=2, complete=1, targets=targets)
+    weights = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
+    return mean_rate.rule_of(targets, **weights)
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return rule_of(plan.mean_targets)
+    return mean_rate.allocator.rule(scenario, plan)
 
 
 def footprint_of(scenario: Scenario, shares: Floats) -> Floats:
@@ -116,7 +119,13 @@ class Twin:
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
-            world, rules.rule, nodes, seed=world.seed, learn=learn, config=config, actor=actor
+            world,
+            rules.rule,
+            nodes,
+            seed=seed_at(world, 0),
+            learn=learn,
+            config=config,
+            actor=actor,
         )
 
     def __call__(self, stop: int) -> None:

@@ -14,7 +14,7 @@ from quantum.scenario import Scenario
 __all__ = ["allocator", "plain"]
 
 
-def plain(scenario: Scenario, *, fill: int) -> Rule:
+def plain(scenario: Scenario, plan: Plan, *, fill: int) -> Rule:
     """Return a rule without targets, eviction and prices: fewest hops, first come first served.
 
     ``fill`` is what tokens do that no request claims: 0 nothing, 1 a pair on any link. Loss of
@@ -30,11 +30,12 @@ def plain(scenario: Scenario, *, fill: int) -> Rule:
         scarce=0.0,
         age=0.0,
         fidelity=0.01,
+        rounds=plan.rounds,
     )
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return plain(scenario, fill=0)
+    return plain(scenario, plan, fill=0)
 
 
 allocator = Allocator(

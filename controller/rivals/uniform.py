@@ -1,5 +1,7 @@
 """Uniform: a central controller keeps every link busy, whatever is asked."""
 
+import numpy as np
+
 from controller.plan import Plan
 from controller.rivals.allocator import Allocator
 from controller.rivals.on_demand import plain
@@ -10,7 +12,9 @@ __all__ = ["allocator"]
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return plain(scenario, fill=1)
+    return plain(scenario, plan, fill=1)._replace(
+        refined=np.full(len(scenario.network.links), np.inf)
+    )
 
 
 allocator = Allocator(

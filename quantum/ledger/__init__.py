@@ -24,6 +24,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
     token_totals,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "no_paths",
     "observe",
     "open_slot",
+    "seed_at",
     "serve",
     "token_totals",
 ]

@@ -19,7 +19,7 @@ from quantum.ledger.leaves import (
     value_after,
     write_leaves,
 )
-from quantum.ledger.places import store, take
+from quantum.ledger.places import believed_now, store, take
 from quantum.ledger.serve import conclude, note_use
 from quantum.ledger.state import (
     EVICTED,
@@ -31,6 +31,7 @@ from quantum.ledger.state import (
     Floats,
     Ledger,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
@@ -81,8 +82,8 @@ def join(world: World, ledger: Ledger, node: int, left: int, right: int) -> int:
     spot, one, other = ledger.node[node], ledger.pair[left], ledger.pair[right]
     u = one.v if one.u == node else one.u
     v = other.v if other.u == node else other.u
-    birth = min(one.birth, other.birth)
-    draw = uniform(world.seed, JOIN, node, spot.swaps, 0)
+    birth = min(one.old, other.old)
+    draw = uniform(seed_at(world, ledger.now[0].clock), JOIN, node, spot.swaps, 0)
     spot.swap_tokens -= 1.0
     spot.swaps += 1
     ledger.totals[SWAPS] += 1
@@ -201,7 +202,7 @@ def state_of(world: World, ledger: Ledger, place: int, truth: Floats, hope: Floa
     held = world.decay[slot - pair.birth]
     for axis in range(3):
         truth[axis] = value_after(pair.truth[axis], axis, held, held)
-        hope[axis] = value_after(ledger.link[pair.link].belief[axis], axis, held, held)
+        hope[axis] = believed_now(ledger.link[pair.link], pair, axis, held)
     return 1
 
 
@@ -215,7 +216,7 @@ def _evaluate(world: World, ledger: Ledger, place: int, truth: Floats, hope: Flo
         leaf = row[number]
         one = world.decay[(slot if leaf.left == WAITS else leaf.left) - leaf.birth]
         other = world.decay[(slot if leaf.right == WAITS else leaf.right) - leaf.birth]
-        belief = ledger.link[leaf.link].belief
+        belief = ledger.link[leaf.link].belief if leaf.spent < 0 else leaf.belief
         for axis in range(3):
             swap = world.swap_xyz[axis] if number > 0 else 1.0
             truth[axis] *= value_after(leaf.truth[axis], axis, one, other) * swap
@@ -245,6 +246,9 @@ def _record(
     for hop in range(length):
         leaf = row[hop]
         event.links[hop], event.makers[hop] = leaf.link, leaf.maker
+        event.births[hop] = leaf.birth
+        event.kept[hop], event.spent[hop] = leaf.kept, leaf.spent
+        event.spent_makers[hop] = leaf.spent_maker
         event.ages[hop] = (slot if leaf.left == WAITS else leaf.left) - leaf.birth
         event.ages_right[hop] = (slot if leaf.right == WAITS else leaf.right) - leaf.birth
         ends = world.link[leaf.link]

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantum.bell import correlators
 from quantum.errors import InputError
-from quantum.kernels import kernel, table
+from quantum.kernels import table
 from quantum.ledger.prices import believe
-from quantum.ledger.state import ACTION_TOKENS, FAR, MAX_HOPS, RAW, Floats, Ints, Ledger, World
+from quantum.ledger.reach import best_pair, distances, most_hops, needs_better
+from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, RAW, Floats, Ints, Ledger, World
 from quantum.network import FIBRE_S_PER_KM, Network
 from quantum.scenario import Scenario
 
@@ -19,6 +19,13 @@ __all__ = ["new_ledger", "new_world", "no_paths"]
 DETOUR = 4
 #: A link pair in a composite; slots in which its qubits were measured, -1 while they wait.
 _LEAF = {"link": int, "birth": int, "maker": int, "left": int, "right": int, "truth": (float, 3)}
+#: How a distilled pair came to be.
+_HISTORY = {
+    "kept": int,  # slots that the pair that was kept had waited by then
+    "spent": int,  # and the pair that was spent for it; -1: not distilled
+    "spent_maker": int,
+    "belief": (float, 3),  # correlators at ``birth``, as the controllers believe
+}
 
 
 def new_world(
@@ -27,6 +34,7 @@ def new_world(
     paths: Callable[[Scenario, Ints, Floats], tuple[Ints, Ints]],
     truth: Floats | None = None,
     truth_slots: int = 1,
+    rounds: int = 0,
 ) -> World:
     """Turn a scenario into the arrays of the kernels.
 
@@ -54,8 +62,9 @@ def new_world(
     commodity = classes[:, 0].astype(np.int64)
     ends = trace.commodities[commodity] if len(commodity) else np.zeros((0, 2), dtype=np.int64)
     targets, row = np.unique(ends[:, 1], return_inverse=True)
+    best = best_pair(fresh, rounds)
     hops = np.array(
-        [_most_hops(fresh, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
+        [most_hops(best, kept, flip, f) for f in classes[:, 1]], dtype=np.int64
     ).reshape(-1)
     path_links, path_nodes = paths(scenario, commodity, classes[:, 1])
     arrival = np.floor(trace.time_s / scenario.slot_s + 1e-9).astype(np.int64)
@@ -83,15 +92,25 @@ def new_world(
     decay.xy = np.exp(-2.0 * held / net.memory.t2_s)
     decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
     cls = table(
-        len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int, heard=int
+        len(classes),
+        a=int,
+        b=int,
+        fidelity=float,
+        budget=float,
+        hops=int,
+        row=int,
+        refined=int,
+        heard=int,
     )
     cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
-    distance = _distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
+    distance = distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
     if len(classes):
         nearest = distance[cls.row, cls.a].astype(np.int64)
         cls.hops = np.minimum(cls.hops, nearest + DETOUR)
     afford = np.clip((4.0 * cls.fidelity - 1.0) / 3.0, 1e-9, 1.0 - 1e-9)
     cls.budget = -np.log(afford)
+    if rounds > 0 and m > 0:
+        cls.refined = needs_better(net.populations, kept, flip, path_links, classes[:, 1])
     request = table(len(arrival), arrival=int, told=int, deadline=int, cls=int, pairs=int)
     request.arrival, request.deadline = arrival, deadline
     request.told = np.minimum(arrival, np.floor(trace.told_s / scenario.slot_s).astype(np.int64))
@@ -118,8 +137,10 @@ def new_world(
         inc_link=inc.link,
         inc_node=inc.neighbour,
         truth=np.ascontiguousarray(fresh),
+        belief=np.ascontiguousarray(fresh[:1]),
         decay=decay,
         swap_xyz=np.array([kept * flip, kept * flip * flip, kept * flip]),
+        distil=np.array([kept * kept, flip * flip]),
         cls=cls,
         distance=distance,
         path_links=path_links,
@@ -145,44 +166,6 @@ def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Int
     """Stand in for ``paths`` where nobody counts contention: no class has a path."""
     none = np.full((len(commodity), 1), -1, dtype=np.int64)
     return none, none
-
-
-def _most_hops(fresh: Floats, kept: float, flip: float, fidelity: float) -> int:
-    """Return how many of the best links a chain may have before it must miss the fidelity."""
-    if fresh.shape[1] == 0:
-        return 0
-    best = np.clip(fresh.reshape(-1, 3).max(axis=0), 0.0, 1.0)
-    swap = np.array([kept * flip, kept * flip * flip, kept * flip])
-    product = np.ones(3)
-    for hops in range(1, MAX_HOPS + 1):
-        product = product * best * (swap if hops > 1 else 1.0)
-        if (1.0 + product.sum()) / 4.0 < fidelity:
-            return hops - 1
-    return MAX_HOPS
-
-
-@kernel
-def _distances(degree: Ints, neighbour: Ints, targets: Ints, n: int) -> NDArray[np.int8]:
-    """Count hops from every node to each target by breadth-first search, as far as chains go."""
-    far = np.int8(FAR)
-    out = np.full((len(targets), n), far, dtype=np.int8)
-    queue = np.empty(n, dtype=np.int64)
-    for row in range(len(targets)):
-        queue[0] = targets[row]
-        out[row, targets[row]] = 0
-        head, tail = 0, 1
-        while head < tail:
-            u = queue[head]
-            head += 1
-            if out[row, u] == MAX_HOPS:
-                break
-            for k in range(degree[u]):
-                v = neighbour[u, k]
-                if out[row, v] == far:
-                    out[row, v] = out[row, u] + 1
-                    queue[tail] = v
-                    tail += 1
-    return out
 
 
 def new_ledger(
@@ -214,22 +197,27 @@ def new_ledger(
         price=float,  # cost of a swap here, in a path search
         up=int,  # whether the node is there
         given=float,  # swap tokens that came with joining the network
+        saved=float,  # swap tokens, while requests share them out
     )
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
     link = table(
         m,
-        stock=int,
+        stock=int,  # stored pairs as they were made
         fresh_loss=float,  # -log of the mean correlator of a fresh pair
         belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
         priced=int,  # slot in which price, loss and corr were worked out from stock
         price=float,
         loss=float,  # -log of the mean correlator
         corr=(float, 3),  # correlators that the path search counts on
-        oldest=int,  # place of its oldest pair; -1 none
+        oldest=int,  # place of its oldest pair as it was made; -1 none
         youngest=int,
         wanted=float,  # pairs that live requests need
         forecast=float,  # pairs expected to be asked soon
         claims=int,
+        refined=int,  # stored pairs that were distilled
+        wanted_refined=float,  # distilled pairs that live requests need
+        distilled=int,  # distillations so far
+        best=int,  # place of its best pair, while serving; -1 none
         open=int,  # whether it makes pairs: it and both its ends are up
     )
     link.open = 1
@@ -242,22 +230,24 @@ def new_ledger(
         youngest=int,
     )
     behind.up = 1
-    link.belief, link.priced, link.oldest, link.youngest = world.truth[0], -1, -1, -1
+    link.belief, link.priced, link.oldest, link.youngest = world.belief[0], -1, -1, -1
     believe(link)
     # Behind the places are those of pairs that were taken lately.
     pair = table(
         places + world.ghosts,
         u=int,  # -1 where the place is free
         v=int,
-        birth=int,
+        birth=int,  # slot in which it was made, or distilled
+        old=int,  # slot in which the oldest pair in it was made; the cutoff counts from here
         link=int,
         maker=int,  # node whose token made it
-        truth=(float, 3),  # correlators when it was fresh
+        truth=(float, 3),  # correlators at ``birth``
         older=int,  # place of the next older and younger pair of the link, -1 none
         younger=int,
-        before=int,  # place of the previous and next pair born in the same slot, -1 none
+        before=int,  # place of the previous and next pair as old as it, -1 none
         after=int,
         free=int,  # stack of free places; its height is now.free
+        **_HISTORY,
     )
     pair.u, pair.free = -1, np.arange(places + world.ghosts)
     request = table(
@@ -290,6 +280,7 @@ def new_ledger(
         next_change=int,
         ghosts=int,  # pairs that were taken, ever
         hidden=int,  # 1 while queues are what a decider has heard of
+        row=int,  # whose ages count meanwhile
         haunting=int,  # first ghost that stands in a queue, -1 none
     )
     now.free, now.haunting = places, -1
@@ -303,7 +294,11 @@ def new_ledger(
         links=(int, MAX_HOPS),  # in the order of the chain
         ages=(int, MAX_HOPS),  # slots that each pair waited, at its end towards the source
         ages_right=(int, MAX_HOPS),  # and at its other end
+        births=(int, MAX_HOPS),  # slot in which each pair was made, or distilled
         makers=(int, MAX_HOPS),  # node whose token made each pair
+        kept=(int, MAX_HOPS),  # slots that the two pairs of a distilled one waited before
+        spent=(int, MAX_HOPS),  # -1 where a pair was not distilled
+        spent_makers=(int, MAX_HOPS),
         swaps=(int, MAX_HOPS),  # swap nodes, one less than links
         corr=(float, 3),  # true correlators of the assembled pair
         true=float,  # fidelity
@@ -341,7 +336,7 @@ def new_ledger(
         queue=table(requests + 1, live=int, claimant=int),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
-        totals=np.zeros(15, np.int64),
+        totals=np.zeros(16, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
@@ -353,8 +348,8 @@ def new_ledger(
         label=label,
         sight=np.zeros((world.inc_link.shape[1], RAW)),
         scores=np.zeros(world.inc_link.shape[1]),
-        product=np.zeros((2, 3)),
-        leaf=table((rows, MAX_HOPS), **_LEAF),
+        product=np.zeros((4, 3)),
+        leaf=table((rows, MAX_HOPS), **_LEAF, **_HISTORY),
         leaves=np.zeros(rows, np.int64),
         behind=behind,
         ghost=table(world.ghosts, slot=int, source=int, told=int, next=int, stands=int),

@@ -23,6 +23,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
@@ -135,8 +136,9 @@ def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
         if crowded:
             nodes[node].yields, nodes[node].surplus = surplus_of(rule, inc_link[node], degree, view)
         full = nodes[node].used >= fixed[node].qubits
+        slot = ledger.now[0].clock
         for number in range(tokens):
-            draw = uniform(world.seed, TIES, node, ledger.now[0].clock, number)
+            draw = uniform(seed_at(world, slot), TIES, node, slot, number)
             score_links(rule, inc_link[node], degree, full, view, scores)
             best = choose(rule, degree, view, scores, draw)
             ledger.choice[node, number] = best

@@ -8,10 +8,10 @@ taken so recently that it has not heard of it still are: places behind those of 
 """
 
 from quantum.kernels import lean
-from quantum.ledger.places import step_out
+from quantum.ledger.places import unlink
 from quantum.ledger.state import FAILED, FAILED_NODES, Ledger, World
 
-__all__ = ["fails", "hide", "listen", "remember", "show"]
+__all__ = ["fails", "hide", "is_heard", "listen", "remember", "show"]
 
 
 @lean
@@ -21,7 +21,7 @@ def remember(ledger: Ledger, place: int, source: int) -> None:
     To be called only where there are ghosts: sources decide for themselves and word takes time.
     """
     size, now, pairs = len(ledger.ghost), ledger.now[0], ledger.pair
-    if pairs[place].link < 0:
+    if pairs[place].link < 0 or pairs[place].spent >= 0:
         return
     number = now.ghosts % size
     ghost, image = ledger.ghost[number], pairs[len(pairs) - size + number]
@@ -29,7 +29,8 @@ def remember(ledger: Ledger, place: int, source: int) -> None:
         return
     now.ghosts += 1
     ghost.slot, ghost.source, ghost.told = now.clock, source, -1
-    image.link, image.birth = pairs[place].link, pairs[place].birth
+    image.link, image.birth, image.old = pairs[place].link, pairs[place].birth, pairs[place].old
+    image.spent = -1
 
 
 @lean
@@ -61,7 +62,7 @@ def hide(world: World, ledger: Ledger, row: int) -> None:
             _appear(world, ledger, row, number)
     for number in range(world.m):
         _hide_link(world, ledger, row, number)
-    ledger.now[0].hidden = 1
+    ledger.now[0].hidden, ledger.now[0].row = 1, row
 
 
 @lean
@@ -80,7 +81,7 @@ def show(world: World, ledger: Ledger) -> None:
         ledger.now[0].haunting = ledger.ghost[number].next
         ledger.ghost[number].stands = 0
         place = first + number
-        step_out(ledger.link[ledger.pair[place].link], ledger.pair, place)
+        unlink(ledger.link[ledger.pair[place].link], ledger.pair, place)
 
 
 @lean
@@ -123,6 +124,15 @@ def _hide_link(world: World, ledger: Ledger, row: int, number: int) -> None:
     if link.youngest < 0:
         link.oldest = -1
     link.priced = -1
+
+
+@lean
+def is_heard(world: World, ledger: Ledger, place: int) -> bool:
+    """Tell whether the decider who looks has heard of a stored pair."""
+    if ledger.now[0].hidden == 0:
+        return True
+    pair = ledger.pair[place]
+    return bool(pair.birth + world.age[ledger.now[0].row, pair.link] <= ledger.now[0].clock)
 
 
 @lean

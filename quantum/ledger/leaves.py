@@ -34,9 +34,18 @@ def leaves_of(ledger: Ledger, place: int) -> int:
 
 
 @small
+def copy_history(source: Table, target: Table) -> None:
+    """Copy how a link pair was distilled, if it was."""
+    target.kept, target.spent, target.spent_maker = source.kept, source.spent, source.spent_maker
+    for axis in range(3):
+        target.belief[axis] = source.belief[axis]
+
+
+@small
 def _copy(source: Table, target: Table, turned: bool) -> None:
     """Copy a leaf, with its two qubits exchanged if it is looked at from the other end."""
     target.link, target.birth, target.maker = source.link, source.birth, source.maker
+    copy_history(source, target)
     target.left = source.right if turned else source.left
     target.right = source.left if turned else source.right
     for axis in range(3):
@@ -54,6 +63,7 @@ def read_leaves(ledger: Ledger, place: int, start: int, row: Table, first: int) 
         leaf = row[first]
         leaf.link, leaf.birth, leaf.maker = pair.link, pair.birth, pair.maker
         leaf.left, leaf.right = WAITS, WAITS
+        copy_history(pair, leaf)
         for axis in range(3):
             leaf.truth[axis] = pair.truth[axis]
         return 1
@@ -102,7 +112,7 @@ def is_whole(world: World, ledger: Ledger, place: int) -> bool:
         if node != a and node != b:
             return False
         node = b if node == a else a
-        oldest = min(oldest, leaf.birth)
+        oldest = min(oldest, leaf.birth - (max(leaf.kept, leaf.spent) if leaf.spent >= 0 else 0))
         if (number == 0) != (leaf.left == WAITS) or (number == length - 1) != (leaf.right == WAITS):
             return False
         if number > 0:
@@ -112,7 +122,7 @@ def is_whole(world: World, ledger: Ledger, place: int) -> bool:
                 return False
             if leaf.left > ledger.now[0].clock:
                 return False
-    return bool(node == pair.v and oldest == pair.birth)
+    return bool(node == pair.v and oldest == pair.old and pair.birth == pair.old)
 
 
 @lean

@@ -35,7 +35,7 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
     degree, slot = fixed[node].degree, ledger.now[0].clock
     for k in range(degree):
         peer, link = world.inc_node[node, k], links[world.inc_link[node, k]]
-        view[k, STOCK] = link.stock
+        view[k, STOCK] = link.stock + 2.0 * link.refined
         view[k, WANTED] = link.wanted
         view[k, PEER_FILL] = nodes[peer].used / max(1, fixed[peer].qubits)
         view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket

@@ -6,7 +6,17 @@ from quantum.kernels import Table, kernel, lean, small
 from quantum.ledger.leaves import is_whole, leaves_of, swaps_fit
 from quantum.ledger.state import DROPPED, SWAPS, Ints, Ledger, World
 
-__all__ = ["drop_expired", "is_sound", "put", "step_out", "store", "take", "value_now"]
+__all__ = [
+    "believed_now",
+    "drop_expired",
+    "is_sound",
+    "put",
+    "step_out",
+    "store",
+    "take",
+    "unlink",
+    "value_now",
+]
 
 
 @lean
@@ -29,7 +39,7 @@ def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
     now.free -= 1
     place = ledger.pair[now.free].free
     pair = ledger.pair[place]
-    pair.u, pair.v, pair.birth, pair.link = u, v, birth, link
+    pair.u, pair.v, pair.birth, pair.old, pair.link, pair.spent = u, v, birth, birth, link, -1
     held[u, nodes[u].used] = place
     held[v, nodes[v].used] = place
     nodes[u].used += 1
@@ -47,11 +57,10 @@ def take(ledger: Ledger, place: int) -> None:
     _let_go(ledger.node, ledger.held, pair.u, place)
     _let_go(ledger.node, ledger.held, pair.v, place)
     if pair.link >= 0:
-        if now.hidden == 0:
-            step_out(ledger.link[pair.link], ledger.pair, place)
+        if pair.spent < 0:
+            step_out(ledger, pair.link, place)
         else:
-            number = pair.link
-            _step_out_behind(ledger.link[number], ledger.behind[number], ledger.pair, place)
+            ledger.link[pair.link].refined -= 1
     _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place
@@ -71,28 +80,16 @@ def _line_up(link: Table, pairs: Table, place: int) -> None:
     link.priced = -1
 
 
-@small
-def step_out(link: Table, pairs: Table, place: int) -> None:
-    """Take a pair out of the queue of its link, of which the youngest may be hidden."""
-    older, younger = pairs[place].older, pairs[place].younger
-    if older >= 0:
-        pairs[older].younger = younger
-    if younger >= 0:
-        pairs[younger].older = older
-    if place == link.oldest:
-        link.oldest = younger if place != link.youngest else -1
-    if place == link.youngest:
-        link.youngest = older
-    link.stock -= 1
-    link.priced = -1
-
-
 @lean
-def _step_out_behind(link: Table, whole: Table, pairs: Table, place: int) -> None:
-    """Take a pair out of the queue of a link of which only the older part is shown."""
-    pair = pairs[place]
+def step_out(ledger: Ledger, number: int, place: int) -> None:
+    """Take a pair out of the queue of its link, of which the young end may be hidden."""
+    link, pairs = ledger.link[number], ledger.pair
+    if ledger.now[0].hidden == 0:
+        unlink(link, pairs, place)
+        return
+    whole, pair = ledger.behind[number], pairs[place]
     if link.youngest >= 0 and pair.birth <= pairs[link.youngest].birth:
-        step_out(link, pairs, place)
+        unlink(link, pairs, place)
     else:
         if pair.older >= 0:
             pairs[pair.older].younger = pair.younger
@@ -106,9 +103,25 @@ def _step_out_behind(link: Table, whole: Table, pairs: Table, place: int) -> Non
 
 
 @small
+def unlink(link: Table, pairs: Table, place: int) -> None:
+    """Take a pair out of what is shown of the queue of its link."""
+    older, younger = pairs[place].older, pairs[place].younger
+    if older >= 0:
+        pairs[older].younger = younger
+    if younger >= 0:
+        pairs[younger].older = older
+    if place == link.oldest:
+        link.oldest = younger if place != link.youngest else -1
+    if place == link.youngest:
+        link.youngest = older
+    link.stock -= 1
+    link.priced = -1
+
+
+@small
 def _join_twins(ring: Ints, pairs: Table, place: int) -> None:
     """Add a pair to those of its slot of birth, which expire together."""
-    spot = pairs[place].birth % len(ring)
+    spot = pairs[place].old % len(ring)
     pairs[place].before, pairs[place].after = -1, ring[spot]
     if ring[spot] >= 0:
         pairs[ring[spot]].before = place
@@ -121,7 +134,7 @@ def _leave_twins(ring: Ints, pairs: Table, place: int) -> None:
     if before >= 0:
         pairs[before].after = after
     else:
-        ring[pairs[place].birth % len(ring)] = after
+        ring[pairs[place].old % len(ring)] = after
     if after >= 0:
         pairs[after].before = before
 
@@ -149,6 +162,13 @@ def value_now(fresh: float, axis: int, decay: Table) -> float:
     return fresh * decay.xy
 
 
+@small
+def believed_now(link: Table, pair: Table, axis: int, decay: Table) -> float:
+    """Decay what controllers believe of a correlator of a stored link pair."""
+    fresh = link.belief[axis] if pair.spent < 0 else pair.belief[axis]
+    return value_now(fresh, axis, decay)
+
+
 @lean
 def drop_expired(world: World, ledger: Ledger) -> None:
     """Drop every pair older than the cutoff."""
@@ -169,11 +189,13 @@ def is_sound(world: World, ledger: Ledger) -> bool:
     """
     alive = 0
     swapped = 0
-    stock = np.zeros(world.m, dtype=np.int64)
+    stock, refined = np.zeros(world.m, dtype=np.int64), np.zeros(world.m, dtype=np.int64)
     for place in range(len(ledger.pair)):
         if ledger.pair[place].u >= 0:
             alive += 1
-            if ledger.pair[place].link >= 0:
+            if ledger.pair[place].link >= 0 and ledger.pair[place].spent >= 0:
+                refined[ledger.pair[place].link] += 1
+            elif ledger.pair[place].link >= 0:
                 stock[ledger.pair[place].link] += 1
             elif is_whole(world, ledger, place):
                 swapped += ledger.leaves[place] - 1
@@ -195,4 +217,4 @@ def is_sound(world: World, ledger: Ledger) -> bool:
             return False
     if used != 2 * alive:
         return False
-    return bool(np.all(stock == ledger.link.stock))
+    return bool(np.all(stock == ledger.link.stock) and np.all(refined == ledger.link.refined))

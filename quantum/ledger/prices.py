@@ -13,6 +13,7 @@ __all__ = [
     "AS_PRICED",
     "CLAIMS",
     "CLOSED",
+    "LEFT",
     "STOCK",
     "believe",
     "least_per_hop",
@@ -21,14 +22,16 @@ __all__ = [
     "price_claims",
     "price_link",
     "price_node",
+    "price_nodes",
     "price_stock",
     "price_stored",
 ]
 
 #: Price of a link that cannot be used.
 CLOSED = 1e17
-#: Prices of a search: those that stand on the links and nodes, those of claims, those of stock.
-AS_PRICED, CLAIMS, STOCK = 0, 1, 2
+#: Prices of a search: those that stand on the links and nodes, those of claims, those of stock,
+#: those of claims where stock that others claim is gone.
+AS_PRICED, CLAIMS, STOCK, LEFT = 0, 1, 2, 3
 #: The cheapest that a stored pair gets.
 _CHEAPEST = 0.01
 
@@ -36,7 +39,8 @@ _CHEAPEST = 0.01
 @small
 def node_price(tokens: float, bucket: float, empty: float, inverse: float) -> float:
     """Price a swap at a node: dear where its bucket is empty."""
-    return empty * (1.0 - tokens / bucket) + inverse / (tokens + 0.3)
+    # While requests share out tokens, a node may have promised more than it has yet.
+    return empty * (1.0 - tokens / bucket) + inverse / (max(0.0, tokens) + 0.3)
 
 
 @small
@@ -80,7 +84,7 @@ def price_stored(
     link: Table, pairs: Table, decay: Table, slot: int, target: float, scarce: float, age_off: float
 ) -> None:
     """Scarce pairs are dear, pairs about to be dropped are cheap; the youngest sets the quality."""
-    short = max(0.0, target + 1.0 - link.stock) / (target + 1.0)
+    short = max(0.0, target + 1.0 - link.stock - 2.0 * link.refined) / (target + 1.0)
     age = slot - pairs[link.oldest].birth
     link.price = max(_CHEAPEST, 1.0 + scarce * short - age_off * age / (len(decay) - 1))
     held = decay[slot - pairs[link.youngest].birth]
@@ -92,7 +96,8 @@ def price_stored(
 
 
 @lean
-def _price_nodes(nodes: Table, fixed: Table, rule: Rule) -> None:
+def price_nodes(nodes: Table, fixed: Table, rule: Rule) -> None:
+    """Write the price of a swap at every node."""
     empty, inverse = rule.bucket, rule.inverse
     for number in range(len(nodes)):
         price_node(nodes[number], fixed[number].bucket, empty, inverse)
@@ -112,7 +117,7 @@ def price_claims(world: World, ledger: Ledger, rule: Rule) -> None:
         for axis in range(3):
             link.corr[axis] = link.belief[axis]
         link.loss, link.priced = link.fresh_loss, -1
-    _price_nodes(ledger.node, world.node, rule)
+    price_nodes(ledger.node, world.node, rule)
 
 
 @lean
@@ -120,7 +125,7 @@ def price_stock(world: World, ledger: Ledger, rule: Rule) -> None:
     """Price every link by its stored pairs; links without stock are closed."""
     for number in range(world.m):
         price_link(world, ledger, rule, number)
-    _price_nodes(ledger.node, world.node, rule)
+    price_nodes(ledger.node, world.node, rule)
 
 
 @lean

@@ -2,9 +2,11 @@
 
 from quantum.kernels import lean
 from quantum.ledger.heard import fails, listen, remember, show
-from quantum.ledger.paths import find_path
-from quantum.ledger.places import take, value_now
+from quantum.ledger.paths import cheapest_path, find_path
+from quantum.ledger.places import believed_now, take, value_now
 from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
+from quantum.ledger.refine import refine
+from quantum.ledger.refined import choose_best, price_best
 from quantum.ledger.state import (
     ASSEMBLED,
     DELIVERED,
@@ -18,6 +20,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
 )
 from quantum.seeding import uniform
 
@@ -26,7 +29,13 @@ __all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve"]
 
 @lean
 def serve(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Assemble pairs for live requests until no chain is left for them."""
+    """Assemble pairs for live requests until no chain is left for them.
+
+    Where the rule allows distillation, it comes first, and those whom pairs as they were made do
+    not serve get the best that their links hold.
+    """
+    if rule.rounds > 0:
+        refine(world, ledger, rule)
     slot, heard = ledger.now[0].clock, -1
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
@@ -43,14 +52,54 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
             if length == 0:
                 break
             choose_pairs(world, ledger, row, length)
-            if heard >= 0:
-                if fails(ledger, heard, length):
-                    break
-                for back in range(length):
-                    remember(ledger, ledger.chain[back], heard)
+            if heard >= 0 and not _claims(ledger, heard, length):
+                break
             assemble(world, ledger, rule, request, length)
     if heard >= 0:
         show(world, ledger)
+    if rule.rounds > 0:
+        _serve_best(world, ledger, rule)
+
+
+@lean
+def _serve_best(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Assemble the best stored pairs of links, distilled ones among them."""
+    slot, stale, heard = ledger.now[0].clock, True, -1
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival > slot or slot > world.request[request].deadline:
+            continue
+        row = world.request[request].cls
+        a, b = world.cls[row].a, world.cls[row].b
+        if ledger.node[a].used == 0 or ledger.node[b].used == 0:
+            continue
+        if len(ledger.ghost) > 0:
+            before, heard = heard, listen(world, ledger, request, heard)
+            stale = stale or heard != before
+        while ledger.request[request].left > 0:
+            if stale:
+                price_best(world, ledger, rule)
+                stale = False
+            length = cheapest_path(world, ledger, rule, row, 0)
+            if length == 0:
+                break
+            choose_best(world, ledger, row, length)
+            if heard >= 0 and not _claims(ledger, heard, length):
+                break
+            assemble(world, ledger, rule, request, length)
+            stale = True
+    if heard >= 0:
+        show(world, ledger)
+
+
+@lean
+def _claims(ledger: Ledger, heard: int, length: int) -> bool:
+    """Claim the pairs in ``ledger.chain`` for a source that decides; False where one is gone."""
+    if fails(ledger, heard, length):
+        return False
+    for back in range(length):
+        remember(ledger, ledger.chain[back], heard)
+    return True
 
 
 @lean
@@ -106,7 +155,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
     """
     pairs, chain, nodes, decay = ledger.pair, ledger.chain, ledger.node, world.decay
     slot, row, asked = ledger.now[0].clock, world.request[request].cls, ledger.request[request]
-    attempt = asked.attempts
+    attempt, seed = asked.attempts, seed_at(world, slot)
     asked.attempts += 1
     true, believed = ledger.product[0], ledger.product[1]
     true[:] = 1.0
@@ -118,7 +167,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
         held, link = decay[slot - pair.birth], ledger.link[pair.link]
         for axis in range(3):
             true[axis] *= value_now(pair.truth[axis], axis, held)
-            believed[axis] *= value_now(link.belief[axis], axis, held)
+            believed[axis] *= believed_now(link, pair, axis, held)
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             nodes[node].swap_tokens -= 1.0
@@ -128,7 +177,7 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
             true *= world.swap_xyz
             believed *= world.swap_xyz
             if world.swap_success < 1.0:
-                draw = uniform(world.seed, HERALD, request, attempt, back)
+                draw = uniform(seed, HERALD, request, attempt, back)
                 alive = alive and draw < world.swap_success
     fidelity = (1.0 + true.sum()) / 4.0
     kind = conclude(world, ledger, request, attempt, fidelity) if alive else LOST
@@ -145,7 +194,8 @@ def assemble(world: World, ledger: Ledger, rule: Rule, request: int, length: int
 def conclude(world: World, ledger: Ledger, request: int, attempt: int, fidelity: float) -> int:
     """Deliver an assembled pair of a true fidelity, or test it where the key says so."""
     ledger.totals[ASSEMBLED] += 1
-    if uniform(world.seed, TEST_PAIR, request, attempt, 0) < world.test_share:
+    seed = seed_at(world, ledger.now[0].clock)
+    if uniform(seed, TEST_PAIR, request, attempt, 0) < world.test_share:
         ledger.totals[TESTS] += 1
         return TESTED
     asked, wish = ledger.request[request], world.request[request]
@@ -183,7 +233,9 @@ def _record(
         hop = length - 1 - back
         age = slot - pair.birth
         event.links[hop], event.ages[hop], event.ages_right[hop] = pair.link, age, age
-        event.makers[hop] = pair.maker
+        event.births[hop], event.makers[hop] = pair.birth, pair.maker
+        event.kept[hop], event.spent[hop] = pair.kept, pair.spent
+        event.spent_makers[hop] = pair.spent_maker
         node = pair.u if pair.v == node else pair.v
         if back < length - 1:
             event.swaps[hop - 1] = node

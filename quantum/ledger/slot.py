@@ -2,11 +2,14 @@
 
 from quantum.kernels import Table, lean, small
 from quantum.ledger.change import apply_changes
-from quantum.ledger.claims import claim_paths
-from quantum.ledger.heard import show
+from quantum.ledger.claims import ANNOUNCED_S, claim_paths
+from quantum.ledger.heard import hide, show
 from quantum.ledger.observe import note_past
 from quantum.ledger.places import drop_expired
+from quantum.ledger.prices import believe
+from quantum.ledger.refined import claim_refined
 from quantum.ledger.state import (
+    BLOCK_SLOTS,
     LINK_TESTED,
     OVERFLOWED,
     SHARED,
@@ -19,6 +22,7 @@ from quantum.ledger.state import (
     Ledger,
     Rule,
     World,
+    seed_at,
     tokens_drawn,
     tokens_of,
 )
@@ -33,10 +37,21 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     slot = ledger.now[0].clock
     apply_changes(world, ledger)
     drop_expired(world, ledger)
+    if len(world.belief) > 1 and slot % BLOCK_SLOTS == 0:
+        block = min(slot // BLOCK_SLOTS, len(world.belief) - 1)
+        for number in range(world.m):
+            for axis in range(3):
+                ledger.link[number].belief[axis] = world.belief[block, number, axis]
+        believe(ledger.link)
     _refill(world, ledger)
     note_past(world, ledger)
     _arrive(world, ledger, slot)
     claim_paths(world, ledger, rule)
+    if rule.rounds > 0:
+        if len(world.age) > 0 and len(ledger.ghost) == 0:
+            hide(world, ledger, 0)
+        claim_refined(world, ledger, rule, slot + int(ANNOUNCED_S / world.slot_s))
+        show(world, ledger)
 
 
 @lean
@@ -44,9 +59,10 @@ def _refill(world: World, ledger: Ledger) -> None:
     """Fill swap buckets and draw this slot's generation tokens; some are link tests."""
     slot = ledger.now[0].clock
     nodes, fixed, totals = ledger.node, world.node, ledger.totals
+    seed = seed_at(world, slot)
     for node in range(world.n):
         if nodes[node].up == 0:
-            totals[WASTED] += tokens_of(world.seed, node, slot, fixed[node].generation)
+            totals[WASTED] += tokens_of(seed, node, slot, fixed[node].generation)
             nodes[node].tokens = 0
             continue
         level = nodes[node].swap_tokens + fixed[node].swap_rate
@@ -54,11 +70,11 @@ def _refill(world: World, ledger: Ledger) -> None:
             totals[OVERFLOWED] += 1
             level = fixed[node].bucket
         nodes[node].swap_tokens = level
-        u = uniform(world.seed, TOKENS, node, slot, 0)
+        u = uniform(seed, TOKENS, node, slot, 0)
         drawn = tokens_drawn(u, fixed[node].generation, fixed[node].no_token)
         left = drawn
         for number in range(drawn):
-            if uniform(world.seed, TEST_TOKEN, node, slot, number) < world.test_share:
+            if uniform(seed, TEST_TOKEN, node, slot, number) < world.test_share:
                 left -= 1
                 _test_link(world, ledger, node, slot, number)
         nodes[node].tokens = left
@@ -69,7 +85,9 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     """Spend a token on measuring a fresh pair of a link that the key picks."""
     if world.node[node].degree == 0:
         return
-    which = int(uniform(world.seed, TEST_LINK, node, slot, number) * world.node[node].degree)
+    which = int(
+        uniform(seed_at(world, slot), TEST_LINK, node, slot, number) * world.node[node].degree
+    )
     link = world.inc_link[node, which]
     if ledger.link[link].open == 0:
         ledger.totals[WASTED] += 1
@@ -82,7 +100,7 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
     block = min(slot // world.truth_slots, world.truth.shape[0] - 1)
     event.kind, event.request, event.slot, event.attempt = LINK_TESTED, node, slot, number
     event.hops, event.links[0], event.makers[0] = 1, link, node
-    event.ages[0], event.ages_right[0] = 0, 0
+    event.ages[0], event.ages_right[0], event.births[0], event.spent[0] = 0, 0, slot, -1
     for axis in range(3):
         event.corr[axis] = world.truth[block, link, axis]
     event.true = (1.0 + event.corr.sum()) / 4.0

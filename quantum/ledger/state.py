@@ -14,6 +14,7 @@ __all__ = [
     "Ledger",
     "Rule",
     "World",
+    "seed_at",
     "token_totals",
     "tokens_drawn",
     "tokens_of",
@@ -29,8 +30,12 @@ Shorts = NDArray[np.int16]
 ACTION_TOKENS = 8
 #: Columns of what a node sees of each incident link; see :mod:`quantum.ledger.observe`.
 RAW = 7
+#: Slots after which beliefs change, all together.
+BLOCK_SLOTS = 25
 #: Longest chain that is ever swapped, and what stands for more hops in distances.
 MAX_HOPS, FAR = 16, 127
+
+NOTHING: Floats = np.zeros(0)
 
 TOKENS = stream("tokens")
 TIES = stream("ties")
@@ -41,6 +46,7 @@ BASIS = stream("basis")
 OUTCOME = stream("outcome")
 HERALD = stream("herald")
 JOIN = stream("join")
+DISTIL = stream("distil")
 
 # What happened to an assembled pair (``ev_kind``).
 DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
@@ -56,12 +62,13 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     TESTS,
     ASSEMBLED,
     WASTED,
-    SPOILED,  # link pairs lost in joins that did not herald
+    SPOILED,  # link pairs lost in joins and distillations that did not herald
     FORBIDDEN,  # acts that the world does not allow
+    DISTILLED,  # distillations that worked
     LEFT,  # pairs of nodes that left
     FAILED,  # claims of pairs that were gone
     FAILED_NODES,  # nodes in their chains
-) = range(15)
+) = range(16)
 
 
 class World(NamedTuple):
@@ -87,8 +94,10 @@ class World(NamedTuple):
     inc_link: Ints  # (n, K)
     inc_node: Ints  # (n, K)
     truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
+    belief: Floats  # (blocks, m, 3) and as tests make believe, see belief.py; one block: nominal
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
+    distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
     cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``, heard
     distance: NDArray[np.int8]  # (destinations, n) hops to the destination, FAR where too many
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
@@ -98,6 +107,8 @@ class World(NamedTuple):
     age: Shorts  # (deciders, m) slots until word of a link's pair has come; no rows: at once
     ghosts: int  # pairs that were taken lately and are remembered, see quantum.ledger.heard
     peer_age: Ints  # (n, K) slots until a node sees its neighbour's state; no rows: at once
+    fork: int = 0  # draws of slots before it have the seed ``past``; see controller.fairness
+    past: int = 0
 
 
 class Ledger(NamedTuple):
@@ -111,7 +122,7 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (15,) counters
+    totals: Ints  # (16,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
@@ -123,7 +134,7 @@ class Ledger(NamedTuple):
     label: Table  # ((H + 1) * n,) scratch of the path search
     sight: Floats  # (K, 7) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch
-    product: Floats  # (2, 3) scratch: correlators along a chain
+    product: Floats  # (4, 3) scratch: correlators along a chain
     leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
     leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
     behind: Table  # (m,) see new_ledger
@@ -135,7 +146,7 @@ class Rule(NamedTuple):
     """A heuristic allocator in numbers; see ``controller/rivals`` for the ones that have names."""
 
     fill: int  # what unclaimed tokens do: 0 nothing, 1 any link, 2 the largest gap to the target
-    complete: int  # claims go along 0 the shortest path, 1 the cheapest path that completes stock
+    complete: int  # claims: 0 the shortest path, 1 the cheapest to complete, 2 planned together
     targets: Floats  # (m,) pairs to keep in stock
     gap: float = 0.5  # weight of the gap to the target
     relative: float = 1.0  # weight of the gap relative to the target
@@ -147,6 +158,18 @@ class Rule(NamedTuple):
     age: float = 0.5  # discount for pairs about to be dropped
     fidelity: float = 0.5  # path cost of using up all the loss of fidelity a request can afford
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
+    makes: float = 0.3  # share of its ends' tokens that a link is expected to get (complete 2)
+    rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
+    refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only
+
+
+@small
+def seed_at(world: World, slot: int) -> int:
+    """Return the seed of all that is drawn in a slot, an allocator's own draws included.
+
+    It is ``world.seed``, but for worlds that are equal up to a slot and then go different ways.
+    """
+    return world.past if slot < world.fork else world.seed
 
 
 @small

@@ -331,7 +331,7 @@ def test_a_delivery_is_executed_with_the_waits_of_every_qubit(seed):
     assert len(row) == 7
     left_s, right_s = [w * SLOT_S for w in row[5]], [w * SLOT_S for w in row[6]]
     weights = [tuple(p) for p in net.populations.tolist()]
-    program = program_of(row[4], left_s, weights, net.memory, net.gates, right_s)
+    program = program_of([weights[k] for k in row[4]], left_s, net.memory, net.gates, right_s)
     found = exact(stack([program])[0][1]).populations[0]
     assert event.true == pytest.approx(found[0], abs=1e-12)
     np.testing.assert_allclose(event.corr, correlators(found[None])[0], atol=1e-12)
@@ -376,7 +376,8 @@ def test_no_chain_is_longer_than_the_longest():
     extra = put(world, ledger, MAX_HOPS, MAX_HOPS)
     assert acts.join(world, ledger, MAX_HOPS, place, extra) == acts.TOO_LONG
     assert ledger.totals[FORBIDDEN] == 1
-    assert ledger.pair[place] == before[place]
+    assert ledger.pair[place].v == before[place].v
+    assert ledger.leaves[place] == MAX_HOPS
     assert is_sound(world, ledger)
 
 

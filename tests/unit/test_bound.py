@@ -138,6 +138,58 @@ def test_above_the_best_integer_plan_and_equal_to_the_program_over_all_paths(wor
     assert -integer.fun <= bound.total + 1e-6
 
 
+SMALL = [g for g in nx.graph_atlas_g() if 2 <= len(g) <= 5 and len(g.edges) and nx.is_connected(g)]
+
+
+@pytest.mark.parametrize("number", range(len(SMALL)))
+def test_every_small_graph(number):
+    """All 30 connected graphs of 2 to 5 nodes, three requests, with and without distillation."""
+    graph, rng = SMALL[number], np.random.default_rng(number)
+    n = len(graph)
+    net = network(
+        [tuple(sorted(e)) for e in graph.edges],
+        n=n,
+        fidelity=rng.choice([0.88, 0.96], graph.size()),
+    )
+    ends = [sorted(rng.choice(n, 2, replace=False)) for _ in range(3)]
+    want = classes(ends, rng.choice([0.75, 0.9], 3), rng.integers(1, 6, 3))
+    generation, swaps = rng.integers(0, 7, n).astype(float), rng.integers(0, 4, n).astype(float)
+    for rounds in (0, 1) if graph.size() < 9 else (0,):
+        bound = fluid_bound(net, want, generation=generation, swaps=swaps, max_rounds=rounds)
+        columns = every_column(net, want, rounds)
+        value, a, limit = program(net, want, generation, swaps, columns)
+        whole = linprog(value, A_ub=a, b_ub=limit, method="highs")
+        assert bound.total == pytest.approx(-whole.fun, abs=1e-6)
+        rows = LinearConstraint(a, ub=limit)
+        plan = milp(value, constraints=rows, integrality=1, bounds=Bounds(0, np.inf))
+        assert -plan.fun <= bound.total + 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(tiny())
+def test_more_of_anything_is_never_less(world):
+    net, want, generation, swaps = world
+    before = fluid_bound(net, want, generation=generation, swaps=swaps).total
+    assert before <= fluid_bound(net, want, generation=generation + 1, swaps=swaps).total + 1e-6
+    assert before <= fluid_bound(net, want, generation=generation, swaps=swaps + 1).total + 1e-6
+    up = np.arange(len(net.links)) > 0
+    fewer = fluid_bound(net, want, generation=generation, swaps=swaps, usable=up).total
+    left = network(
+        net.links[1:].tolist(), n=len(net.nodes), states=net.populations[1:], gates=net.gates
+    )
+    assert fewer <= before + 1e-6
+    removed = fluid_bound(left, want, generation=generation, swaps=swaps).total
+    assert fewer == pytest.approx(removed, abs=1e-6)
+
+
+def test_bad_masks_are_refused():
+    net = network([(0, 1)])
+    tokens = {"generation": full(net, 1), "swaps": full(net, 1)}
+    for mask in (np.ones(2, np.bool_), np.ones(1)):
+        with pytest.raises(InputError, match="usable"):
+            fluid_bound(net, classes([(0, 1)], 0.5, 1), usable=mask, **tokens)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_flows_keep_every_limit_and_reach_the_total(seed):

@@ -1,17 +1,14 @@
 """Comparisons: paired, in a fixed order whatever the processes, with the keys people script."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from controller.commands.compare import chosen_cells, command
+from controller.arena.cells import chosen_cells
+from controller.commands.compare import command
 from controller.experiment import compare, play_unit
 from quantum.errors import InputError
 from quantum.presets import Cell, cells
@@ -71,7 +68,9 @@ def test_processes_change_nothing(comparison):
         both, RIVALS, [0, 1, 5], seconds=4.0, warmup_s=1.0, processes=2, progress=told.append
     )
     assert msgspec.json.encode(again) == msgspec.json.encode(comparison)
-    assert sum(told) == 6
+    assert sorted((unit.cell.demand, unit.seed) for unit in told) == sorted(
+        (kind, seed) for kind in ("poisson", "scheduled") for seed in (0, 1, 5)
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,6 +102,12 @@ def one_core(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Comparisons leave a folder where they are made."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.usefixtures("one_core")
 def test_command_writes_the_documented_keys():
     done = CliRunner().invoke(command, [*SMALL, "--allocators", ",".join(RIVALS), "--json", "-"])
@@ -130,7 +135,7 @@ def test_command_prints_a_table(tmp_path):
     one = ["--allocators", "uniform,on-demand", "--json", str(path)]
     done = CliRunner().invoke(command, [*SMALL, *one])
     assert done.exit_code == 0, done.output
-    assert "uniform vs on-demand" in done.output and "of bound" in done.output
+    assert "uniform against each" in done.output and "of bound" in done.output
     assert json.loads(path.read_text())["demand"] == "poisson"
 
 
@@ -140,11 +145,16 @@ def test_command_prints_a_table(tmp_path):
         (["--preset", "papr"], "paper, metro, fast, fidelity"),
         (["--demand", "poison"], "poisson, scheduled"),
         (["--topology", "surfnett"], "surfnet"),
-        (["--allocators", "means"], "mean-rate, on-demand"),
+        (["--allocators", "means"], "mean-rate, "),
         (["--seeds", "0"], "at least 1"),
         (["--seed", "-1"], "between 0 and 2^62"),
         (["--seconds", "nan"], "seconds"),
         (["--sample", "0"], "at least 1"),
+        (["--topology", "mesh,mesh"], "--topology must be different"),
+        (["--demand", "poisson,poison"], "poisson, scheduled"),
+        (["--allocators", "all,all"], "'all' twice"),
+        (["--warmup", "-1"], "--warmup"),
+        (["--processes", "0"], "--processes"),
     ],
 )
 def test_command_refuses_with_one_line(wish, message):
@@ -163,20 +173,11 @@ def test_own_network_and_demand_replace_those_of_the_cells():
     assert chosen_cells("paper", None, None, None, 0) == cells("paper")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_an_interrupt_ends_the_processes():
-    """Whoever presses the interrupt key gets exit code 130, no traceback and no orphans."""
-    line = ["compare", "--allocators", "uniform,on-demand", "--seeds", "50"]
-    code = f"import sys; from quantum.cli import main; sys.argv[1:] = {line!r}; main()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as run:
-        time.sleep(4.0)
-        assert run.poll() is None
-        run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=30)
-        assert run.returncode == 130
-        assert b"Traceback" not in errors
+def test_lists_of_networks_and_demands_multiply_the_cells():
+    found = chosen_cells("paper", None, "line-10,line-20", "poisson,hotspot", 0)
+    assert len(found) == 2 * 2 * 3
+    loads = {(cell.topology, round(cell.load_hz, 6)) for cell in found}
+    assert loads == {
+        *(("line-10", load) for load in (2.0, 6.0, 12.0)),
+        *(("line-20", load) for load in (4.0, 12.0, 24.0)),
+    }

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from controller.commands.compare import chosen_cells, command, service_times
+from controller.arena.cells import chosen_cells, service_times
+from controller.commands.compare import command
 from controller.experiment import play_unit
 from quantum.errors import InputError
 from quantum.presets import cells, run_cell

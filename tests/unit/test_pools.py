@@ -17,7 +17,7 @@ def pools(window=10):
 
 def add(pool, slot, times=1, *, hops=1, link=0, basis=0, passed=True):
     for _ in range(times):
-        pool.add(slot, hops=hops, link=link, basis=basis, passed=passed, predicted=0.9)
+        pool.add(slot, kind=hops, link=link, basis=basis, passed=passed, predicted=0.9)
 
 
 def test_without_tests_nothing_is_trusted():
@@ -79,7 +79,7 @@ def test_the_window_holds_what_a_fresh_count_gives(rows, now):
     pool, window = pools(window=20), np.zeros((3, 2), dtype=np.int64)
     total = np.zeros((3, 2), dtype=np.int64)
     for slot, hops, link, basis, passed in rows:
-        pool.add(slot, hops=hops, link=link, basis=basis, passed=passed, predicted=0.9)
+        pool.add(slot, kind=hops, link=link, basis=basis, passed=passed, predicted=0.9)
         if link >= 0:
             continue
         total[basis, 0 if passed else 1] += 1

@@ -11,7 +11,7 @@ from controller.rivals.slotted.state import REALISED, Protocol, Round
 from quantum.kernels import kernel
 from quantum.ledger.generate import CLAIMED, choose, is_crowded, score_links, surplus_of, urgency_of
 from quantum.ledger.observe import STOCK, observe
-from quantum.ledger.state import RAW, TIES, Ledger, World
+from quantum.ledger.state import RAW, TIES, Ledger, World, seed_at
 from quantum.seeding import uniform
 
 __all__ = ["act", "find_needs"]
@@ -80,7 +80,8 @@ def act(world: World, ledger: Ledger, state: Round, plan: Protocol) -> None:
             if best >= 0:
                 state.link[inc_link[node, best]].need -= 1.0
             elif plan.cached == 1:
-                draw = uniform(world.seed, TIES, node, ledger.now[0].clock, number)
+                slot = ledger.now[0].clock
+                draw = uniform(seed_at(world, slot), TIES, node, slot, number)
                 score_links(rule, inc_link[node], degree, full, view, scores)
                 best = choose(rule, degree, view, scores, draw)
                 if best >= 0:

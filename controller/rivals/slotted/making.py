@@ -84,7 +84,7 @@ def allocator_of(
         fill = int(settings.fill) if settings.cached else 0
         # Prices count where paths of pairs are searched: the fewest links, of nearly equal ones
         # those that spare scarce nodes and links.
-        few = plain(scenario, fill=fill)._replace(
+        few = plain(scenario, plan, fill=fill)._replace(
             bucket=0.2, inverse=0.3, scarce=0.1, age=0.05, fidelity=0.05
         )
         if fill == 2:

@@ -1,0 +1,178 @@
+"""The report of a comparison: one Markdown page with figures, for a paper or a repository."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from controller.arena.summary import MARGIN, Comparison
+from controller.arena.tables import rows_of
+from controller.arena.text import columns_of, p_text, ranked, relative_text, tests_of
+from controller.statistics import Coefficient, Mixed
+from quantum.output import write_whole
+
+__all__ = ["draw", "report_text", "write_report"]
+
+#: What a figure shows, by its file name.
+_CAPTIONS = {
+    "delivery": "Delivered over requested pairs over the load; dashed: the upper bound. The band "
+    "of the judged allocator is a 95 % interval over networks and seeds.",
+    "pairs": "The judged allocator against each rival, on the same draws, with 95 % intervals.",
+    "regimes": "Who has the largest fraction of the bound in which regime, and by how many points.",
+    "contention": "Contention, and pairs lost to other requests, over the load.",
+    "delay": "Fractions of the bound over the service time of a central controller.",
+    "sizes": "Delivery over the number of nodes, with regression lines.",
+}
+
+
+def write_report(found: Comparison, folder: Path, title: str) -> None:
+    """Write ``report.md`` and, where matplotlib is installed, ``figures/*.png``."""
+    drawn = draw(found) if find_spec("matplotlib") is not None else {}
+    if drawn:
+        (folder / "figures").mkdir(exist_ok=True)
+    for name, data in drawn.items():
+        write_whole(folder / "figures" / f"{name}.png", data)
+    write_whole(folder / "report.md", report_text(found, title, list(drawn)).encode())
+
+
+def draw(found: Comparison) -> dict[str, bytes]:
+    """Draw every figure for which there is something to see, as PNG."""
+    from controller.picture.loads import contention_figure, delivery_figure
+    from controller.picture.pairs import pairs_figure
+    from controller.picture.regimes import regime_figure
+    from controller.picture.sweeps import delay_figure, size_figure
+
+    rows = [row for row in rows_of(found) if row["note"] is None]
+    if not rows:
+        return {}
+    judged = next(iter(found.allocators))
+    drawn = {"delivery": delivery_figure(rows, judged)}
+    if found.paired:
+        drawn["pairs"] = pairs_figure(found.paired, judged)
+        drawn["regimes"] = regime_figure(rows, judged)
+    drawn["contention"] = contention_figure(rows, judged)
+    if len({row.get("service_s") for row in rows}) > 1:
+        drawn["delay"] = delay_figure(rows, judged)
+    if found.sizes:
+        drawn["sizes"] = size_figure(rows, found.sizes, judged)
+    return drawn
+
+
+def report_text(found: Comparison, title: str, figures: list[str]) -> str:
+    """Return the page."""
+    return "\n".join(_lines(found, title, figures)) + "\n"
+
+
+def _lines(found: Comparison, title: str, figures: list[str]) -> Iterator[str]:
+    yield f"# {title}"
+    yield ""
+    judged = next(iter(found.allocators))
+    yield (
+        f"Every allocator played the same draws: {len(found.cells)} units, a cell with a seed "
+        "each. "
+        f"{judged} is judged. Numbers are means over units; intervals are 95 % and resample or "
+        "count networks with a seed, not cells."
+    )
+    yield from _left_out(found)
+    yield from ("", "## Who reached what", "")
+    yield from _rates(found, judged)
+    if found.paired:
+        yield from ("", f"## {judged} against each rival", "")
+        yield from _pairs(found, judged)
+    tests = tests_of(found)
+    if tests:
+        yield from ("", "## All together", "")
+        yield from (f"- {line}" for line in tests)
+    if found.mixed is not None and not found.mixed.note:
+        yield from _mixed(found.mixed)
+    if found.sizes:
+        yield from _sizes(found)
+    if figures:
+        yield from ("", "## Figures", "")
+    for name in figures:
+        yield from (f"![{name}](figures/{name}.png)", "", _CAPTIONS[name], "")
+
+
+def _left_out(found: Comparison) -> Iterator[str]:
+    for row in found.left_out:
+        cell = row["cell"]
+        yield ""
+        yield f"Left out: {cell['topology']}, {cell['demand']}, seed {row['seed']}: {row['note']}."
+
+
+def _rates(found: Comparison, judged: str) -> Iterator[str]:
+    columns = columns_of(found)
+    yield "| allocator | " + " | ".join(heading for _, heading, _ in columns) + " |"
+    yield "|---" + "|---:" * len(columns) + "|"
+    for name in ranked(found):
+        values = [getattr(found.allocators[name], field) for field, _, _ in columns]
+        texts = [
+            "-" if value is None else form.format(value)
+            for value, (_, _, form) in zip(values, columns, strict=True)
+        ]
+        yield f"| {f'**{name}**' if name == judged else name} | " + " | ".join(texts) + " |"
+
+
+def _pairs(found: Comparison, judged: str) -> Iterator[str]:
+    yield (
+        "Relative is the ratio of means - 1, with a cluster bootstrap; the difference is in parts "
+        "of the bound: interquartile mean with its bootstrap, and mean with Student's t. p is of a "
+        "t test on clusters, adjusted by Holm over these contrasts. *Not worse* is shown where two "
+        f"one-sided t tests refute a loss of {100 * MARGIN:g} % of the bound or more."
+    )
+    yield ""
+    yield (
+        "| rival | delivered, relative | IQM difference | mean difference | better in | d_z "
+        "| p (Holm) | not worse | contention, relative |"
+    )
+    yield "|---" + "|---:" * 8 + "|"
+    for pair, contrast in found.paired.items():
+        delivery, bound = contrast["delivery"], contrast["fraction_of_bound"]
+        cells = [
+            relative_text(delivery["relative"], [delivery["low"], delivery["high"]]),
+            _difference(bound, "iqm_difference", "iqm"),
+            _difference(bound, "difference", "t"),
+            f"{100 * delivery['p_improvement']:.0f} %",
+            f"{delivery['d_z']:.2f}",
+            p_text(delivery["p_holm"]),
+            "yes" if contrast["not_worse"]["not_worse"] else "not shown",
+            relative_text(
+                contrast["contention"]["relative"],
+                [contrast["contention"]["low"], contrast["contention"]["high"]],
+            ),
+        ]
+        yield f"| {pair.removeprefix(f'{judged} vs ')} | " + " | ".join(cells) + " |"
+
+
+def _difference(contrast: dict[str, float], field: str, ends: str) -> str:
+    low, high = contrast[f"{ends}_low"], contrast[f"{ends}_high"]
+    return f"{contrast[field]:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def _mixed(model: Mixed) -> Iterator[str]:
+    yield from ("", "### Mixed model", "")
+    yield (
+        "`fraction of the bound ~ allocator * load + (1 | topology) + (1 | trace)`; differences to "
+        f"{model.reference} at mean load, and how they change with a standard deviation of load."
+    )
+    if not model.converged:
+        yield "**The fit did not converge; do not use these numbers.**"
+    yield from ("", "| allocator | difference | with load |", "|---|---:|---:|")
+    for name, effect in model.allocators.items():
+        more = model.by_load.get(name)
+        yield f"| {name} | {_effect(effect)} | {'-' if more is None else _effect(more)} |"
+    for warning in model.warnings:
+        yield from ("", f"The fit says: {warning}")
+
+
+def _effect(of: Coefficient) -> str:
+    return f"{of.estimate:+.4f} [{of.low:+.4f}, {of.high:+.4f}]"
+
+
+def _sizes(found: Comparison) -> Iterator[str]:
+    yield from ("", "## Over the size of the network", "")
+    yield "Delivery rate per 100 nodes, by least squares over networks with a seed."
+    yield from ("", "| allocator | slope | R2 |", "|---|---:|---:|")
+    for name in ranked(found):
+        line = found.sizes[name]["delivery_rate"]
+        low, high = 100 * line.low, 100 * line.high
+        yield f"| {name} | {100 * line.slope:+.4f} [{low:+.4f}, {high:+.4f}] | {line.r2:.3f} |"

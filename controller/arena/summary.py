@@ -1,0 +1,194 @@
+"""From units to a result: means, pairs, tests and models."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from controller.arena.unit import Figures, Unit
+from controller.statistics import (
+    Anova,
+    Better,
+    Convergence,
+    Mixed,
+    Regression,
+    anova,
+    holm,
+    mixed_model,
+    not_worse,
+    paired,
+    regression,
+)
+from quantum.seeding import generator
+
+__all__ = ["MARGIN", "Comparison", "summarise"]
+
+#: What is compared in pairs: name in the result, figure, which way is better.
+_CONTRASTS: tuple[tuple[str, str, Better], ...] = (
+    ("delivery", "delivery_rate", "higher"),
+    ("fraction_of_bound", "fraction_of_bound", "higher"),
+    ("contention", "contention", "lower"),
+    ("contention_loss", "contention_loss", "lower"),
+)
+#: The smallest difference of interest, in parts of the bound: less is "not worse".
+MARGIN = 0.01
+#: Sizes of networks from which a line is drawn through them.
+_SIZES = 3
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """The result of ``dpem compare``; its JSON has these keys.
+
+    ``paired`` holds the first allocator against each other one, the planned contrasts; the cluster
+    of its intervals is the topology with the seed. Each has ``not_worse``: by 1 % of the bound, in
+    fractions of the bound. ``anova`` is on the delivery rate, None where there is nothing to
+    compare; ``mixed`` is a model of the fraction of the bound. ``sizes`` are lines of delivery over
+    the number of nodes, where networks have at least three sizes. ``convergence`` is that of a
+    learner, if one was trained. ``left_out`` says which units could not be played, and why.
+    """
+
+    preset: str
+    seeds: list[int]
+    allocators: dict[str, Figures]
+    paired: dict[str, dict[str, Any]]
+    anova: Anova | None
+    convergence: Convergence | None
+    cells: list[dict[str, Any]]
+    mixed: Mixed | None = None
+    sizes: dict[str, dict[str, Regression]] = {}
+    left_out: list[dict[str, Any]] = []
+
+
+def summarise(
+    preset: str,
+    allocators: Sequence[str],
+    seeds: Sequence[int],
+    units: Sequence[Unit],
+    *,
+    convergence: Convergence | None = None,
+) -> Comparison:
+    """Take means over units, compare the first allocator with the others, and test for any effect.
+
+    The p values of the planned contrasts are adjusted together, one family for each figure
+    (``p_holm``). Units with a note are left out of all of it.
+    """
+    played = [unit for unit in units if unit.note is None]
+    columns = {name: [unit.allocators[name] for unit in played] for name in allocators}
+    clusters = [f"{unit.cell.topology} {unit.seed}" for unit in played]
+    rows = np.array([[figures.delivery_rate for figures in columns[a]] for a in allocators])
+    contrasts = {
+        f"{allocators[0]} vs {name}": _contrast(columns[allocators[0]], columns[name], clusters)
+        for name in (allocators[1:] if played else ())
+    }
+    for kind, _, _ in _CONTRASTS:
+        adjusted = holm({key: float(value[kind]["p"]) for key, value in contrasts.items()})
+        for key, value in contrasts.items():
+            value[kind]["p_holm"] = adjusted[key]
+    return Comparison(
+        preset=preset,
+        seeds=list(seeds),
+        allocators={name: _mean(column) for name, column in columns.items()},
+        paired=contrasts,
+        anova=anova(rows.T) if min(rows.shape) > 1 else None,
+        convergence=convergence,
+        cells=[_cell(unit) for unit in units],
+        mixed=_mixed(allocators, played) if len(allocators) > 1 and played else None,
+        sizes=_sizes(allocators, played),
+        left_out=[
+            {"cell": msgspec.structs.asdict(unit.cell), "seed": unit.seed, "note": unit.note}
+            for unit in units
+            if unit.note is not None
+        ],
+    )
+
+
+def _contrast(
+    ours: Sequence[Figures], theirs: Sequence[Figures], clusters: Sequence[str]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        key: msgspec.structs.asdict(
+            paired(
+                [getattr(figures, field) for figures in ours],
+                [getattr(figures, field) for figures in theirs],
+                clusters,
+                rng=generator(0, "compare", key),
+                better=better,
+            )
+        )
+        for key, field, better in _CONTRASTS
+    }
+    test = not_worse(
+        [figures.fraction_of_bound for figures in ours],
+        [figures.fraction_of_bound for figures in theirs],
+        clusters,
+        margin=MARGIN,
+    )
+    return {**found, "not_worse": {**msgspec.structs.asdict(test), "margin": MARGIN}}
+
+
+def _mean(column: Sequence[Figures]) -> Figures:
+    """Average every figure over the units that have it."""
+    means: dict[str, float | None] = {}
+    for field, usual in zip(Figures.__struct_fields__, _defaults(), strict=True):
+        values = [getattr(figures, field) for figures in column]
+        have = [value for value in values if value is not None]
+        means[field] = math.fsum(have) / len(have) if have else usual
+    return msgspec.convert(means, Figures)
+
+
+def _defaults() -> list[float | None]:
+    """Return what a mean of nothing is: 0 where a figure is always known."""
+    optional = len(Figures.__struct_defaults__)
+    return [0.0] * (len(Figures.__struct_fields__) - optional) + [None] * optional
+
+
+def _mixed(allocators: Sequence[str], units: Sequence[Unit]) -> Mixed:
+    """Fit the mixed model; the load is the share of the knee, or what is asked per node."""
+    shares = all(unit.cell.knee_fraction is not None for unit in units)
+    rows = [
+        (
+            unit.allocators[name].fraction_of_bound,
+            name,
+            float(unit.cell.knee_fraction or 0.0) if shares else unit.load_hz / max(1, unit.nodes),
+            f"{unit.cell.topology} {unit.network}",
+            f"{number}",
+        )
+        for number, unit in enumerate(units)
+        for name in allocators
+    ]
+    fraction, name, load, topology, trace = (list(column) for column in zip(*rows, strict=True))
+    return mixed_model(fraction, name, load, topology, trace)
+
+
+def _sizes(allocators: Sequence[str], units: Sequence[Unit]) -> dict[str, dict[str, Regression]]:
+    """Regress delivery on nodes; each network with a seed is one point, its cells are averaged."""
+    points: dict[tuple[str, int], list[Unit]] = {}
+    for unit in units:
+        points.setdefault((unit.cell.topology, unit.seed), []).append(unit)
+    nodes = [float(group[0].nodes) for group in points.values()]
+    if len(set(nodes)) < _SIZES:
+        return {}
+    return {
+        name: {
+            field: regression(
+                nodes,
+                [
+                    math.fsum(getattr(unit.allocators[name], field) for unit in group) / len(group)
+                    for group in points.values()
+                ],
+            )
+            for field in ("delivery_rate", "fraction_of_bound")
+        }
+        for name in allocators
+    }
+
+
+def _cell(unit: Unit) -> dict[str, Any]:
+    """Write a unit flat: the fields of its cell, then its own."""
+    own: Mapping[str, Any] = msgspec.structs.asdict(unit)
+    return {
+        **msgspec.structs.asdict(unit.cell),
+        **{key: value for key, value in own.items() if key != "cell"},
+    }
