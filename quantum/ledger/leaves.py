@@ -122,7 +122,7 @@ def is_whole(world: World, ledger: Ledger, place: int) -> bool:
                 return False
             if leaf.left > ledger.now[0].clock:
                 return False
-    return bool(node == pair.v and oldest == pair.old)
+    return bool(node == pair.v and oldest == pair.old and pair.birth == pair.old)
 
 
 @lean
