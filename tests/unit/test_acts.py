@@ -399,7 +399,7 @@ def test_a_ledger_without_composites_refuses_and_stays_small():
         lambda ledger, place: ledger.leaf[place, 1].__setattr__("left", -1),
         lambda ledger, place: ledger.leaf[place, 1].__setattr__("link", 0),
         lambda ledger, place: ledger.leaves.__setitem__(place, 1),
-        lambda ledger, place: ledger.pair[place].__setattr__("birth", 4),
+        lambda ledger, place: ledger.pair[place].__setattr__("old", 4),
         lambda ledger, place: ledger.pair[place].__setattr__("v", 1),
         lambda ledger, place: ledger.node[1].__setattr__("swaps", 0),
         lambda ledger, place: ledger.totals.__setitem__(SWAPS, 0),
