@@ -200,7 +200,6 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         claims=int,
     )
     link.belief, link.priced, link.oldest, link.youngest = world.truth[0], -1, -1, -1
-    believe(link)
     pair = table(
         places,
         u=int,  # -1 where the place is free
@@ -278,7 +277,7 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         c2=float,
     )
     width = max(1, int(world.node.qubits.max()))
-    return Ledger(
+    ledger = Ledger(
         now=now,
         node=node,
         link=link,
@@ -300,7 +299,10 @@ def new_ledger(world: World, *, delay_slots: Ints | None = None, events: int = 4
         sight=np.zeros((world.inc_link.shape[1], RAW)),
         scores=np.zeros(world.inc_link.shape[1]),
         product=np.zeros((2, 3)),
+        reach=np.ones(MAX_HOPS + 1),
     )
+    believe(world, ledger)
+    return ledger
 
 
 def _longest_wait(world: World) -> int:
