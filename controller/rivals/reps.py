@@ -32,7 +32,7 @@ from quantum.bound_columns import cheapest
 from quantum.bound_values import Column
 from quantum.ledger import Ledger, Rule, World, generate, open_slot, serve
 from quantum.ledger.prices import price_stock
-from quantum.ledger.state import Floats, Ints
+from quantum.ledger.state import Floats, Ints, seed_at
 from quantum.scenario import Scenario
 from quantum.seeding import generator
 
@@ -65,7 +65,7 @@ def _paths(game: Game) -> Paths:
         demand = np.full(size, spread * game.plan.knee_hz / size)
         columns = use_hz(problem, demand, 1.0, columns)[1].columns
     found = dict.fromkeys(columns)
-    rng = generator(world.seed, "reps paths")
+    rng = generator(seed_at(world, 0), "reps paths")
     for _ in range(_DRAWS):
         priced = cheapest(
             problem.graph,
