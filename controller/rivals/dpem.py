@@ -17,7 +17,9 @@ from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
 from controller.privacy import default_delta, noise_for
+from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
+from controller.rivals.tuned import tuned
 from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
@@ -27,11 +29,12 @@ __all__ = ["Twin", "allocator", "footprint_of", "player", "rule_of", "rules_of"]
 
 def rule_of(targets: Floats) -> Rule:
     """Return the heuristic that the policy starts as: the tuned mean-rate rule."""
-    return Rule(fill=2, complete=1, targets=targets)
+    weights = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
+    return mean_rate.rule_of(targets, **weights)
 
 
 def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return rule_of(plan.mean_targets)._replace(rounds=plan.rounds, refined=plan.refined)
+    return mean_rate.allocator.rule(scenario, plan)
 
 
 def footprint_of(scenario: Scenario, shares: Floats) -> Floats:

@@ -11,8 +11,8 @@ feed them, and replace the exact program by linear and greedy ones at little los
 Here a queue is a commodity with a minimum fidelity; its backlog are the pairs that its live
 requests miss. Every slot, queues are served in falling order of weight, each by the cheapest chain
 of stored pairs, composites among them, that meets the fidelity: the greedy form, because a slot's
-exact program costs more than the slot. Then nodes whose swap bucket would overflow make composites of
-two links: those of greatest differential, the backlog of the virtual queue (what the mean demand
+exact program costs more than the slot. Then nodes whose swap bucket would overflow make composites
+of two links: those of greatest differential, the backlog of the virtual queue (what the mean demand
 sends this way in a second, less what is stored) less what the two links lack. They are tokens put
 by: a swap that is done before its request comes. Deadlines and decay are not in the papers; pairs
 are made on links by the targets of the mean demand, after claims.
@@ -30,7 +30,7 @@ from controller.rivals.mixed import Board, new_board, serve_mixed
 from controller.rivals.tuned import tuned
 from quantum.kernels import Table, lean, table
 from quantum.ledger import Ledger, Rule, World, act_by_rule, close_slot, generate, open_slot
-from quantum.ledger.acts import join
+from quantum.ledger.acts import FAILED, join
 from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 
@@ -67,7 +67,7 @@ def ways_of(scenario: Scenario, plan: Plan) -> tuple[Ints, Table]:
         share = plan.shares[inner][:, links]
         through = 0.5 * share.sum(axis=1)
         scale = np.where(through > 1e-12, mean[inner] / np.maximum(through, 1e-12), 0.0)
-        flow = np.einsum("k,ki,kj->ij", scale, share, share)
+        flow = np.triu(np.einsum("k,ki,kj->ij", scale, share, share), 1)
         for i, j in zip(*np.triu_indices(len(links), 1), strict=True):
             if flow[i, j] > 0.0:
                 ends = int(inc.neighbour[node, i]), int(inc.neighbour[node, j])
@@ -178,6 +178,8 @@ def _ahead(
             return
         one, other = ledger.link[ways[found].one], ledger.link[ways[found].other]
         place = join(world, ledger, node, one.youngest, other.youngest)
+        if place < FAILED:
+            return
         if place >= 0:
             board.valued[place] = -1
 
@@ -185,7 +187,7 @@ def _ahead(
 def make(
     *,
     backlog: float = 1.0,
-    thrift: float = 1.0,
+    thrift: float = 0.0,
     ahead: float = 1.0,
     ready: float = 0.5,
     spill: float = 1.0,
@@ -208,11 +210,14 @@ def make(
     def player(game: Game) -> Player:
         world, own = game.world, rule(game.scenario, game.plan)
         first, ways = _ways(game)
+        boards: list[Board] = []
         weight = np.zeros((2, max(len(world.cls), len(world.request)) + 1))
 
         def play(ledger: Ledger, stop: int) -> None:
-            board = new_board(world, len(ledger.pair))
-            _play(world, ledger, own, board, first, ways, weight, levers, stop)
+            if not boards:
+                boards.append(new_board(world, len(ledger.pair)))
+            boards[0].valued[:] = -1
+            _play(world, ledger, own, boards[0], first, ways, weight, levers, stop)
 
         return play
 
@@ -228,7 +233,7 @@ def make(
         swaps_ahead=True,
         levers={
             "backlog": (0.0, 0.5, 1.0),
-            "thrift": (0.0, 1.0, 2.0),
+            "thrift": (0.0, 1.0),
             "ahead": (0.0, 0.5, 1.0, 2.0),
             "ready": (0.0, 0.5, 1.0),
             "spill": (1.0, 10.0, 50.0),

@@ -21,11 +21,12 @@ demand, times ``stock``.
 from controller.game import Game
 from controller.plan import Plan
 from controller.rivals.allocator import Allocator, Player
-from controller.rivals.desk import Desk, clear, fits, lay_out, new_desk
+from controller.rivals.along import deliver, join_at, own
+from controller.rivals.desk import Desk, clear, lay_out, new_desk
 from controller.rivals.tuned import tuned
-from quantum.kernels import lean, small
+from quantum.kernels import lean
 from quantum.ledger import Ledger, Rule, World, act_by_rule, close_slot, generate, open_slot
-from quantum.ledger.acts import discard, hand_over, join, state_of
+from quantum.ledger.acts import discard
 from quantum.ledger.claims import ANNOUNCED_S
 from quantum.ledger.paths import find_path
 from quantum.ledger.prices import CLOSED, STOCK
@@ -72,11 +73,11 @@ def _claim_all(world: World, ledger: Ledger, desk: Desk, turn: int) -> None:
             continue
         hops = lay_out(world, ledger, desk, request)
         # A path on which something was swapped for the request is kept.
-        if _own(world, ledger, desk, request, hops, base) == 0:
+        if own(world, ledger, desk, request, hops, base) == 0:
             clear(desk, hops)
             _route(ledger, desk, request)
             hops = lay_out(world, ledger, desk, request)
-            _own(world, ledger, desk, request, hops, base)
+            own(world, ledger, desk, request, hops, base)
         for hop in range(hops):
             missing = ledger.request[request].left - desk.cover[hop]
             ledger.link[desk.via[hop]].wanted += max(0, missing)
@@ -104,8 +105,8 @@ def _swap_all(world: World, ledger: Ledger, rule: Rule, desk: Desk, turn: int, g
             continue
         hops = lay_out(world, ledger, desk, request)
         if fixed.arrival <= slot <= fixed.deadline:
-            _deliver(world, ledger, desk, request, hops, base)
-            begun = _own(world, ledger, desk, request, hops, base)
+            deliver(world, ledger, desk, request, hops, base)
+            begun = own(world, ledger, desk, request, hops, base)
             _whole(world, ledger, rule, request, begun)
         _swap(world, ledger, desk, request, hops, base, gaps)
         clear(desk, hops)
@@ -124,45 +125,6 @@ def _whole(world: World, ledger: Ledger, rule: Rule, request: int, begun: int) -
 
 
 @lean
-def _own(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int) -> int:
-    """Take composites that lie on the path and can serve the request, up to its missing pairs.
-
-    Returns how many chains are begun: the most composites over any link.
-    """
-    begun = 0
-    left, row = ledger.request[request].left, world.request[request].cls
-    for position in range(hops):
-        desk.cover[position] = desk.cross[position] = 0
-    for p in range(hops):
-        node = desk.path[p]
-        for position in range(ledger.node[node].used):
-            place = ledger.held[node, position]
-            pair = ledger.pair[place]
-            q = desk.where[pair.v if pair.u == node else pair.u]
-            if pair.link >= 0 or q <= p or _is_taken(desk, place, request, base):
-                continue
-            most = 0
-            for hop in range(p, q):
-                most = max(most, desk.cover[hop])
-            if most >= left or not fits(world, ledger, desk, place, row):
-                desk.owner[place] = -1
-                continue
-            desk.owner[place] = base + request
-            for hop in range(p, q):
-                desk.cover[hop] += 1
-                begun = max(begun, desk.cover[hop])
-                if hop > p:
-                    desk.cross[hop] += 1
-    return begun
-
-
-@small
-def _is_taken(desk: Desk, place: int, request: int, base: int) -> bool:
-    """Tell whether an older request took the pair in this turn."""
-    return desk.owner[place] >= base and desk.owner[place] != base + request
-
-
-@lean
 def _swap(
     world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int, gaps: int
 ) -> None:
@@ -170,16 +132,16 @@ def _swap(
     asked, moved = ledger.request[request], True
     while moved and asked.left > 0:
         moved = False
-        _own(world, ledger, desk, request, hops, base)
+        own(world, ledger, desk, request, hops, base)
         if _gaps(ledger, desk, hops) > gaps:
             break
         for p in range(1, hops):
-            while desk.cross[p] < asked.left and _join_at(
+            while desk.cross[p] < asked.left and join_at(
                 world, ledger, desk, request, p, base + request
             ):
                 moved = True
         if moved:
-            _deliver(world, ledger, desk, request, hops, base)
+            deliver(world, ledger, desk, request, hops, base)
 
 
 @lean
@@ -192,92 +154,7 @@ def _gaps(ledger: Ledger, desk: Desk, hops: int) -> int:
     return count
 
 
-@lean
-def _deliver(world: World, ledger: Ledger, desk: Desk, request: int, hops: int, base: int) -> None:
-    """Hand over pairs between the ends that are good enough, the oldest first."""
-    fixed, asked, slot = world.request[request], ledger.request[request], ledger.now[0].clock
-    if slot < fixed.arrival or slot > fixed.deadline or hops == 0:
-        return
-    source = desk.path[0]
-    while asked.left > 0:
-        found = -1
-        for position in range(ledger.node[source].used):
-            place = ledger.held[source, position]
-            pair = ledger.pair[place]
-            if desk.where[pair.v if pair.u == source else pair.u] != hops:
-                continue
-            if found >= 0 and pair.birth >= ledger.pair[found].birth:
-                continue
-            if _is_taken(desk, place, request, base):
-                continue
-            if fits(world, ledger, desk, place, fixed.cls):
-                found = place
-        if found < 0:
-            return
-        hand_over(world, ledger, request, found)
-
-
-@lean
-def _join_at(world: World, ledger: Ledger, desk: Desk, request: int, p: int, mine: int) -> bool:
-    """Swap once at position ``p`` of the path, if that leads on; tell whether it was done."""
-    node = desk.path[p]
-    if ledger.node[node].swap_tokens < 1.0:
-        return False
-    for young in range(2):
-        left = _reach(ledger, desk, node, p, -1, young, mine)
-        right = _reach(ledger, desk, node, p, 1, young, mine)
-        if left < 0 or right < 0:
-            return False
-        if not _joined_fits(world, ledger, desk, request, node, left, right):
-            continue
-        place = join(world, ledger, node, left, right)
-        if place >= 0:
-            desk.owner[place] = mine
-            desk.cross[p] += 1
-        return True
-    return False
-
-
-@lean
-def _reach(ledger: Ledger, desk: Desk, node: int, p: int, side: int, young: int, mine: int) -> int:
-    """Return the pair at ``node`` that leads farthest to one side of the path, -1 if none.
-
-    Of equal ones the oldest, or the youngest.
-    """
-    found, best, age = -1, 0, 0
-    for position in range(ledger.node[node].used):
-        place = ledger.held[node, position]
-        pair = ledger.pair[place]
-        q = desk.where[pair.v if pair.u == node else pair.u]
-        length = (q - p) * side
-        if q < 0 or length <= 0 or (pair.link < 0 and desk.owner[place] != mine):
-            continue
-        birth = -pair.birth if young == 1 else pair.birth
-        if length > best or (length == best and birth < age):
-            found, best, age = place, length, birth
-    return found
-
-
-@lean
-def _joined_fits(
-    world: World, ledger: Ledger, desk: Desk, request: int, node: int, left: int, right: int
-) -> bool:
-    """Tell whether two pairs, swapped, could still become what the request asks."""
-    one, other = ledger.pair[left], ledger.pair[right]
-    p = desk.where[one.v if one.u == node else one.u]
-    q = desk.where[other.v if other.u == node else other.u]
-    total = 0.0
-    state_of(world, ledger, left, desk.truth, desk.hope)
-    for axis in range(3):
-        desk.joined[axis] = desk.hope[axis] * world.swap_xyz[axis]
-    state_of(world, ledger, right, desk.truth, desk.hope)
-    for axis in range(3):
-        value = desk.joined[axis] * desk.hope[axis]
-        total += desk.before[p, axis] * value * desk.after[q, axis]
-    return bool(total >= 4.0 * world.cls[world.request[request].cls].fidelity - 1.0)
-
-
-def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 16.0) -> Allocator:
+def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 1.0) -> Allocator:
     """Return swap-asap with these levers.
 
     ``stock`` multiplies the targets from the mean demand (0: pairs are made for requests only),
@@ -289,15 +166,14 @@ def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 16.0) -> Allo
         return Rule(fill=2 if stock > 0.0 else 0, complete=1, targets=stock * plan.mean_targets)
 
     def player(game: Game) -> Player:
-        world, own = game.world, rule(game.scenario, game.plan)
-        desks: dict[int, Desk] = {}
+        world, targets = game.world, rule(game.scenario, game.plan)
+        desks: list[Desk] = []
         most = max(1, round(cutoff * world.cutoff))
 
         def play(ledger: Ledger, stop: int) -> None:
-            places = len(ledger.pair)
-            desk = desks.setdefault(places, new_desk(world, places))
-            desk.owner[:] = -1
-            _play(world, ledger, own, desk, stop, most, round(gaps))
+            if not desks:
+                desks.append(new_desk(world, len(ledger.pair)))
+            _play(world, ledger, targets, desks[0], stop, most, round(gaps))
 
         return play
 

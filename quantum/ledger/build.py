@@ -169,6 +169,7 @@ def new_ledger(
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
         price=float,  # cost of a swap here, in a path search
+        saved=float,  # swap tokens, while requests share them out
     )
     node.swap_tokens, node.yields = world.node.bucket, -1
     link = table(

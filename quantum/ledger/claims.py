@@ -3,6 +3,7 @@
 from quantum.kernels import lean
 from quantum.ledger.paths import find_path, path_cost
 from quantum.ledger.prices import CLAIMS, CLOSED
+from quantum.ledger.shares import begin_shares, claim_share, end_shares
 from quantum.ledger.state import Ledger, Rule, World
 
 __all__ = ["ANNOUNCED_S", "claim_paths"]
@@ -17,10 +18,18 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
     for number in range(world.m):
         ledger.link[number].wanted = 0.0
     start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
+    if rule.complete == 2:
+        begin_shares(world, ledger)
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
-        if world.request[request].arrival <= start:
+        if world.request[request].arrival > start:
+            continue
+        if rule.complete == 2:
+            claim_share(world, ledger, rule, request)
+        else:
             _claim_path(world, ledger, rule, request)
+    if rule.complete == 2:
+        end_shares(world, ledger)
 
 
 @lean

@@ -12,6 +12,7 @@ from quantum.ledger.prices import (
     AS_PRICED,
     CLAIMS,
     CLOSED,
+    LEFT,
     STOCK,
     least_per_hop,
     making_price,
@@ -50,6 +51,7 @@ def find_path(
     distance, source, target, most = world.distance[wish.row], wish.a, wish.b, wish.hops
     need, loss_price = 4.0 * wish.fidelity - 1.0, rule.fidelity / wish.budget
     x, y, z = world.swap_xyz[0], world.swap_xyz[1], world.swap_xyz[2]
+    claims = kind in (CLAIMS, LEFT)
     least = least_per_hop(rule, kind, world.bucket)
     # Every layer of every search has its own number, so that marks never have to be cleared.
     first = ledger.now[0].search + 1
@@ -81,9 +83,9 @@ def find_path(
                     continue
                 via = inc_link[u, k]
                 link = links[via]
-                if kind == CLAIMS:
+                if claims:
                     price, loss = 1.0, link.fresh_loss
-                    if link.stock == 0:
+                    if link.stock <= (link.wanted if kind == LEFT else 0.0):
                         price += making_price(rule.rate, ends[via].made_hz)
                 else:
                     if kind == STOCK and link.priced != slot:
@@ -96,7 +98,7 @@ def find_path(
                 new = mark.reached != first + hop
                 if not new and total >= labels[mark.label].cost:
                     continue
-                if kind == CLAIMS:
+                if claims:
                     d0, d1, d2 = c0 * link.belief[0], c1 * link.belief[1], c2 * link.belief[2]
                 else:
                     d0, d1, d2 = c0 * link.corr[0], c1 * link.corr[1], c2 * link.corr[2]

@@ -13,6 +13,7 @@ __all__ = [
     "AS_PRICED",
     "CLAIMS",
     "CLOSED",
+    "LEFT",
     "STOCK",
     "believe",
     "least_per_hop",
@@ -28,8 +29,9 @@ __all__ = [
 
 #: Price of a link that cannot be used.
 CLOSED = 1e17
-#: Prices of a search: those that stand on the links and nodes, those of claims, those of stock.
-AS_PRICED, CLAIMS, STOCK = 0, 1, 2
+#: Prices of a search: those that stand on the links and nodes, those of claims, those of stock,
+#: those of claims where stock that others claim is gone.
+AS_PRICED, CLAIMS, STOCK, LEFT = 0, 1, 2, 3
 #: The cheapest that a stored pair gets.
 _CHEAPEST = 0.01
 
@@ -37,7 +39,8 @@ _CHEAPEST = 0.01
 @small
 def node_price(tokens: float, bucket: float, empty: float, inverse: float) -> float:
     """Price a swap at a node: dear where its bucket is empty."""
-    return empty * (1.0 - tokens / bucket) + inverse / (tokens + 0.3)
+    # While requests share out tokens, a node may have promised more than it has yet.
+    return empty * (1.0 - tokens / bucket) + inverse / (max(0.0, tokens) + 0.3)
 
 
 @small

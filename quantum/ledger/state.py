@@ -134,7 +134,7 @@ class Rule(NamedTuple):
     """A heuristic allocator in numbers; see ``controller/rivals`` for the ones that have names."""
 
     fill: int  # what unclaimed tokens do: 0 nothing, 1 any link, 2 the largest gap to the target
-    complete: int  # claims go along 0 the shortest path, 1 the cheapest path that completes stock
+    complete: int  # claims: 0 the shortest path, 1 the cheapest to complete, 2 planned together
     targets: Floats  # (m,) pairs to keep in stock
     gap: float = 0.5  # weight of the gap to the target
     relative: float = 1.0  # weight of the gap relative to the target
@@ -146,6 +146,7 @@ class Rule(NamedTuple):
     age: float = 0.5  # discount for pairs about to be dropped
     fidelity: float = 0.5  # path cost of using up all the loss of fidelity a request can afford
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
+    makes: float = 0.3  # share of its ends' tokens that a link is expected to get (complete 2)
     rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
     refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only
 

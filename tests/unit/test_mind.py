@@ -20,7 +20,7 @@ SETTING = Setting(
     load_hz=90.0,
     seconds=2.0,
     warmup_s=0.0,
-    seed=5,
+    seed=6,
     learn=False,
     round_s=0.5,
 )
@@ -35,7 +35,7 @@ def setup(learn=False):
 
 def minds_of(game, rules, **more):
     return [
-        Mind(game.world, rules.rule, np.array(group), seed=5, learn=rules.learn, **more)
+        Mind(game.world, rules.rule, np.array(group), seed=SETTING.seed, learn=rules.learn, **more)
         for group in rules.groups
     ]
 

@@ -1,0 +1,82 @@
+"""Claims that share: requests divide links and swap tokens among them before pairs are made.
+
+A request for many pairs would ask one path for more than its swap nodes can do, while others stand
+idle. So it claims its cheapest path for as many pairs only as the path can carry by the deadline,
+in whole swap tokens and in the pairs that its links have or can be expected to get, and what is
+left claims the next path. What one request claims is dearer, or gone, for the next one.
+"""
+
+import numpy as np
+
+from quantum.kernels import lean
+from quantum.ledger.paths import find_path
+from quantum.ledger.prices import CLOSED, LEFT
+from quantum.ledger.state import Ledger, Rule, World
+
+__all__ = ["begin_shares", "claim_share", "end_shares"]
+
+#: Paths that one request may claim; more change nothing (measured).
+_MOST_PARTS = 8
+
+
+@lean
+def begin_shares(world: World, ledger: Ledger) -> None:
+    """Note the swap tokens that there are; until :func:`end_shares`, claims take of them."""
+    for number in range(world.n):
+        ledger.node[number].saved = ledger.node[number].swap_tokens
+
+
+@lean
+def end_shares(world: World, ledger: Ledger) -> None:
+    """Give back the swap tokens: claims only count them, they spend none."""
+    for number in range(world.n):
+        ledger.node[number].swap_tokens = ledger.node[number].saved
+
+
+@lean
+def claim_share(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
+    """Claim links for the missing pairs of a request, beside those that claimed before it.
+
+    Adds to ``ledger.link.wanted``.
+    """
+    row, left = world.request[request].cls, float(ledger.request[request].left)
+    slack = world.request[request].deadline - ledger.now[0].clock
+    for _ in range(_MOST_PARTS):
+        if left <= 0.0:
+            break
+        length = find_path(world, ledger, rule, row, slack, LEFT, CLOSED)
+        if length == 0:
+            break
+        part = min(left, _carries(world, ledger, rule, row, length, slack))
+        _claim(world, ledger, row, length, part)
+        left -= part
+
+
+@lean
+def _carries(world: World, ledger: Ledger, rule: Rule, row: int, length: int, slack: int) -> float:
+    """Count the pairs that the path in ``ledger.chain`` can carry within ``slack`` slots."""
+    nodes, fixed, ends = ledger.node, world.node, world.link
+    node, most = world.cls[row].b, np.inf
+    for back in range(length):
+        via = ledger.chain[back]
+        a, b = ends[via].a, ends[via].b
+        node = a if b == node else b
+        if back < length - 1:
+            swaps = nodes[node].swap_tokens + fixed[node].swap_rate * slack
+            most = min(most, np.floor(swaps))
+        made = rule.makes * (fixed[a].generation + fixed[b].generation) * (slack + 1.0)
+        stock = ledger.link[via].stock - ledger.link[via].wanted
+        most = min(most, max(1.0, np.floor(stock + made)))
+    return most
+
+
+@lean
+def _claim(world: World, ledger: Ledger, row: int, length: int, part: float) -> None:
+    """Claim the path in ``ledger.chain`` for ``part`` pairs."""
+    node, ends = world.cls[row].b, world.link
+    for back in range(length):
+        via = ledger.chain[back]
+        ledger.link[via].wanted += part
+        node = ends[via].a if ends[via].b == node else ends[via].b
+        if back < length - 1:
+            ledger.node[node].swap_tokens -= part
