@@ -121,7 +121,7 @@ def decide(
     """Decide for the B nodes of a look.
 
     ``nodes`` (B,) and ``local`` (B,) their rows in ``actor`` and ``memory``; ``tokens``, ``fill``
-    (B,), ``views`` (B, K, 6). Written: ``choice`` (B, T) positions, -1 idle; ``urgency`` (B, T);
+    (B,), ``views`` (B, K, 7). Written: ``choice`` (B, T) positions, -1 idle; ``urgency`` (B, T);
     ``yields`` (B,) position or -1; ``surplus`` (B,). With ``learn`` the policy explores and the
     decisions are remembered; without it takes the most probable candidate.
     """

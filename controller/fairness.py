@@ -92,7 +92,9 @@ def conservation(game: Game, allocator: Allocator, stop: int) -> None:
     world, ledger = game.world, ledger_of(game, allocator)
     rates, bucket = world.node.swap_rate, world.node.bucket
     level, counts = ledger.node.swap_tokens.copy(), _counts(ledger)
+    given = ledger.node.given.copy()
     for number, _ in enumerate(follow(game, allocator, ledger, stop)):
+        level += ledger.node.given - given
         spent = np.minimum(level + rates, bucket) - ledger.node.swap_tokens
         now = _counts(ledger)
         new = {name: now[name] - counts[name] for name in now}
@@ -106,6 +108,7 @@ def conservation(game: Game, allocator: Allocator, stop: int) -> None:
                 f"{wrong or 'the ledger does not add up'}"
             )
         level, counts = ledger.node.swap_tokens.copy(), now
+        given = ledger.node.given.copy()
 
 
 def all_tokens(world: World) -> int:
@@ -121,6 +124,7 @@ def audit(world: World, ledger: Ledger, tokens: int) -> str:
     """
     request = ledger.request
     swaps = world.node.bucket.sum() + world.node.swap_rate.sum() * world.horizon
+    swaps += ledger.node.given.sum()
     wrong = _unpaid(_counts(ledger), tokens)
     if wrong:
         return wrong
@@ -134,6 +138,7 @@ def audit(world: World, ledger: Ledger, tokens: int) -> str:
 def _counts(ledger: Ledger) -> dict[str, int]:
     totals, stored = ledger.totals, ledger.pair.u >= 0
     gone = totals[codes.DROPPED] + totals[codes.EVICTED] + totals[codes.SPOILED]
+    gone += totals[codes.LEFT]
     taken = totals[codes.SWAPS]
     if len(ledger.leaf):
         # Joined pairs count by their leaves; those of chains are at least one each.

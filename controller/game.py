@@ -4,11 +4,12 @@ A game holds what all allocators of a scenario share: the world with its draws, 
 bound. Playing changes nothing in it, so the same game can be played by one after the other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 
+from controller.hearing import as_heard
 from controller.losses import (
     Alone,
     contention_loss,
@@ -26,7 +27,8 @@ from quantum.flows import shortest_paths
 from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
 from quantum.ledger import state as codes
 from quantum.ledger.belief import beliefs
-from quantum.ledger.state import Floats, Ints
+from quantum.ledger.state import Floats, Ints, tokens_within
+from quantum.presence import presence
 from quantum.scenario import Scenario
 from quantum.twin import Score, advance, counted, score
 
@@ -42,6 +44,7 @@ __all__ = [
     "flows_of",
     "ledger_of",
     "mean_fidelity",
+    "mechanism_cost",
     "plan_of",
     "play",
     "player_of",
@@ -64,6 +67,8 @@ _TOTALS = {
     "assembled": codes.ASSEMBLED,
     "tests": codes.TESTS,
     "distilled": codes.DISTILLED,
+    "left": codes.LEFT,
+    "failed_claims": codes.FAILED,
 }
 
 
@@ -76,6 +81,22 @@ class Game:
     plan: Plan
     bound: float
     max_rounds: int = 0
+
+    def heard_by(self, allocator: Allocator) -> "Game":
+        """Return the game as an allocator hears of it, see :mod:`controller.hearing`."""
+        return self._centrally if allocator.central else self._at_sources
+
+    @cached_property
+    def _centrally(self) -> "Game":
+        return self._heard(central=True)
+
+    @cached_property
+    def _at_sources(self) -> "Game":
+        return self._heard(central=False)
+
+    def _heard(self, *, central: bool) -> "Game":
+        world = as_heard(self.world, self.scenario, central=central)
+        return self if world is self.world else replace(self, world=world)
 
     @cached_property
     def bound_ahead(self) -> float:
@@ -103,6 +124,12 @@ class Result:
     fidelity: float | None
     latency_ms: float | None
     totals: dict[str, int]
+
+    @property
+    def messages_per_pair(self) -> float | None:
+        """Messages over received pairs of the whole run, None without any."""
+        pairs = self.totals["received"]
+        return self.totals["messages"] / pairs if pairs else None
 
     @property
     def fraction_of_bound(self) -> float:
@@ -172,12 +199,19 @@ def world_of(
 def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bool) -> float:
     """Bound a run in pairs, on the tokens that are drawn in it."""
     first, stop = horizon(scenario)
+    generation = np.ascontiguousarray(world.node.generation)
+    here = presence(
+        scenario.changes, scenario.network, slot_s=scenario.slot_s, first=first, stop=stop
+    )
+    tokens = token_totals(world.seed, generation, first, stop)
+    tokens -= tokens_within(world.seed, generation, here.away)
     bound = run_bound(
         scenario,
-        tokens=token_totals(world.seed, np.ascontiguousarray(world.node.generation), first, stop),
+        tokens=tokens,
         max_rounds=max_rounds,
         # No pair is ever better than its link was at its best.
         correlators=np.abs(world.truth).max(axis=0) if world.truth_slots > 1 else None,
+        usable=here.opened,
         swaps_ahead=swaps_ahead,
     )
     return bound.total
@@ -185,6 +219,7 @@ def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bo
 
 def player_of(game: Game, allocator: Allocator) -> Player:
     """Return what plays a ledger of the game: the allocator's own player, or its rule."""
+    game = game.heard_by(allocator)
     if allocator.play is not None:
         return allocator.play(game)
     rule = allocator.rule(game.scenario, game.plan)
@@ -208,6 +243,7 @@ def play(game: Game, allocator: Allocator, *, with_losses: bool = True) -> Resul
 
 def ledger_of(game: Game, allocator: Allocator) -> Ledger:
     """Return the ledger that an allocator starts with."""
+    game = game.heard_by(allocator)
     delay = delay_slots(game.scenario, central=allocator.central)
     # A rule leaves its events to nobody; a player of its own takes them every slot.
     return new_ledger(
@@ -223,6 +259,7 @@ def result_of(
 ) -> Result:
     """Say what an allocator made of a ledger that it played to the horizon; see :func:`play`."""
     world = game.world
+    cost = mechanism_cost(world, ledger, central=allocator.central)
     loss = 0.0
     if with_losses:
         loss = contention_loss(world, ledger, alone_of(game, allocator))
@@ -233,12 +270,31 @@ def result_of(
         contention_loss=loss,
         fidelity=mean_fidelity(world, ledger),
         latency_ms=_mean_wait_ms(ledger.waits, world.slot_s),
-        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()},
+        totals={name: int(ledger.totals[row]) for name, row in _TOTALS.items()} | cost,
     )
+
+
+def mechanism_cost(world: World, ledger: Ledger, *, central: bool) -> dict[str, int]:
+    """Count the ``messages`` of a run, and the pairs ``received`` by requests of all its slots.
+
+    One for each request that was asked for; and for every chain that was claimed, also where the
+    claim failed, a command to each node in it and an answer from each. The source of a request is
+    in the chain and needs no message to itself, a central controller is not.
+    """
+    chains = int(ledger.request.attempts.sum())
+    # A chain of h links has h - 1 swaps and h + 1 nodes; swaps ahead of requests count as well.
+    nodes = int(ledger.totals[codes.SWAPS]) + 2 * chains + int(ledger.totals[codes.FAILED_NODES])
+    claims = chains + int(ledger.totals[codes.FAILED])
+    asked = int(((ledger.request.asked == 1) & (ledger.request.visible < world.horizon)).sum())
+    return {
+        "messages": asked + 2 * nodes - (0 if central else 2 * claims),
+        "received": int((world.request.pairs - ledger.request.left).sum()),
+    }
 
 
 def alone_of(game: Game, allocator: Allocator) -> Alone:
     """Return what tells how many pairs a request would get from the allocator alone."""
+    game = game.heard_by(allocator)
     world, delay = game.world, delay_slots(game.scenario, central=allocator.central)
     if allocator.plays_alone and allocator.history_s == 0.0:
         player, ahead = player_of(game, allocator), allocator.swaps_ahead

@@ -28,6 +28,7 @@ from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
 from controller.training import weights_from
+from quantum.changes import to_csv
 from quantum.egp import Telemetry
 from quantum.errors import DeviceError
 from quantum.flows import knee
@@ -97,6 +98,8 @@ def _run(setting: Setting, folder: Path, stage: Stage, interrupts: Interrupts) -
     try:
         with record:
             record.write_file("network.json", to_json(scenario.network))
+            if setting.changes is not None:
+                record.write_file("changes.csv", to_csv(scenario.changes, scenario.network))
             rivals = {}
             for name in setting.rivals:
                 stage(f"playing {name} in the twin", None)

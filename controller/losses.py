@@ -25,7 +25,10 @@ __all__ = [
 ]
 
 #: What decides how a slot goes on; the rest is written before it is read, or only counted.
-_STATE = ("now", "node", "link", "pair", "held", "ring", "use", "leaf", "leaves")
+_STATE = (
+    *("now", "node", "link", "pair", "held", "ring", "use"),
+    *("leaf", "leaves", "behind", "ghost", "past", "reach"),
+)
 
 
 #: Tells what each of some requests would get alone in the world.

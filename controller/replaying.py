@@ -14,6 +14,7 @@ import numpy as np
 
 from controller.entries import note, rows_of
 from controller.game import world_of
+from controller.hearing import as_heard
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools
 from controller.recorded import (
@@ -96,18 +97,23 @@ class _Again:
         self._setting = setting_of(record)
         lab = self._setting.rack is not None
         network = record.seal.folder / "network.json"
-        # The network as it was recorded, whatever has become of the file or the preset since.
+        # Network and changes as they were recorded, whatever has become of their files since.
+        as_was = self._setting
+        if not lab:
+            as_was = msgspec.structs.replace(as_was, topology=str(network.resolve()))
+        if as_was.changes is not None:
+            changes = str(network.with_name("changes.csv").resolve())
+            as_was = msgspec.structs.replace(as_was, changes=changes)
         scenario = scenario_of(
-            self._setting
-            if lab
-            else msgspec.structs.replace(self._setting, topology=str(network.resolve())),
+            as_was,
             network=load_topology(str(network.resolve()), seed=0) if lab else None,
         )
         allocator, physics = find(self._setting.allocator), self._setting.physics
         self._rule: Rule = allocator.rule(
             scenario, plan_of(scenario, max_rounds=physics.get("max_rounds", 0))
         )
-        self._world: World = world_of(scenario, **physics)
+        world = world_of(scenario, **physics)
+        self._world: World = as_heard(world, scenario, central=allocator.central)
         if self._world.horizon != record.header.get("horizon"):
             raise RecordError(
                 f"the record is of {record.header.get('horizon')} slots, its setting makes "

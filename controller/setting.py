@@ -32,7 +32,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Everything that decides what a run does; the command line in a value.
 
     The ``preset`` gives fidelities, deadlines, memories, drift and distillation; ``load_hz``
-    (pairs/s) is the preset's unless given. With a ``rack`` the network is the rack's.
+    (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come and go, see
+    :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
     Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
     failed for ``patience_s`` end a run.
     """
@@ -40,6 +41,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     preset: str = "paper"
     topology: str = "mesh"
     demand: str = "scheduled"
+    changes: str | None = None
     load_hz: float | None = None
     measured_belief: bool = False
     backend: str = "aer"
@@ -78,6 +80,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise InputError(f"{name} must be between 1 and 64, got {getattr(self, name)}")
         if self.backend == "lab" and self.workers != 1:
             raise InputError(f"workers must be 1 with backend lab, got {self.workers}")
+        if self.backend == "lab" and self.changes is not None:
+            raise InputError("changes are for simulated networks, not for backend lab")
         if not 0 <= self.seed < 2**62:
             raise InputError(f"seed must be between 0 and 2^62, got {self.seed}")
         return self
@@ -93,7 +97,9 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def cell(self) -> Cell:
         """The preset cell that is played on a simulated network."""
         cell = run_cell(self.topology, self.demand, load_hz=self.load_hz, preset=self.preset)
-        return msgspec.structs.replace(cell, measured_belief=self.measured_belief)
+        return msgspec.structs.replace(
+            cell, measured_belief=self.measured_belief, changes=self.changes
+        )
 
     @property
     def physics(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from quantum.bound_program import check_tokens, prepare, solve
 from quantum.bound_values import Bound, Classes, Duals, PathFlow
 from quantum.network import Network
+from quantum.presence import presence
 from quantum.scenario import Scenario
 
 __all__ = [
@@ -106,7 +107,9 @@ def run_bound(
     stock that warm-up can leave. Swap tokens: a full bucket at the end of the warm-up and the
     refill from there to the end of the horizon; ``swaps_ahead`` adds that of ``cutoff_s`` before,
     for worlds where pairs are swapped before a request asks for them. Test pairs are not taken off,
-    so the bound holds for any share of them.
+    so the bound holds for any share of them. Where the network changes, ``tokens`` are to be of the
+    slots in which a node is there (:mod:`quantum.presence`), and ``usable`` (m,) tells which links
+    are ever open; swap tokens are counted while a node is there, a full bucket each time it joins.
     """
     return fluid_bound(
         scenario.network,
@@ -124,8 +127,9 @@ def swap_tokens(scenario: Scenario, *, swaps_ahead: bool = False) -> Floats:
     network = scenario.network
     first, stop = horizon(scenario)
     begin = first if swaps_ahead else scenario.warmup_slots
-    refill: Floats = network.swap_hz * (stop - begin) * scenario.slot_s
-    return refill + np.maximum(1.0, network.swap_hz)
+    here = presence(scenario.changes, network, slot_s=scenario.slot_s, first=begin, stop=stop)
+    refill: Floats = network.swap_hz * here.slots * scenario.slot_s
+    return refill + here.buckets * np.maximum(1.0, network.swap_hz)
 
 
 def counted(scenario: Scenario) -> Bools:

@@ -41,6 +41,7 @@ from quantum.bound_values import Classes, Column
 from quantum.errors import InputError
 from quantum.kernels import kernel
 from quantum.ledger.state import tokens_of
+from quantum.presence import presence
 from quantum.scenario import Scenario
 from quantum.window_program import (
     Amounts,
@@ -184,13 +185,23 @@ def _amounts(
     lasts_s = np.bincount(window[begin - first :], minlength=len(made)) * scenario.slot_s
     cutoff = max(1, round(network.cutoff_s / scenario.slot_s))
     bucket = np.maximum(1.0, network.swap_hz)
+    refill = lasts_s[:, None] * network.swap_hz
+    here = presence(scenario.changes, network, slot_s=scenario.slot_s, first=begin, stop=stop)
+    for node, gone, back in here.away.tolist():
+        np.subtract.at(
+            refill[:, node],
+            window[gone - first : back - first],
+            network.swap_hz[node] * scenario.slot_s,
+        )
+        if back < stop:
+            refill[window[back - first], node] += bucket[node]
     if swaps_ahead:
         # The swaps that a stretch of time uses were made in it or at most a cutoff before.
         bucket += network.swap_hz * cutoff * scenario.slot_s
     return Amounts(
         ends=network.links,
         tokens=made,
-        refill=lasts_s[:, None] * network.swap_hz,
+        refill=np.maximum(refill, 0.0),
         bucket=bucket,
         begin=(begin - start) // slots,
         keep=(cutoff - 1) // slots + 1,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from quantum.changes import NO_CHANGES, make_changes
 from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
@@ -40,7 +41,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     shares. ``distillation_rounds`` is the most that an allocator may use; it also decides which
     node pairs can meet the fidelity. ``drift`` says that link fidelities wander, see
     :func:`quantum.drift.drifted_populations`; with ``measured_belief`` controllers follow them by
-    tests, see :mod:`quantum.ledger.belief`.
+    tests, see :mod:`quantum.ledger.belief`. ``service_s`` is that of a central controller, and
+    ``changes`` are links and nodes that come and go, see :func:`quantum.changes.make_changes`.
     """
 
     preset: str
@@ -57,6 +59,8 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     distillation_rounds: int = 0
     drift: bool = False
     measured_belief: bool = False
+    service_s: float = 0.01
+    changes: str | None = None
 
     def __post_init__(self) -> None:
         if (self.load_hz is None) == (self.knee_fraction is None):
@@ -223,12 +227,18 @@ def build(
             raise InputError(f"the load of a {cell.preset} cell is a share of the knee: give knee")
         usual = LOAD_PER_NODE_HZ * len(network.nodes)
         load_hz = cell.knee_fraction * knee(network, trace(usual, number))
+    asked = trace(load_hz, seed)
+    end_s = warmup_s + seconds + float(asked.deadline_s.max(initial=0.0))
     return Scenario(
         network=network,
-        trace=trace(load_hz, seed),
+        trace=asked,
         seed=seed,
         seconds=seconds,
         warmup_s=warmup_s,
+        service_s=cell.service_s,
+        changes=NO_CHANGES
+        if cell.changes is None
+        else make_changes(cell.changes, network, seed=seed, duration_s=end_s),
     )
 
 

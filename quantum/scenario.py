@@ -6,6 +6,7 @@ files is the work of :mod:`quantum.presets`.
 
 from dataclasses import dataclass
 
+from quantum.changes import NO_CHANGES, Changes
 from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
@@ -20,7 +21,7 @@ class Scenario:
     Warm-up comes first and is not counted; ``seconds`` of evaluation follow. ``test_share`` is the
     share of assembled pairs that are measured instead of delivered, and the share of generation
     tokens whose pair is measured on its link; it is the same for every allocator. ``service_s`` is
-    the service time of a central controller.
+    the service time of a central controller. ``changes`` are the links and nodes that come and go.
     """
 
     network: Network
@@ -31,6 +32,7 @@ class Scenario:
     slot_s: float = 0.02
     test_share: float = 0.05
     service_s: float = 0.01
+    changes: Changes = NO_CHANGES
 
     def __post_init__(self) -> None:
         if not 0 < self.slot_s <= 1:
@@ -43,6 +45,7 @@ class Scenario:
             raise InputError(f"test_share must be in [0, 1), got {self.test_share}")
         if not 0 <= self.service_s < 1e3:
             raise InputError(f"service_s must be >= 0 seconds, got {self.service_s}")
+        self.changes.check(self.network)
 
     @property
     def warmup_slots(self) -> int:

@@ -19,7 +19,7 @@ from quantum.network import Network
 from quantum.seeding import generator
 from quantum.topologies.entry import near
 from quantum.traffic_arena import Arena, arena
-from quantum.traffic_files import is_file, read_trace
+from quantum.traffic_files import SUFFIXES, is_file, read_trace
 
 __all__ = ["BATCH", "KINDS", "make_trace"]
 
@@ -28,8 +28,8 @@ Ints = NDArray[np.int64]
 
 #: Pairs of a request.
 BATCH = 4
-#: Kinds of demand that are made here; a path to a CSV file is the other way.
-KINDS = ("poisson", "scheduled", "announced", "hotspot", "abilene")
+#: Kinds of demand that are made here; a path to a file is the other way.
+KINDS = ("poisson", "scheduled", "announced", "hotspot", "bursts", "abilene")
 #: Scheduled key refresh: time between the blocks of a node pair, and its scatter.
 REFRESH_S = 20.0
 JITTER_S = 0.2
@@ -40,6 +40,10 @@ GROUPS = 8
 ROUND_S = 20.0
 #: Share of a group's demand that comes while it is hot; the rest comes evenly.
 HOT_SHARE = 0.8
+#: Bursts: mean length of the busy and of the quiet periods of a node pair.
+BUSY_S, QUIET_S = 2.0, 18.0
+#: Share of a node pair's demand that comes while it is busy, a tenth of the time.
+BUSY_SHARE = 0.8
 #: Most requests of a trace.
 _MOST = 20_000_000
 
@@ -70,7 +74,7 @@ def make_trace(
 ) -> Trace:
     """Make the requests of ``duration_s`` seconds (warm-up included) for a network.
 
-    ``kind`` is one of :data:`KINDS` or the path of a CSV file (see
+    ``kind`` is one of :data:`KINDS` or the path of a CSV or Parquet file (see
     :mod:`quantum.traffic_files`). ``load_hz`` is the mean over all node pairs in pairs per second;
     each request asks for one of ``fidelities``, with equal chances. A file brings its own times and
     fidelities; only the deadline is taken from here where it has none. A network with a single node
@@ -84,7 +88,7 @@ def make_trace(
     if make is None:
         raise InputError(
             f"demand {kind!r} is unknown{near(kind, KINDS)}; "
-            f"it is {', '.join(KINDS)} or the path of a .csv file"
+            f"it is {', '.join(KINDS)} or the path of a {' or '.join(SUFFIXES)} file"
         )
     found = arena(
         network,
@@ -152,6 +156,26 @@ def _hotspot(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
     return _arrivals(wish.load_hz / BATCH * wish.arena.weights * shape, edges, rng)
 
 
+def _bursts(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Draw batches while every node pair is busy and quiet by itself, for exponential times.
+
+    A Markov-modulated Poisson process (Fischer & Meier-Hellstern, Performance Evaluation 18, 1993)
+    for each pair, stationary from the start, so that the mean load is exact at any time.
+    """
+    size = len(wish.arena.pairs)
+    part = BUSY_S / (BUSY_S + QUIET_S)
+    busy = rng.random(size) < part
+    start, starts, lengths, factors = np.zeros(size), [], [], []
+    while start.min() < wish.duration_s:
+        stop = start + rng.exponential(np.where(busy, BUSY_S, QUIET_S))
+        starts.append(start)
+        lengths.append(np.clip(wish.duration_s - start, 0.0, stop - start))
+        factors.append(np.where(busy, BUSY_SHARE / part, (1.0 - BUSY_SHARE) / (1.0 - part)))
+        start, busy = stop, ~busy
+    rate = wish.load_hz / BATCH * wish.arena.weights * np.array(factors)
+    return _drawn(rate, np.array(starts), np.array(lengths), rng)
+
+
 def _abilene(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Draw batches that follow real traffic, a slot of five minutes for each second.
 
@@ -175,11 +199,19 @@ def _abilene(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
 
 def _arrivals(rate: Floats, edges: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Draw times and commodities of batches; ``rate`` (S, K) per second, ``edges`` (S + 1,)."""
-    length = np.diff(edges)
-    segment, commodity = np.nonzero(count := rng.poisson(rate * length[:, None]))
+    return _drawn(rate, edges[:-1, None], np.diff(edges)[:, None], rng)
+
+
+def _drawn(
+    rate: Floats, start: Floats, length: Floats, rng: np.random.Generator
+) -> tuple[Floats, Ints]:
+    """Draw batches at constant rates (S, K) over stretches of time that broadcast against them."""
+    segment, commodity = np.nonzero(count := rng.poisson(rate * length))
     repeat = count[segment, commodity]
     segment, commodity = np.repeat(segment, repeat), np.repeat(commodity, repeat)
-    return edges[segment] + length[segment] * rng.random(len(segment)), commodity
+    start, length = np.broadcast_to(start, count.shape), np.broadcast_to(length, count.shape)
+    where = segment, commodity
+    return start[where] + length[where] * rng.random(len(segment)), commodity
 
 
 _MAKERS: dict[str, Callable[[_Wish, np.random.Generator], tuple[Floats, Ints]]] = {
@@ -187,6 +219,7 @@ _MAKERS: dict[str, Callable[[_Wish, np.random.Generator], tuple[Floats, Ints]]] 
     "scheduled": _scheduled,
     "announced": _scheduled,
     "hotspot": _hotspot,
+    "bursts": _bursts,
     "abilene": _abilene,
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum import traffic_abilene as abilene
-from quantum.errors import InputError
+from quantum.errors import NoDemand
 from quantum.network import Network
 from quantum.paths import best_fidelity, distilled
 from quantum.seeding import generator
@@ -44,7 +44,7 @@ def arena(
     meet the fidelity when its best path of fresh links, each distilled that many rounds, does.
     ``real`` takes the shares of the Abilene matrices instead of masses. Beyond 1000 nodes one end
     comes from a sample of the nodes by gravity, so that large networks stay cheap. Raises
-    :class:`InputError` where no pair of several can.
+    :class:`NoDemand` where no pair of several can.
     """
     n = len(network.nodes)
     if not len(network.links):
@@ -64,7 +64,7 @@ def arena(
     best[np.arange(len(sources)), sources] = 0.0
     row, other = np.nonzero(best >= fidelity - 1e-9)
     if not len(row):
-        raise InputError(
+        raise NoDemand(
             f"no node pair of {network.name} can meet fidelity {fidelity:g}; "
             f"the best is {best.max():.4f}"
         )

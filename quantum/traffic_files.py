@@ -1,15 +1,18 @@
-"""Reads request traces from CSV files.
+"""Reads request traces from CSV and Parquet files.
 
-The first line names the columns: ``timestamp_s, source, destination, fidelity`` and, if wanted,
-``pairs`` (1 where there is none) and ``deadline_s`` (the run's where there is none), in any order.
-Times are seconds from the start of the run, warm-up included; source and destination are node
-names. Lines need not be in order of time; lines after the end of the run are left out.
+The columns are ``timestamp_s, source, destination, fidelity`` and, if wanted, ``pairs`` (1 where
+there is none), ``deadline_s`` (the run's where there is none) and ``told_s``, when the application
+announces the request (its time where there is none). They come in any order; ``timestamp``,
+``deadline`` and ``told`` mean the same. Times are seconds from the start of the run, warm-up
+included, and never go backwards; source and destination are node names. Requests after the end of
+the run are checked and left out.
 """
 
 import csv
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +21,18 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.topologies.entry import near
 
-__all__ = ["is_file", "read_trace"]
+__all__ = ["SUFFIXES", "is_file", "number_of", "read_trace", "rows_of_csv"]
 
+SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("timestamp_s", "source", "destination", "fidelity")
-_OPTIONAL = ("pairs", "deadline_s")
+_OPTIONAL = ("pairs", "deadline_s", "told_s")
+_SHORT = {"timestamp": "timestamp_s", "deadline": "deadline_s", "told": "told_s"}
+_MOST_PAIRS = 1_000_000
+
+#: Where a row stands, for messages, and its values: text in a CSV file, typed in a Parquet file.
+_Row = tuple[str, Mapping[str, Any]]
+#: Time, ends (the smaller first), fidelity, pairs, deadline, told.
+_Request = tuple[float, tuple[int, int], float, int, float, float]
 
 
 def is_file(kind: str) -> bool:
@@ -34,88 +45,148 @@ def is_file(kind: str) -> bool:
 
 
 def read_trace(path: str, network: Network, *, deadline_s: float, duration_s: float) -> Trace:
-    """Read the requests of a CSV file that come before ``duration_s``.
+    """Read the requests of a file that come before ``duration_s``.
 
-    Raises :class:`InputError` that names the file, the line and the column.
+    Raises :class:`InputError` that names the file, the row and the column.
     """
-    if Path(path).suffix.lower() != ".csv":
-        raise InputError(f"{path}: a demand file must end in .csv")
+    match Path(path).suffix.lower():
+        case ".csv":
+            rows = rows_of_csv(path, _NEEDED, _OPTIONAL, _SHORT)
+        case ".parquet":
+            rows = _rows_of_parquet(path)
+        case _:
+            raise InputError(f"{path}: a demand file must end in {' or '.join(SUFFIXES)}")
     index = {name: number for number, name in enumerate(network.nodes)}
+    used: list[_Request] = []
+    before, size = 0.0, 0
+    for where, row in rows:
+        request = _request(where, row, index, deadline_s)
+        if request[0] < before:
+            raise InputError(
+                f"{where}, column timestamp_s: times must not go backwards, "
+                f"got {request[0]:g} after {before:g}"
+            )
+        before, size = request[0], size + 1
+        if before < duration_s:
+            used.append(request)
+    if size and not used:
+        raise InputError(f"{path}: all {size} requests come after the {duration_s:g} s of the run")
+    return _trace(Path(path).stem, used, duration_s)
+
+
+def _trace(name: str, used: list[_Request], duration_s: float) -> Trace:
+    ends = np.array([row[1] for row in used], dtype=np.int64).reshape(-1, 2)
+    pairs = np.array([row[3] for row in used], dtype=np.int64)
+    commodities, commodity = np.unique(ends, axis=0, return_inverse=True)
+    asked = np.bincount(commodity.ravel(), weights=pairs, minlength=len(commodities))
+    column = np.array([(row[0], row[2], row[4], row[5]) for row in used]).reshape(-1, 4)
+    return Trace(
+        name=name,
+        commodities=commodities,
+        weights=asked / max(1.0, float(asked.sum())),
+        load_hz=float(pairs.sum()) / duration_s,
+        time_s=column[:, 0],
+        commodity=commodity.astype(np.int64).ravel(),
+        pairs=pairs,
+        minimum_fidelity=column[:, 1],
+        deadline_s=column[:, 2],
+        told_s=column[:, 3],
+    )
+
+
+def rows_of_csv(
+    path: str,
+    needed: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    short: Mapping[str, str] | None = None,
+) -> Iterator[_Row]:
+    """Read the lines of a CSV file as (where, {column: text}); the first line names the columns.
+
+    ``short`` gives other names that a column may have. Raises :class:`InputError` that names the
+    file and the line.
+    """
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            rows = _rows(path, file, index, deadline_s)
+            lines = csv.reader(file, strict=True)
+            try:
+                header = [name.strip() for name in next(lines, [])]
+                header = _columns(f"{path}: line 1", header, needed, optional, short or {})
+                for fields in lines:
+                    if not fields:
+                        continue
+                    where = f"{path}: line {lines.line_num}"
+                    if len(fields) != len(header):
+                        raise InputError(
+                            f"{where}: must have {len(header)} fields, has {len(fields)}"
+                        )
+                    texts = (text.strip() for text in fields)
+                    yield where, dict(zip(header, texts, strict=True))
+            except csv.Error as wrong:
+                raise InputError(f"{path}: line {lines.line_num}: {wrong}") from None
     except OSError as wrong:
         raise InputError(f"cannot read {path}: {wrong.strerror}") from wrong
     except UnicodeDecodeError:
         raise InputError(f"{path}: the file must be UTF-8 text") from None
-    used = sorted((row for row in rows if row[0] < duration_s), key=lambda row: row[0])
-    if rows and not used:
-        raise InputError(
-            f"{path}: all {len(rows)} requests come after the {duration_s:g} s of the run"
-        )
-    ends = np.array([row[1] for row in used], dtype=np.int64).reshape(-1, 2)
-    pairs = np.array([row[3] for row in used], dtype=np.int64)
-    commodities, commodity = np.unique(ends, axis=0, return_inverse=True)
-    asked = np.bincount(commodity, weights=pairs, minlength=len(commodities))
-    time = np.array([row[0] for row in used], dtype=np.float64)
-    return Trace(
-        name=Path(path).stem,
-        commodities=commodities,
-        weights=asked / max(1.0, float(asked.sum())),
-        load_hz=float(pairs.sum()) / duration_s,
-        time_s=time,
-        commodity=commodity.astype(np.int64).ravel(),
-        pairs=pairs,
-        minimum_fidelity=np.array([row[2] for row in used], dtype=np.float64),
-        deadline_s=np.array([row[4] for row in used], dtype=np.float64),
-        told_s=time,
-    )
 
 
-_Row = tuple[float, tuple[int, int], float, int, float]
-
-
-def _rows(path: str, file: TextIO, index: dict[str, int], deadline_s: float) -> list[_Row]:
-    """Return (time, ends, fidelity, pairs, deadline) of every line."""
-    lines = csv.reader(file, strict=True)
+def _rows_of_parquet(path: str) -> Iterator[_Row]:
+    """Read the rows of a Parquet file, the first has number 1."""
     try:
-        header = [name.strip() for name in next(lines, [])]
-        _check_header(path, header)
-        out = []
-        for fields in lines:
-            if not fields:
-                continue
-            where = f"{path}: line {lines.line_num}"
-            if len(fields) != len(header):
-                raise InputError(f"{where}: must have {len(header)} fields, has {len(fields)}")
-            line = {name: text.strip() for name, text in zip(header, fields, strict=True)}
-            out.append(_row(where, line, index, deadline_s))
-        return out
-    except csv.Error as wrong:
-        raise InputError(f"{path}: line {lines.line_num}: {wrong}") from None
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise InputError(
+            f"{path}: Parquet files need pyarrow: pip install 'dpem[arena]', or use .csv"
+        ) from None
+    try:
+        with Path(path).open("rb") as raw, parquet.ParquetFile(raw) as file:
+            names = file.schema_arrow.names
+            header = _columns(path, names, _NEEDED, _OPTIONAL, _SHORT)
+            number = 0
+            for batch in file.iter_batches():
+                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    number += 1
+                    yield f"{path}: row {number}", dict(zip(header, values, strict=True))
+    except OSError as wrong:
+        raise InputError(f"cannot read {path}: {wrong.strerror}") from wrong
+    except pyarrow.ArrowException as wrong:
+        raise InputError(f"{path} is no sound Parquet file: {_first_line(wrong)}") from None
 
 
-def _check_header(path: str, header: list[str]) -> None:
-    for name in _NEEDED:
-        if name not in header:
+def _first_line(wrong: Exception) -> str:
+    return (str(wrong).splitlines() or [type(wrong).__name__])[0]
+
+
+def _columns(
+    where: str,
+    header: list[str],
+    needed: tuple[str, ...],
+    optional: tuple[str, ...],
+    short: Mapping[str, str],
+) -> list[str]:
+    """Return the header with the full names of its columns, all of them known and none twice."""
+    full = [short.get(name, name) for name in header]
+    for name in needed:
+        if name not in full:
+            also = f", optional are {', '.join(optional)}" if optional else ""
             raise InputError(
-                f"{path}: line 1: there is no column {name!r}; needed are {', '.join(_NEEDED)}, "
-                f"optional are {', '.join(_OPTIONAL)}"
+                f"{where}: there is no column {name!r}; needed are {', '.join(needed)}{also}"
             )
-    for number, name in enumerate(header):
-        if name not in _NEEDED + _OPTIONAL:
-            raise InputError(
-                f"{path}: line 1: column {name!r} is unknown; allowed are "
-                f"{', '.join(_NEEDED + _OPTIONAL)}"
-            )
-        if name in header[:number]:
-            raise InputError(f"{path}: line 1: column {name!r} occurs twice")
+    for number, name in enumerate(full):
+        if name not in needed + optional:
+            allowed = ", ".join(needed + optional)
+            raise InputError(f"{where}: column {name!r} is unknown; allowed are {allowed}")
+        if name in full[:number]:
+            raise InputError(f"{where}: column {name!r} occurs twice")
+    return full
 
 
-def _row(where: str, line: dict[str, str], index: dict[str, int], deadline_s: float) -> _Row:
+def _request(
+    where: str, row: Mapping[str, Any], index: dict[str, int], deadline_s: float
+) -> _Request:
     ends = []
     for name in ("source", "destination"):
-        node = line[name]
+        node = str(row[name])
         if node not in index:
             raise InputError(
                 f"{where}, column {name}: there is no node {node!r}{near(node, list(index))}"
@@ -123,26 +194,30 @@ def _row(where: str, line: dict[str, str], index: dict[str, int], deadline_s: fl
         ends.append(index[node])
     if ends[0] == ends[1]:
         raise InputError(f"{where}, column destination: must differ from the source")
-    time = _number(where, "timestamp_s", line["timestamp_s"], ">= 0 seconds")
-    fidelity = _number(where, "fidelity", line["fidelity"], "between 0 and 1", most=1.0)
-    pairs = line.get("pairs") or "1"
-    if not (pairs.isascii() and pairs.isdigit() and 1 <= int(pairs[:10]) <= 1_000_000):
-        raise InputError(
-            f"{where}, column pairs: must be a number from 1 to 1000000, got {pairs!r}"
-        )
-    limit = deadline_s
-    if line.get("deadline_s"):
-        limit = _number(where, "deadline_s", line["deadline_s"], "> 0 seconds")
-        if limit == 0.0:
-            raise InputError(f"{where}, column deadline_s: must be > 0 seconds, got 0")
-    return time, (min(ends), max(ends)), fidelity, int(pairs), limit
+    time = number_of(where, "timestamp_s", row["timestamp_s"], ">= 0 seconds")
+    fidelity = number_of(where, "fidelity", row["fidelity"], "between 0 and 1", most=1.0)
+    pairs, limit, told = 1, deadline_s, time
+    if row.get("pairs") not in (None, ""):
+        allowed = f"a whole number from 1 to {_MOST_PAIRS}"
+        value = number_of(where, "pairs", row["pairs"], allowed, least=1.0, most=_MOST_PAIRS)
+        if value != int(value):
+            raise InputError(f"{where}, column pairs: must be {allowed}, got {row['pairs']!r}")
+        pairs = int(value)
+    if row.get("deadline_s") not in (None, ""):
+        limit = number_of(where, "deadline_s", row["deadline_s"], "> 0 seconds", least=5e-324)
+    if row.get("told_s") not in (None, ""):
+        told = number_of(where, "told_s", row["told_s"], "between 0 and timestamp_s", most=time)
+    return time, (min(ends), max(ends)), fidelity, pairs, limit, told
 
 
-def _number(where: str, column: str, text: str, allowed: str, most: float = math.inf) -> float:
+def number_of(
+    where: str, column: str, value: Any, allowed: str, least: float = 0.0, most: float = math.inf
+) -> float:
+    """Return a finite number in [least, most], from text or a number."""
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 <= value <= most or math.isinf(value):
-        raise InputError(f"{where}, column {column}: must be {allowed}, got {text!r}")
-    return value
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number <= most or math.isinf(number):
+        raise InputError(f"{where}, column {column}: must be {allowed}, got {value!r}")
+    return number

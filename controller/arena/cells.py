@@ -1,5 +1,6 @@
 """Which cells a comparison plays, and what to call them."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ from quantum.presets import sample as sampled
 from quantum.topology import load_topology
 from quantum.traffic_files import is_file
 
-__all__ = ["chosen_cells", "label", "load_label", "names_in"]
+__all__ = ["chosen_cells", "label", "load_label", "names_in", "service_times"]
 
 #: Nodes of the networks that the loads of the ``paper`` preset are meant for.
 _PAPER_NODES = 100
@@ -31,6 +32,26 @@ def names_in(text: str | None, option: str) -> list[str]:
     return names
 
 
+def service_times(text: str | None) -> tuple[float, ...]:
+    """Read service times in milliseconds; in seconds, none where there is no text.
+
+    >>> service_times("0, 10,500"), service_times(None)
+    ((0.0, 0.01, 0.5), ())
+    """
+    times = []
+    for part in [] if text is None else text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0.0 <= value < 1e6 or value / 1e3 in times:
+            raise InputError(
+                f"--service-ms must be different numbers from 0 to a million, got {text!r}"
+            )
+        times.append(value / 1e3)
+    return tuple(times)
+
+
 def chosen_cells(
     preset: str,
     sample: int | None,
@@ -38,13 +59,16 @@ def chosen_cells(
     demand: str | None,
     seed: int,
     *,
+    changes: str | None = None,
+    service_s: Sequence[float] = (),
     span_s: tuple[float, float] = (60.0, 10.0),
 ) -> list[Cell]:
     """Return the cells to play, after checking that their networks and demands exist.
 
     Networks or demands of the user's (lists have commas) replace those of every cell, and cells
     that become equal are played once. Loads in pairs/s are those of 100 nodes; other networks get
-    them in proportion. ``span_s`` are the seconds that count and the warm-up.
+    them in proportion. ``changes`` go into every cell, and every cell is there once for each of
+    ``service_s``. ``span_s`` are the seconds that count and the warm-up.
     """
     found = cells(preset)
     networks, demands = names_in(topology, "--topology"), names_in(demand, "--demand")
@@ -52,11 +76,15 @@ def chosen_cells(
         found = [_moved(cell, name) for name in networks for cell in found]
     if demands:
         found = [_asked(cell, name) for name in demands for cell in found]
+    if changes is not None:
+        found = [msgspec.structs.replace(cell, changes=changes) for cell in found]
     found = list(dict.fromkeys(found))
     if sample is not None:
         found = sampled(found, sample, seed)
+    if service_s:
+        found = [msgspec.structs.replace(cell, service_s=s) for cell in found for s in service_s]
     seconds, warmup_s = span_s
-    if networks or demands:
+    if networks or demands or changes is not None:
         for cell in {(cell.topology, cell.demand): cell for cell in reversed(found)}.values():
             # Building is cheap and finds every mistake in names and files; any knee will do.
             with suppress(NoDemand):
@@ -108,7 +136,5 @@ def label(cell: Cell) -> str:
 
 def _own(cell: Cell) -> Sequence[str]:
     """Say what presets leave alone and a wish may have changed."""
-    service_s = getattr(cell, "service_s", None)
-    changes = getattr(cell, "changes", None)
-    said = [] if service_s in (None, 0.01) else [f"service {1e3 * service_s:g} ms"]
-    return [*said, *([f"changes {changes}"] if changes else [])]
+    said = [] if cell.service_s == 0.01 else [f"service {1e3 * cell.service_s:g} ms"]
+    return [*said, *([f"changes {cell.changes}"] if cell.changes else [])]

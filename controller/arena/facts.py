@@ -78,7 +78,7 @@ def facts_of(
 
 def unit_key(facts: Facts, cell: Cell, seed: int) -> str:
     """Return the key of one unit: a digest of everything that decides what comes out of it."""
-    own = [name for name in (cell.topology, cell.demand) if name in facts.files]
+    own = [name for name in _names_of(cell) if name in facts.files]
     return _digest(
         [
             cell,
@@ -144,8 +144,13 @@ def _tree(folder: Path) -> Iterable[Path]:
 
 
 def _named_files(cells: Sequence[Cell]) -> list[str]:
-    names = {name for cell in cells for name in (cell.topology, cell.demand)}
+    names = {name for cell in cells for name in _names_of(cell)}
     return sorted(name for name in names if Path(name).is_file())
+
+
+def _names_of(cell: Cell) -> list[str]:
+    """Return what may be the name of a file."""
+    return [cell.topology, cell.demand, *([cell.changes] if cell.changes else [])]
 
 
 def _file(name: str) -> str:

@@ -21,6 +21,7 @@ from controller.decisions import ACTS, FORECASTS, SERVED, Decisions, record
 from controller.game import Game, prepare
 from controller.rivals.allocator import find
 from quantum.bound import horizon
+from quantum.changes import NO_CHANGES, read_changes, to_csv
 from quantum.demand import Trace
 from quantum.errors import InputError, RecordError
 from quantum.ledger import token_totals
@@ -31,7 +32,7 @@ from quantum.topology import load_topology, to_json
 
 __all__ = ["Kept", "Replayed", "is_kept", "keep_unit", "play_again"]
 
-_UNIT, _NETWORK = "unit.json", "network.json"
+_UNIT, _NETWORK, _CHANGES = "unit.json", "network.json", "changes.csv"
 _REQUEST = ("time_s", "commodity", "pairs", "minimum_fidelity", "deadline_s", "told_s")
 
 
@@ -70,6 +71,8 @@ def keep_unit(
     part.mkdir(parents=True)
     trace = scenario.trace
     write_whole(part / _NETWORK, to_json(scenario.network))
+    if len(scenario.changes.time_s):
+        write_whole(part / _CHANGES, to_csv(scenario.changes, scenario.network))
     _table(part / "requests.parquet", {name: getattr(trace, name) for name in _REQUEST})
     ends = trace.commodities.reshape(-1, 2)
     _table(
@@ -138,8 +141,9 @@ def _game(folder: Path, kept: Kept) -> Game:
         load_hz=kept.load_hz,
         **{name: requests[name] for name in _REQUEST},
     )
+    network, changes = load_topology(str(folder / _NETWORK), seed=0), folder / _CHANGES
     scenario = Scenario(
-        network=load_topology(str(folder / _NETWORK), seed=0),
+        network=network,
         trace=trace,
         seed=kept.seed,
         seconds=kept.seconds,
@@ -147,6 +151,7 @@ def _game(folder: Path, kept: Kept) -> Game:
         slot_s=kept.slot_s,
         test_share=kept.test_share,
         service_s=kept.service_s,
+        changes=read_changes(str(changes), network) if changes.is_file() else NO_CHANGES,
     )
     return prepare(
         scenario,

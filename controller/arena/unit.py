@@ -34,6 +34,7 @@ class Figures(msgspec.Struct, frozen=True):
 
     ``fidelity`` (true, mean) and latencies (network time; mean, median, 99 %) are of delivered
     pairs, None without any. ``jain`` is Jain's index of the node pairs' delivery rates.
+    ``failed_claims`` and ``messages_per_pair`` are what the mechanism costs, over the whole run.
     """
 
     delivery_rate: float
@@ -46,6 +47,8 @@ class Figures(msgspec.Struct, frozen=True):
     latency_p50_ms: float | None = None
     latency_p99_ms: float | None = None
     jain: float | None = None
+    failed_claims: float | None = None
+    messages_per_pair: float | None = None
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -175,6 +178,8 @@ def _figures(game: Game, ledger: Ledger, result: Result) -> Figures:
         latency_p50_ms=score.latency_p50_ms if some else None,
         latency_p99_ms=score.latency_p99_ms if some else None,
         jain=_jain(game, ledger),
+        failed_claims=float(result.totals["failed_claims"]),
+        messages_per_pair=result.messages_per_pair,
     )
 
 

@@ -26,6 +26,8 @@ ALLOCATORS = "dpem,on-demand,uniform,mean-rate"
 @click.option("--sample", metavar="N", type=int, help="Only N cells of it, balanced, by key.")
 @click.option("--topology", metavar="NAME|FILE,..", help="These networks in every cell.")
 @click.option("--demand", metavar="NAME|FILE,..", help="These demands in every cell.")
+@click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
+@click.option("--service-ms", metavar="A,B,..", help="Every cell with these controller delays.")
 @click.option(
     "--allocators",
     default=ALLOCATORS,
@@ -48,6 +50,8 @@ def command(
     sample: int | None,
     topology: str | None,
     demand: str | None,
+    changes: str | None,
+    service_ms: str | None,
     allocators: str,
     seeds: int,
     seed: int,
@@ -71,7 +75,7 @@ def command(
     """
     from rich.console import Console
 
-    from controller.arena.cells import chosen_cells
+    from controller.arena.cells import chosen_cells, service_times
     from controller.arena.facts import facts_of
     from controller.arena.folder import default_folder
     from controller.arena.roster import chosen
@@ -87,12 +91,22 @@ def command(
         raise InputError(f"--warmup must be >= 0, got {warmup_s:g}")
     if processes is not None and processes < 1:
         raise InputError(f"--processes must be at least 1, got {processes}")
-    cells = chosen_cells(preset, sample, topology, demand, seed, span_s=(seconds, warmup_s))
+    cells = chosen_cells(
+        preset,
+        sample,
+        topology,
+        demand,
+        seed,
+        changes=changes,
+        service_s=service_times(service_ms),
+        span_s=(seconds, warmup_s),
+    )
     names, numbers = check(cells, chosen(allocators), range(seed, seed + seeds))
     facts = facts_of(cells, numbers, names, seconds=seconds, warmup_s=warmup_s)
     path = Path(out) if out else default_folder(topology or preset, facts)
     aside = Console(stderr=True, quiet=quiet)
     wish = {"sample": sample, "topology": topology, "demand": demand}
+    wish |= {"changes": changes, "service_ms": service_ms}
     found = _play(facts, path, aside, anew=anew, keep=keep, processes=processes)
     whole = {**msgspec.structs.asdict(found), **wish, "seconds": seconds, "warmup_s": warmup_s}
     title = f"{topology or preset}: {len(cells)} cells"

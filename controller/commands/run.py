@@ -24,7 +24,10 @@ __all__ = ["command"]
 @click.option("--config", "config_path", metavar="FILE", help="Options from a TOML file.")
 @click.option("--preset", metavar="NAME", help="paper (default), metro, fast or fidelity.")
 @click.option("--topology", metavar="NAME|FILE", help="Network: mesh, geometric, surfnet, ...")
-@click.option("--demand", metavar="NAME|FILE", help="scheduled, poisson, hotspot, abilene, CSV.")
+@click.option(
+    "--demand", metavar="NAME|FILE", help="scheduled, poisson, hotspot, bursts, abilene, ..."
+)
+@click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
 @click.option("--backend", metavar="NAME", help="aer (default), analytic or lab.")
 @click.option("--rack", metavar="FILE", help="Rack file of a laboratory (with --backend lab).")

@@ -12,6 +12,7 @@ import numpy as np
 
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game
+from controller.hearing import as_heard
 from controller.learning_round import FEWEST_CLIENTS
 from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
@@ -70,7 +71,8 @@ def rules_of(
     Central allocators decide in the broker by their rule and do not learn. The noise of federated
     averaging is such that all rounds of the run together cost ``epsilon``.
     """
-    scenario, world = game.scenario, game.world
+    scenario = game.scenario
+    world = as_heard(game.world, scenario, central=allocator.central)
     learn = learn and not allocator.central
     round_slots = max(1, round(round_s / scenario.slot_s))
     rounds = (world.horizon - 1) // round_slots

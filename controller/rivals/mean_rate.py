@@ -9,6 +9,12 @@ No forecast and no learning. To :mod:`controller.rivals.mean_rate_plain` it adds
 - a full memory gives up the pair that is missed least (``evict``);
 - pending requests plan together where pairs are made (``complete``), and chains of stored pairs
   are chosen by price: empty swap buckets, scarce pairs, age, loss of fidelity.
+
+What each is worth with the others in place, in points of the bound (32 training cells, half of them
+with deadlines of 0.1 s; standard errors): eviction 4.8 +- 1.0; completing claims 2.8 +- 0.6 and
+sharing them out 0.8 +- 0.5; neighbours' memory 0.9 +- 0.4; flows at 1.5 times the knee 0.6 +- 0.4;
+a second whatever the cutoff 0.5 +- 0.3; the relative gap 0.2 +- 0.3. Of the prices only that of
+nearly empty buckets shows (0.2 +- 0.3); scarcity and age are worth nothing here (0.0 +- 0.1).
 """
 
 from typing import Any

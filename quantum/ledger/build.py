@@ -10,6 +10,7 @@ from quantum.kernels import table
 from quantum.ledger.prices import believe
 from quantum.ledger.reach import best_pair, distances, most_hops, needs_better
 from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, RAW, Floats, Ints, Ledger, World
+from quantum.network import FIBRE_S_PER_KM, Network
 from quantum.scenario import Scenario
 
 __all__ = ["new_ledger", "new_world", "no_paths"]
@@ -91,7 +92,15 @@ def new_world(
     decay.xy = np.exp(-2.0 * held / net.memory.t2_s)
     decay.zz, decay.shift = (1.0 - ground) ** 2, ground**2
     cls = table(
-        len(classes), a=int, b=int, fidelity=float, budget=float, hops=int, row=int, refined=int
+        len(classes),
+        a=int,
+        b=int,
+        fidelity=float,
+        budget=float,
+        hops=int,
+        row=int,
+        refined=int,
+        heard=int,
     )
     cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
     distance = distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
@@ -106,6 +115,10 @@ def new_world(
     request.arrival, request.deadline = arrival, deadline
     request.told = np.minimum(arrival, np.floor(trace.told_s / scenario.slot_s).astype(np.int64))
     request.cls, request.pairs = request_class.reshape(-1), trace.pairs
+    changes = scenario.changes
+    change = table(len(changes.time_s), slot=int, node=int, index=int, up=int)
+    change.slot, change.node = changes.slots(scenario.slot_s), changes.node
+    change.index, change.up = changes.index, changes.up
     return World(
         seed=scenario.seed,
         slot_s=scenario.slot_s,
@@ -133,7 +146,20 @@ def new_world(
         path_links=path_links,
         path_nodes=path_nodes,
         request=request,
+        change=change,
+        age=np.zeros((0, m), dtype=np.int16),
+        ghosts=0,
+        peer_age=_peer_ages(net, scenario.slot_s),
     )
+
+
+def _peer_ages(network: Network, slot_s: float) -> Ints:
+    """Return for how many slots the light of each neighbour is on its way; no rows if for none."""
+    inc, place = network.incidence, network.position_km
+    far_km = np.linalg.norm(place[:, None] - place[inc.neighbour], axis=-1)
+    age = np.floor(far_km * FIBRE_S_PER_KM / slot_s + 1e-9).astype(np.int64)
+    age[inc.neighbour < 0] = 0
+    return age if age.any() else age[:0]
 
 
 def no_paths(scenario: Scenario, commodity: Ints, fidelity: Floats) -> tuple[Ints, Ints]:
@@ -169,9 +195,11 @@ def new_ledger(
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
         price=float,  # cost of a swap here, in a path search
+        up=int,  # whether the node is there
+        given=float,  # swap tokens that came with joining the network
         saved=float,  # swap tokens, while requests share them out
     )
-    node.swap_tokens, node.yields = world.node.bucket, -1
+    node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
     link = table(
         m,
         stock=int,  # stored pairs as they were made
@@ -190,11 +218,22 @@ def new_ledger(
         wanted_refined=float,  # distilled pairs that live requests need
         distilled=int,  # distillations so far
         best=int,  # place of its best pair, while serving; -1 none
+        open=int,  # whether it makes pairs: it and both its ends are up
     )
+    link.open = 1
+    # What searches need not see, so that a link stays small.
+    behind = table(
+        m,
+        up=int,  # whether the link works
+        stock=int,  # what the link has, while its queue is what a decider has heard of
+        oldest=int,
+        youngest=int,
+    )
+    behind.up = 1
     link.belief, link.priced, link.oldest, link.youngest = world.belief[0], -1, -1, -1
-    believe(link)
+    # Behind the places are those of pairs that were taken lately.
     pair = table(
-        places,
+        places + world.ghosts,
         u=int,  # -1 where the place is free
         v=int,
         birth=int,  # slot in which it was made, or distilled
@@ -209,7 +248,7 @@ def new_ledger(
         free=int,  # stack of free places; its height is now.free
         **_HISTORY,
     )
-    pair.u, pair.free = -1, np.arange(places)
+    pair.u, pair.free = -1, np.arange(places + world.ghosts)
     request = table(
         requests,
         visible=int,  # slot from which the controller knows it
@@ -237,8 +276,13 @@ def new_ledger(
         shared=int,  # resources that two or more live requests want
         swept=int,  # slot up to which all births are dropped
         search=int,  # number of the last mark of a path search
+        next_change=int,
+        ghosts=int,  # pairs that were taken, ever
+        hidden=int,  # 1 while queues are what a decider has heard of
+        row=int,  # whose ages count meanwhile
+        haunting=int,  # first ghost that stands in a queue, -1 none
     )
-    now.free = places
+    now.free, now.haunting = places, -1
     event = table(
         events,
         kind=int,
@@ -276,9 +320,13 @@ def new_ledger(
         c1=float,
         c2=float,
     )
+    past = table(
+        (1 + world.peer_age.max() if len(world.peer_age) else 0, n), used=int, tokens=float
+    )
+    past.tokens = world.node.bucket
     width = max(1, int(world.node.qubits.max()))
-    rows = places + 1 if composites else 0
-    return Ledger(
+    rows = len(pair) + 1 if composites else 0
+    ledger = Ledger(
         now=now,
         node=node,
         link=link,
@@ -287,7 +335,7 @@ def new_ledger(
         queue=table(requests + 1, live=int, claimant=int),
         held=np.zeros((n, width), np.int64),
         use=np.zeros(world.inc_link.shape),
-        totals=np.zeros(13, np.int64),
+        totals=np.zeros(16, np.int64),
         waits=np.zeros(_longest_wait(world) + 1, np.int64),
         choice=np.full((n, ACTION_TOKENS), -1, np.int64),
         urgency=np.zeros((n, ACTION_TOKENS)),
@@ -302,7 +350,13 @@ def new_ledger(
         product=np.zeros((4, 3)),
         leaf=table((rows, MAX_HOPS), **_LEAF, **_HISTORY),
         leaves=np.zeros(rows, np.int64),
+        behind=behind,
+        ghost=table(world.ghosts, slot=int, source=int, told=int, next=int, stands=int),
+        past=past,
+        reach=np.ones(MAX_HOPS + 1),
     )
+    believe(world, ledger)
+    return ledger
 
 
 def _longest_wait(world: World) -> int:

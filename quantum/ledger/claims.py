@@ -1,10 +1,11 @@
 """Claims: the links that live requests will use, so that pairs are made there."""
 
-from quantum.kernels import lean
+from quantum.kernels import Table, lean
+from quantum.ledger.heard import listen, show
 from quantum.ledger.paths import find_path, path_cost
 from quantum.ledger.prices import CLAIMS, CLOSED
 from quantum.ledger.shares import begin_shares, claim_share, end_shares
-from quantum.ledger.state import Ledger, Rule, World
+from quantum.ledger.state import Ints, Ledger, Rule, World
 
 __all__ = ["ANNOUNCED_S", "claim_paths"]
 
@@ -17,6 +18,7 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
     """Claim a path for the missing pairs of every live request that starts soon enough."""
     for number in range(world.m):
         ledger.link[number].wanted = 0.0
+    row = -1
     start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
     if rule.complete == 2:
         begin_shares(world, ledger)
@@ -24,23 +26,27 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
         request = ledger.queue[index].live
         if world.request[request].arrival > start:
             continue
+        if len(world.age) > 0:
+            row = listen(world, ledger, request, row)
         if rule.complete == 2:
             claim_share(world, ledger, rule, request)
         else:
             _claim_path(world, ledger, rule, request)
     if rule.complete == 2:
         end_shares(world, ledger)
+    if row >= 0:
+        show(world, ledger)
 
 
 @lean
 def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
     """Claim the links of a live request for its missing pairs.
 
-    Along its fixed shortest path, or along the path that is cheapest to complete from stock whose
-    swap nodes can have a token by the deadline.
+    Along its fixed shortest path, as long as that is there, or along the path that is cheapest to
+    complete from stock whose swap nodes can have a token by the deadline.
     """
     links, asked, row = ledger.link, ledger.request[request], world.request[request].cls
-    if rule.complete == 0:
+    if rule.complete == 0 and _is_passable(links, world.path_links[row], asked.left):
         for link in world.path_links[row]:
             if link < 0:
                 return
@@ -59,3 +65,14 @@ def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
         asked.claimed = 0
     for back in range(asked.claimed):
         links[asked.claim[back]].wanted += asked.left
+
+
+@lean
+def _is_passable(links: Table, path: Ints, pairs: int) -> bool:
+    """Tell whether every link of a path can make pairs or has them."""
+    for link in path:
+        if link < 0:
+            break
+        if links[link].open == 0 and links[link].stock < pairs:
+            return False
+    return True

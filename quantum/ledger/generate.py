@@ -9,7 +9,8 @@ rule's ``evict``.
 import numpy as np
 
 from quantum.kernels import Table, lean, small
-from quantum.ledger.observe import OLDEST, PEER_FILL, STOCK, WANTED, observe
+from quantum.ledger.heard import hide, remember
+from quantum.ledger.observe import OLDEST, OPEN, PEER_FILL, STOCK, WANTED, observe
 from quantum.ledger.places import put, take
 from quantum.ledger.state import (
     EVICTED,
@@ -53,7 +54,7 @@ def score_links(
 ) -> None:
     """Score one more pair on each link of a view; -inf where it cannot be stored.
 
-    ``links`` (K,) numbers of the incident links, ``view`` (K, 6), ``scores`` (K,) is written. The
+    ``links`` (K,) numbers of the incident links, ``view`` (K, 7), ``scores`` (K,) is written. The
     tuned mean-rate heuristic: claims first, then the gap to the target, absolute and relative, and
     rather with neighbours that have room.
     """
@@ -61,6 +62,8 @@ def score_links(
     for k in range(len(scores)):
         scores[k] = -np.inf
     for k in range(degree):
+        if view[k, OPEN] < 1.0:
+            continue
         target, stock = targets[links[k]], view[k, STOCK]
         missing, gap = view[k, WANTED] - stock, target - stock
         full = own_full or view[k, PEER_FILL] >= 1.0
@@ -157,6 +160,9 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
                 continue
             link, peer = world.inc_link[node, k], world.inc_node[node, k]
             urgency = ledger.urgency[node, number]
+            if ledger.link[link].open == 0:
+                totals[REFUSED] += 1
+                continue
             given = _given_up(world, ledger, rule, node, link, urgency)
             taken = _given_up(world, ledger, rule, peer, link, urgency)
             if given > IMPOSSIBLE and taken > IMPOSSIBLE:
@@ -167,6 +173,9 @@ def generate(world: World, ledger: Ledger, rule: Rule) -> None:
                 ledger.made[node, number] = totals[GENERATED]
             else:
                 totals[REFUSED] += 1
+    if len(world.age) > 0 and len(ledger.ghost) == 0:
+        # From here to the end of the slot a controller sees what it has heard of.
+        hide(world, ledger, 0)
 
 
 @lean
@@ -191,6 +200,8 @@ def _give_up(ledger: Ledger, node: int, place: int) -> None:
     """Drop the pair that a node gives up, if it has to."""
     if place < 0:
         return
+    if len(ledger.ghost) > 0:
+        remember(ledger, place, -1)
     take(ledger, place)
     ledger.totals[EVICTED] += 1
     # One pair was promised; the next eviction needs a new look.

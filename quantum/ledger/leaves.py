@@ -132,7 +132,7 @@ def swaps_fit(world: World, ledger: Ledger, composite_swaps: int, total: int) ->
     for node in range(world.n):
         spot, fixed = ledger.node[node], world.node[node]
         spent += spot.swaps
-        most = fixed.bucket + fixed.swap_rate * (ledger.now[0].clock + 1) - spot.swaps
+        most = fixed.bucket + fixed.swap_rate * (ledger.now[0].clock + 1) + spot.given - spot.swaps
         if spot.swap_tokens > most + 1e-6:
             return False
     return bool(spent == total and composite_swaps <= total)

@@ -5,7 +5,18 @@ import numpy as np
 from quantum.kernels import kernel, lean
 from quantum.ledger.state import RAW, Floats, Ints, Ledger, World
 
-__all__ = ["FORECAST", "OLDEST", "PEER_BUCKET", "PEER_FILL", "STOCK", "WANTED", "gather", "observe"]
+__all__ = [
+    "FORECAST",
+    "OLDEST",
+    "OPEN",
+    "PEER_BUCKET",
+    "PEER_FILL",
+    "STOCK",
+    "WANTED",
+    "gather",
+    "note_past",
+    "observe",
+]
 
 #: Columns of a view, one row for each incident link.
 STOCK = 0  # stored pairs of the link
@@ -14,11 +25,12 @@ PEER_FILL = 2  # share of the neighbour's memory in use
 PEER_BUCKET = 3  # share of the neighbour's swap bucket that is full
 OLDEST = 4  # age of the oldest pair over the cutoff
 FORECAST = 5  # pairs expected to be asked of the link soon
+OPEN = 6  # 1 where the link can make pairs
 
 
 @lean
 def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
-    """Write what ``node`` sees into ``view`` (K, 6); unused rows become zero."""
+    """Write what ``node`` sees into ``view`` (K, 7); unused rows become zero."""
     nodes, links, pairs, fixed = ledger.node, ledger.link, ledger.pair, world.node
     degree, slot = fixed[node].degree, ledger.now[0].clock
     for k in range(degree):
@@ -28,12 +40,36 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
         view[k, PEER_FILL] = nodes[peer].used / max(1, fixed[peer].qubits)
         view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket
         view[k, FORECAST] = link.forecast
+        view[k, OPEN] = link.open
         view[k, OLDEST] = 0.0
         if link.oldest >= 0:
             view[k, OLDEST] = (slot - pairs[link.oldest].birth) / world.cutoff
+    if len(ledger.past) > 0:
+        _look_back(world, ledger, node, view)
     for k in range(degree, view.shape[0]):
         for column in range(view.shape[1]):
             view[k, column] = 0.0
+
+
+@lean
+def _look_back(world: World, ledger: Ledger, node: int, view: Floats) -> None:
+    """Write how the neighbours were when the light left them that the node sees now."""
+    fixed, slot = world.node, ledger.now[0].clock
+    for k in range(fixed[node].degree):
+        peer = world.inc_node[node, k]
+        past = ledger.past[(slot - world.peer_age[node, k]) % len(ledger.past), peer]
+        view[k, PEER_FILL] = past.used / max(1, fixed[peer].qubits)
+        view[k, PEER_BUCKET] = past.tokens / fixed[peer].bucket
+
+
+@lean
+def note_past(world: World, ledger: Ledger) -> None:
+    """Keep what neighbours far away will see, where there are any; once in a slot."""
+    if len(ledger.past) > 0:
+        rows = ledger.past[ledger.now[0].clock % len(ledger.past)]
+        for node in range(world.n):
+            spot = ledger.node[node]
+            rows[node].used, rows[node].tokens = spot.used, spot.swap_tokens
 
 
 @kernel
@@ -42,7 +78,7 @@ def gather(
 ) -> tuple[Ints, Ints, Ints, Floats]:
     """Collect what those of ``nodes`` see that have something to decide.
 
-    Returns (nodes (B,), tokens (B,), fill (B,), views (B, K, 6)). A node is in it if it has a token
+    Returns (nodes (B,), tokens (B,), fill (B,), views (B, K, 7)). A node is in it if it has a token
     or, with ``yielding``, if its memory is crowded.
     """
     found = np.empty(len(nodes), dtype=np.int64)

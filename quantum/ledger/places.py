@@ -14,6 +14,7 @@ __all__ = [
     "step_out",
     "store",
     "take",
+    "unlink",
     "value_now",
 ]
 
@@ -57,7 +58,7 @@ def take(ledger: Ledger, place: int) -> None:
     _let_go(ledger.node, ledger.held, pair.v, place)
     if pair.link >= 0:
         if pair.spent < 0:
-            step_out(ledger.link[pair.link], ledger.pair, place)
+            step_out(ledger, pair.link, place)
         else:
             ledger.link[pair.link].refined -= 1
     _leave_twins(ledger.ring, ledger.pair, place)
@@ -79,17 +80,39 @@ def _line_up(link: Table, pairs: Table, place: int) -> None:
     link.priced = -1
 
 
+@lean
+def step_out(ledger: Ledger, number: int, place: int) -> None:
+    """Take a pair out of the queue of its link, of which the young end may be hidden."""
+    link, pairs = ledger.link[number], ledger.pair
+    if ledger.now[0].hidden == 0:
+        unlink(link, pairs, place)
+        return
+    whole, pair = ledger.behind[number], pairs[place]
+    if link.youngest >= 0 and pair.birth <= pairs[link.youngest].birth:
+        unlink(link, pairs, place)
+    else:
+        if pair.older >= 0:
+            pairs[pair.older].younger = pair.younger
+        if pair.younger >= 0:
+            pairs[pair.younger].older = pair.older
+    if place == whole.oldest:
+        whole.oldest = pair.younger
+    if place == whole.youngest:
+        whole.youngest = pair.older
+    whole.stock -= 1
+
+
 @small
-def step_out(link: Table, pairs: Table, place: int) -> None:
-    """Take a pair out of the queue of its link."""
+def unlink(link: Table, pairs: Table, place: int) -> None:
+    """Take a pair out of what is shown of the queue of its link."""
     older, younger = pairs[place].older, pairs[place].younger
     if older >= 0:
         pairs[older].younger = younger
-    else:
-        link.oldest = younger
     if younger >= 0:
         pairs[younger].older = older
-    else:
+    if place == link.oldest:
+        link.oldest = younger if place != link.youngest else -1
+    if place == link.youngest:
         link.youngest = older
     link.stock -= 1
     link.priced = -1
@@ -180,7 +203,7 @@ def is_sound(world: World, ledger: Ledger) -> bool:
                 return False
     if not swaps_fit(world, ledger, swapped, ledger.totals[SWAPS]):
         return False
-    if alive + ledger.now[0].free != len(ledger.pair):
+    if alive + ledger.now[0].free != len(ledger.pair) - len(ledger.ghost):
         return False
     used = 0
     for node in range(world.n):

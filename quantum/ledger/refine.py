@@ -12,6 +12,7 @@ correlators in the slot ``birth``, in which it was made or distilled.
 """
 
 from quantum.kernels import lean
+from quantum.ledger.heard import remember
 from quantum.ledger.places import believed_now, step_out, take, value_now
 from quantum.ledger.state import (
     DISTIL,
@@ -74,12 +75,15 @@ def distil(world: World, ledger: Ledger, number: int) -> bool:
     draw = uniform(seed_at(world, slot), DISTIL, number, link.distilled, 0)
     link.distilled += 1
     made, maker = other.birth, other.maker
+    if len(ledger.ghost) > 0:
+        remember(ledger, spend, -1)
+        remember(ledger, keep, -1)
     take(ledger, spend)
     if draw >= chance:
         take(ledger, keep)
         ledger.totals[SPOILED] += 2
         return False
-    step_out(link, ledger.pair, keep)
+    step_out(ledger, number, keep)
     link.refined += 1
     one.kept, one.spent, one.spent_maker = slot - one.birth, slot - made, maker
     one.birth = slot

@@ -8,6 +8,7 @@ wherever the rest is good enough. So do chains of stored pairs.
 import numpy as np
 
 from quantum.kernels import lean
+from quantum.ledger.heard import is_heard
 from quantum.ledger.paths import cheapest_path
 from quantum.ledger.places import believed_now
 from quantum.ledger.prices import CLOSED, making_price, price_nodes
@@ -46,7 +47,8 @@ def _price_refined(world: World, ledger: Ledger, rule: Rule) -> None:
         link.priced = -1
         chance = dejmps(world.distil, link.belief, link.belief, work[0])
         raw, better = link.belief.sum(), work[0].sum()
-        if chance <= 0.0 or better <= raw:
+        closed = link.open == 0 and link.refined == 0 and link.stock < 2
+        if chance <= 0.0 or better <= raw or closed:
             link.price = CLOSED
             continue
         pairs = 2.0 / chance
@@ -140,6 +142,8 @@ def _best_of(world: World, ledger: Ledger, number: int) -> int:
     for position in range(ledger.node[node].used):
         place = ledger.held[node, position]
         if ledger.pair[place].link == number and ledger.pair[place].spent >= 0:
+            if not is_heard(world, ledger, place):
+                continue
             value = _value(world, ledger, number, place, slot)
             if value > most:
                 best, most = place, value
@@ -180,7 +184,7 @@ def choose_best(world: World, ledger: Ledger, row: int, length: int) -> None:
         node = world.link[number].a
         for position in range(ledger.node[node].used):
             place = ledger.held[node, position]
-            if pairs[place].link != number:
+            if pairs[place].link != number or not is_heard(world, ledger, place):
                 continue
             plain, other = pairs[place].spent < 0, pairs[chosen].spent < 0
             if plain < other or (plain == other and pairs[place].old >= pairs[chosen].old):

@@ -1,6 +1,7 @@
 """Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
 
 from quantum.kernels import lean
+from quantum.ledger.heard import fails, listen, remember, show
 from quantum.ledger.paths import cheapest_path, find_path
 from quantum.ledger.places import believed_now, take, value_now
 from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
@@ -35,21 +36,27 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
     """
     if rule.rounds > 0:
         refine(world, ledger, rule)
-    slot = ledger.now[0].clock
+    slot, heard = ledger.now[0].clock, -1
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
             continue
+        if len(ledger.ghost) > 0:
+            heard = listen(world, ledger, request, heard)
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
         while ledger.request[request].left > 0:
-            if not (_opens(world, ledger, a, b) and _opens(world, ledger, b, a)):
+            if not _opens(world, ledger, a, b):
                 break
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
             choose_pairs(world, ledger, row, length)
+            if heard >= 0 and not _claims(ledger, heard, length):
+                break
             assemble(world, ledger, rule, request, length)
+    if heard >= 0:
+        show(world, ledger)
     if rule.rounds > 0:
         _serve_best(world, ledger, rule)
 
@@ -57,7 +64,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
 @lean
 def _serve_best(world: World, ledger: Ledger, rule: Rule) -> None:
     """Assemble the best stored pairs of links, distilled ones among them."""
-    slot, stale = ledger.now[0].clock, True
+    slot, stale, heard = ledger.now[0].clock, True, -1
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
@@ -66,6 +73,9 @@ def _serve_best(world: World, ledger: Ledger, rule: Rule) -> None:
         a, b = world.cls[row].a, world.cls[row].b
         if ledger.node[a].used == 0 or ledger.node[b].used == 0:
             continue
+        if len(ledger.ghost) > 0:
+            before, heard = heard, listen(world, ledger, request, heard)
+            stale = stale or heard != before
         while ledger.request[request].left > 0:
             if stale:
                 price_best(world, ledger, rule)
@@ -74,8 +84,22 @@ def _serve_best(world: World, ledger: Ledger, rule: Rule) -> None:
             if length == 0:
                 break
             choose_best(world, ledger, row, length)
+            if heard >= 0 and not _claims(ledger, heard, length):
+                break
             assemble(world, ledger, rule, request, length)
             stale = True
+    if heard >= 0:
+        show(world, ledger)
+
+
+@lean
+def _claims(ledger: Ledger, heard: int, length: int) -> bool:
+    """Claim the pairs in ``ledger.chain`` for a source that decides; False where one is gone."""
+    if fails(ledger, heard, length):
+        return False
+    for back in range(length):
+        remember(ledger, ledger.chain[back], heard)
+    return True
 
 
 @lean

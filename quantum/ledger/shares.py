@@ -65,6 +65,7 @@ def _carries(world: World, ledger: Ledger, rule: Rule, row: int, length: int, sl
             swaps = nodes[node].swap_tokens + fixed[node].swap_rate * slack
             most = min(most, np.floor(swaps))
         made = rule.makes * (fixed[a].generation + fixed[b].generation) * (slack + 1.0)
+        made *= ledger.link[via].open
         stock = ledger.link[via].stock - ledger.link[via].wanted
         most = min(most, max(1.0, np.floor(stock + made)))
     return most

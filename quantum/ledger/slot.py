@@ -1,7 +1,10 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
 from quantum.kernels import Table, lean, small
+from quantum.ledger.change import apply_changes
 from quantum.ledger.claims import ANNOUNCED_S, claim_paths
+from quantum.ledger.heard import hide, show
+from quantum.ledger.observe import note_past
 from quantum.ledger.places import drop_expired
 from quantum.ledger.prices import believe
 from quantum.ledger.refined import claim_refined
@@ -14,12 +17,14 @@ from quantum.ledger.state import (
     TEST_TOKEN,
     TESTS,
     TOKENS,
+    WASTED,
     Ints,
     Ledger,
     Rule,
     World,
     seed_at,
     tokens_drawn,
+    tokens_of,
 )
 from quantum.seeding import uniform
 
@@ -28,20 +33,25 @@ __all__ = ["close_slot", "open_slot"]
 
 @lean
 def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Begin the slot of ``ledger.clock``: drop, refill, draw tokens, admit requests, claim."""
+    """Begin the slot of ``ledger.clock``: changes, drops, tokens, arrivals, claims."""
     slot = ledger.now[0].clock
+    apply_changes(world, ledger)
     drop_expired(world, ledger)
     if len(world.belief) > 1 and slot % BLOCK_SLOTS == 0:
         block = min(slot // BLOCK_SLOTS, len(world.belief) - 1)
         for number in range(world.m):
             for axis in range(3):
                 ledger.link[number].belief[axis] = world.belief[block, number, axis]
-        believe(ledger.link)
+        believe(world, ledger)
     _refill(world, ledger)
+    note_past(world, ledger)
     _arrive(world, ledger, slot)
     claim_paths(world, ledger, rule)
     if rule.rounds > 0:
+        if len(world.age) > 0 and len(ledger.ghost) == 0:
+            hide(world, ledger, 0)
         claim_refined(world, ledger, rule, slot + int(ANNOUNCED_S / world.slot_s))
+        show(world, ledger)
 
 
 @lean
@@ -51,6 +61,10 @@ def _refill(world: World, ledger: Ledger) -> None:
     nodes, fixed, totals = ledger.node, world.node, ledger.totals
     seed = seed_at(world, slot)
     for node in range(world.n):
+        if nodes[node].up == 0:
+            totals[WASTED] += tokens_of(seed, node, slot, fixed[node].generation)
+            nodes[node].tokens = 0
+            continue
         level = nodes[node].swap_tokens + fixed[node].swap_rate
         if level > fixed[node].bucket:
             totals[OVERFLOWED] += 1
@@ -75,6 +89,9 @@ def _test_link(world: World, ledger: Ledger, node: int, slot: int, number: int) 
         uniform(seed_at(world, slot), TEST_LINK, node, slot, number) * world.node[node].degree
     )
     link = world.inc_link[node, which]
+    if ledger.link[link].open == 0:
+        ledger.totals[WASTED] += 1
+        return
     ledger.totals[TESTS] += 1
     if ledger.now[0].events >= len(ledger.event):
         return
@@ -135,6 +152,8 @@ def _count(now: Table, resources: Table, path: Ints, change: int) -> None:
 def close_slot(world: World, ledger: Ledger) -> None:
     """Count contention, let served and expired requests leave, and step the clock."""
     slot = ledger.now[0].clock
+    if len(world.age) > 0:
+        show(world, ledger)
     if world.warmup <= slot < world.warmup + world.slots:
         ledger.totals[SHARED] += ledger.now[0].shared
     # A request wants its path from arrival to its end, whether anybody knows of it or not.

@@ -18,16 +18,18 @@ __all__ = [
     "token_totals",
     "tokens_drawn",
     "tokens_of",
+    "tokens_within",
 ]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Shorts = NDArray[np.int16]
 
 #: Generation tokens of one node in one slot that can be used; at 10/s and 20 ms more than these
 #: come once in 10^11 node-slots.
 ACTION_TOKENS = 8
 #: Columns of what a node sees of each incident link; see :mod:`quantum.ledger.observe`.
-RAW = 6
+RAW = 7
 #: Slots after which beliefs change, all together.
 BLOCK_SLOTS = 25
 #: Longest chain that is ever swapped, and what stands for more hops in distances.
@@ -63,7 +65,10 @@ DELIVERED, TESTED, LOST, LINK_TESTED = 0, 1, 2, 3
     SPOILED,  # link pairs lost in joins and distillations that did not herald
     FORBIDDEN,  # acts that the world does not allow
     DISTILLED,  # distillations that worked
-) = range(13)
+    LEFT,  # pairs of nodes that left
+    FAILED,  # claims of pairs that were gone
+    FAILED_NODES,  # nodes in their chains
+) = range(16)
 
 
 class World(NamedTuple):
@@ -93,11 +98,15 @@ class World(NamedTuple):
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
     distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
-    cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``
+    cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``, heard
     distance: NDArray[np.int8]  # (destinations, n) hops to the destination, FAR where too many
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
     path_nodes: Ints  # (C, H) swap nodes of that path, -1 padded
     request: Table  # (R,) arrival, told, deadline (last slot to serve it), cls, pairs
+    change: Table  # (changes,) slot, node (1, or 0: link), index, up
+    age: Shorts  # (deciders, m) slots until word of a link's pair has come; no rows: at once
+    ghosts: int  # pairs that were taken lately and are remembered, see quantum.ledger.heard
+    peer_age: Ints  # (n, K) slots until a node sees its neighbour's state; no rows: at once
     fork: int = 0  # draws of slots before it have the seed ``past``; see controller.fairness
     past: int = 0
 
@@ -113,21 +122,25 @@ class Ledger(NamedTuple):
     queue: Table  # (R + 1,) live and claimant requests, in the order of their coming
     held: Ints  # (n, Q) places of the pairs that a node holds
     use: Floats  # (n, K) share of pre-generated pairs that were used, for adaptive rules
-    totals: Ints  # (13,) counters
+    totals: Ints  # (16,) counters
     waits: Ints  # (W,) counted pairs delivered after so many slots
     choice: Ints  # (n, T) action: incident link by position, -1 idle
     urgency: Floats  # (n, T) action: how much the pair is missed
     made: Ints  # (n, T) result: running number of the pair, -1 refused
     event: Table  # (E,) assembled pairs and link tests since they were last taken
     chain: Ints  # (H,) result of the last search, destination first
+    reach: Floats  # (H + 1,) see quantum.ledger.prices.believe
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
     mark: Table  # (n,) scratch of the path search, see new_ledger
     label: Table  # ((H + 1) * n,) scratch of the path search
-    sight: Floats  # (K, 6) scratch: what the deciding node sees
+    sight: Floats  # (K, 7) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch
     product: Floats  # (4, 3) scratch: correlators along a chain
     leaf: Table  # (P + 1, H) leaves of the composites, see leaves.py; (0, H) where none are kept
     leaves: Ints  # (P + 1,) how many leaves each has; the last row is for work
+    behind: Table  # (m,) see new_ledger
+    ghost: Table  # (G,) pairs taken lately, whose places are the last of ``pair``
+    past: Table  # (L, n) used and swap_tokens of the last slots, where ``peer_age`` asks for them
 
 
 class Rule(NamedTuple):
@@ -185,5 +198,16 @@ def token_totals(seed: int, generation: Floats, first: int, stop: int) -> Ints:
     out = np.zeros(len(generation), dtype=np.int64)
     for node in range(len(generation)):
         for slot in range(first, stop):
+            out[node] += tokens_of(seed, node, slot, generation[node])
+    return out
+
+
+@kernel
+def tokens_within(seed: int, generation: Floats, spans: Ints) -> Ints:
+    """Sum the tokens of nodes over spans (S, 3) of node, first slot and stop, shape (n,)."""
+    out = np.zeros(len(generation), dtype=np.int64)
+    for row in range(len(spans)):
+        node = spans[row, 0]
+        for slot in range(spans[row, 1], spans[row, 2]):
             out[node] += tokens_of(seed, node, slot, generation[node])
     return out

@@ -18,6 +18,7 @@ from backends.program_file import read_program
 from controller.rivals.allocator import known
 from controller.setting import Setting
 from firmware_stubs.control import load_scenario
+from quantum.changes import read_changes
 from quantum.cli import dpem, found
 from quantum.commands.estimate import read_counts
 from quantum.egp import Create, Err, Message, Ok, Yield
@@ -163,6 +164,10 @@ def load_csv(block: Block, folder: Path) -> object:
         if other.page == block.page and other.saved_as and '"nodes"' in other.text
     ]
     network = load_topology(str(folder / topologies[0]), seed=0)
+    if "state" in block.text.splitlines()[0]:
+        changes = read_changes(str(folder / block.saved_as), network)
+        assert len(changes.time_s) == len(block.text.splitlines()) - 1
+        return changes
     trace = read_trace(str(folder / block.saved_as), network, deadline_s=1.0, duration_s=60.0)
     assert len(trace.time_s) == len(block.text.splitlines()) - 1
     return trace
