@@ -102,7 +102,7 @@ def train(
     for _ in range(episodes):
         number = len(so_far.episodes)
         now = msgspec.structs.replace(setting, seed=setting.seed + number)
-        so_far = _episode(prepare(scenario_of(now), plans), so_far, config)
+        so_far = _episode(prepare(scenario_of(now), plans, **now.physics), so_far, config)
         digest = _write(out, so_far, setting.seed)
         if progress is not None:
             progress(so_far.episodes[-1])

@@ -114,11 +114,12 @@ def _ready(source: str) -> Path:
 
 #: Decorate a kernel.
 kernel: Any = _decorated(numba.njit(cache=True, error_model="numpy"))
-#: Decorate a kernel that makes no array. It counts no references: passing a tuple of arrays to it
-#: costs nothing, where a :data:`kernel` pays two atomic operations for every array in the tuple.
-#: The option is numba's own and not documented; without it the same kernels run, only slower.
+#: Decorate a kernel of the slot's loop, which makes no array. It counts no references and is always
+#: compiled into its caller: a tuple of arrays costs any other kernel two atomic operations for each
+#: array and hundreds of words on the stack, more than most steps of a slot. ``_nrt`` is numba's own
+#: option and not documented; without it the same kernels run, only slower.
 _LEAN: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
-lean: Any = _decorated(numba.njit(cache=True, error_model="numpy", **_LEAN))
+lean: Any = _decorated(numba.njit(cache=True, error_model="numpy", forceinline=True, **_LEAN))
 #: Decorate a few-line kernel that is called in inner loops.
 small: Any = _decorated(numba.njit(cache=True, inline="always", error_model="numpy"))
 

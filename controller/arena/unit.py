@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from controller.arena.cells import label
 from controller.decisions import Decisions, record
 from controller.fairness import all_tokens, audit
 from controller.game import Game, Plans, Result, flows_of, ledger_of, player_of, prepare, result_of
 from controller.rivals.allocator import find
+from quantum.bound_fair import delivered_shares, jain_index
 from quantum.demand import Trace
 from quantum.errors import AllocatorError, NoDemand
 from quantum.ledger import Ledger
@@ -20,7 +20,7 @@ from quantum.presets import NETWORKS, Cell, build
 from quantum.scenario import Scenario
 from quantum.twin import counted
 
-__all__ = ["Figures", "Unit", "game_of", "jain", "play_unit"]
+__all__ = ["Figures", "Unit", "game_of", "play_unit"]
 
 #: More than rounding above the bound, relative and in pairs.
 _ABOVE = 1e-6
@@ -148,19 +148,6 @@ def game_of(
     )
 
 
-def jain(shares: np.ndarray) -> float | None:
-    """Return Jain's index: 1 where all shares are equal, 1/n where one has all; None of nothing.
-
-    R. Jain, D. Chiu, W. Hawe, "A quantitative measure of fairness and discrimination", DEC-TR-301
-    (1984).
-
-    >>> jain(np.array([0.5, 0.5])), jain(np.array([1.0, 0.0]))
-    (1.0, 0.5)
-    """
-    squares = float((shares**2).sum())
-    return float(shares.sum()) ** 2 / (len(shares) * squares) if squares > 0.0 else None
-
-
 def _figures_of(game: Game, name: str, tokens: int, kept: dict[str, Decisions] | None) -> Figures:
     allocator = find(name)
     if kept is None:
@@ -190,19 +177,20 @@ def _figures(game: Game, ledger: Ledger, result: Result) -> Figures:
         latency_ms=result.latency_ms,
         latency_p50_ms=score.latency_p50_ms if some else None,
         latency_p99_ms=score.latency_p99_ms if some else None,
-        jain=jain(_shares(game, ledger)),
+        jain=_jain(game, ledger),
         failed_claims=float(result.totals["failed_claims"]),
         messages_per_pair=result.messages_per_pair,
     )
 
 
-def _shares(game: Game, ledger: Ledger) -> np.ndarray:
-    """Return the delivery rate of every node pair that asked for something in the window."""
+def _jain(game: Game, ledger: Ledger) -> float | None:
+    """Return Jain's index of the shares of the node pairs that asked in the window."""
     which, trace = counted(game.world), game.scenario.trace
-    pair, size = trace.commodity[which], len(trace.commodities)
-    asked = np.bincount(pair, weights=game.world.request.pairs[which], minlength=size)
-    good = np.bincount(pair, weights=ledger.request.good[which], minlength=size)
-    return good[asked > 0] / asked[asked > 0]
+    good = ledger.request.good[which]
+    if not good.any():
+        return None
+    pairs = game.world.request.pairs[which]
+    return jain_index(delivered_shares(trace.commodity[which], pairs, good))
 
 
 def _failure(wrong: BaseException, name: str, cell: Cell, seed: int) -> AllocatorError:

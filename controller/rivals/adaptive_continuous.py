@@ -22,7 +22,7 @@ from quantum.kernels import Table, kernel
 from quantum.ledger import RAW, Ledger, Rule, World, close_slot, generate, open_slot, serve
 from quantum.ledger.generate import choose, score_links, urgency_of
 from quantum.ledger.observe import STOCK, observe
-from quantum.ledger.state import LINK_TESTED, TIES, Floats, Ints
+from quantum.ledger.state import LINK_TESTED, TIES, Floats, Ints, seed_at
 from quantum.scenario import Scenario
 from quantum.seeding import uniform
 
@@ -81,7 +81,8 @@ def _act(world: World, ledger: Ledger, rule: Rule, chance: Floats, floor: float)
             observe(world, ledger, node, view)
         full = nodes[node].used >= fixed[node].qubits
         for number in range(nodes[node].tokens):
-            draw = uniform(world.seed, TIES, node, ledger.now[0].clock, number)
+            slot = ledger.now[0].clock
+            draw = uniform(seed_at(world, slot), TIES, node, slot, number)
             score_links(rule, inc_link[node], degree, full, view, scores)
             best = choose(rule, degree, view, scores, draw)
             if best < 0:

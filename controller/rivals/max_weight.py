@@ -26,6 +26,7 @@ import numpy as np
 from controller.game import Game
 from controller.plan import Plan
 from controller.rivals.allocator import Allocator, Player
+from controller.rivals.mean_rate import rule_of
 from controller.rivals.mixed import Board, new_board, serve_mixed
 from controller.rivals.tuned import tuned
 from quantum.kernels import Table, lean, table
@@ -205,7 +206,7 @@ def make(
     levers = Levers(backlog, thrift, ahead, ready, spill, least, lack)
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
-        return Rule(fill=2, complete=1, targets=stock * plan.mean_targets)
+        return rule_of(stock * plan.mean_targets)
 
     def player(game: Game) -> Player:
         world, own = game.world, rule(game.scenario, game.plan)

@@ -9,6 +9,13 @@ No forecast and no learning. To :mod:`controller.rivals.mean_rate_plain` it adds
 - a full memory gives up the pair that is missed least (``evict``);
 - pending requests plan together where pairs are made (``complete``), and chains of stored pairs
   are chosen by price: empty swap buckets, scarce pairs, age, loss of fidelity.
+
+What each is worth with the others in place, in points of the bound (32 training cells, half of
+them with deadlines of 0.1 s; standard errors): eviction 4.8 +- 1.0; claims that complete stock
+and share it out 3.6 +- 0.8, of which the sharing 0.8 +- 0.5; neighbours' memory 0.9 +- 0.4; flows
+at 1.5 times the knee 0.6 +- 0.4; a second whatever the cutoff 0.5 +- 0.3; the relative gap 0.2 +-
+0.3. Prices were measured before claims were shared out, on 30 other cells: that of nearly empty
+buckets 0.2 +- 0.3, scarcity and age 0.0 +- 0.1, so none of them is seen to pay here.
 """
 
 from typing import Any

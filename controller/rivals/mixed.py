@@ -11,7 +11,7 @@ import numpy as np
 from quantum.kernels import Table, lean, small, table
 from quantum.ledger.acts import FAILED, hand_over, join, state_of
 from quantum.ledger.places import value_now
-from quantum.ledger.prices import CLOSED, STOCK, least_per_hop, node_price, price_link
+from quantum.ledger.prices import CLOSED, STOCK, least_prices, node_price, price_link
 from quantum.ledger.state import MAX_HOPS, Floats, Ints, Ledger, Rule, World
 
 __all__ = ["Board", "find_mixed", "new_board", "serve_mixed"]
@@ -80,7 +80,7 @@ def find_mixed(
     distance, most = world.distance[wish.row], wish.hops
     need, loss_price = 4.0 * wish.fidelity - 1.0, rule.fidelity / wish.budget
     # Most composites are two links long.
-    least = 0.5 * least_per_hop(rule, STOCK, world.bucket)
+    least = 0.5 * sum(least_prices(rule, STOCK, world.bucket))
     first = ledger.now[0].search + 1
     ledger.now[0].search += MAX_HOPS + 1
     start, stop, best, found, length = 0, 1, CLOSED, -1, 0

@@ -6,8 +6,9 @@ provisions more of them than the requests need, because not all come; when their
 a second one selects the links that join most pairs, rounded progressively, and what is left is
 joined path by path. Published: up to 68 % more throughput than the best before it.
 
-In this world a round lasts ``round_s``. Attempts are generation tokens, whose number is what is
-random, so the first program shares out the tokens that can be expected, and then once more
+In this world a round lasts ``round_s``, or half the deadline that requests have, if that is less,
+since they are served at the end of a round only. Attempts are generation tokens, whose number is
+what is random, so the first program shares out the tokens that can be expected, and then once more
 ``redundancy`` times the demand and the tokens. Each token goes where most is missing of the first
 share, then of the second, which rounds as they come. Both programs are in path form, over the paths
 that column generation finds for the network (:mod:`quantum.bound_program`); memory counts in the
@@ -32,7 +33,7 @@ from quantum.bound_columns import cheapest
 from quantum.bound_values import Column
 from quantum.ledger import Ledger, Rule, World, generate, open_slot, serve
 from quantum.ledger.prices import price_stock
-from quantum.ledger.state import Floats, Ints
+from quantum.ledger.state import Floats, Ints, seed_at
 from quantum.scenario import Scenario
 from quantum.seeding import generator
 
@@ -65,7 +66,7 @@ def _paths(game: Game) -> Paths:
         demand = np.full(size, spread * game.plan.knee_hz / size)
         columns = use_hz(problem, demand, 1.0, columns)[1].columns
     found = dict.fromkeys(columns)
-    rng = generator(world.seed, "reps paths")
+    rng = generator(seed_at(world, 0), "reps paths")
     for _ in range(_DRAWS):
         priced = cheapest(
             problem.graph,
@@ -89,7 +90,7 @@ class _Rounds:
     ) -> None:
         self.world, self.network, self.rule = game.world, game.scenario.network, rule
         self.paths, self.redundancy, self.keep = _paths(game), redundancy, keep
-        self.length = max(2, round(round_s / game.world.slot_s))
+        self.length = _round_slots(game.world, round_s)
         self.quota, self.extra = np.zeros(game.world.m), np.zeros(game.world.m)
 
     def __call__(self, ledger: Ledger, stop: int) -> None:
@@ -155,6 +156,13 @@ class _Rounds:
                 self.paths.chain[path],
                 int(counts[path]),
             )
+
+
+def _round_slots(world: World, round_s: float) -> int:
+    """Return the slots of a round, at least 2: no more than half of the usual deadline."""
+    allowed = world.request.deadline - world.request.arrival
+    half = int(np.median(allowed)) // 2 if len(allowed) else 2
+    return max(2, min(round(round_s / world.slot_s), half))
 
 
 def _wants(world: World, ledger: Ledger) -> Ints:

@@ -6,7 +6,7 @@ from quantum.kernels import kernel
 from quantum.ledger import Ledger, Rule, World, close_slot, generate, open_slot
 from quantum.ledger.places import take
 from quantum.ledger.serve import assemble, choose_pairs
-from quantum.ledger.state import DROPPED, TIES, Floats, Ints
+from quantum.ledger.state import DROPPED, TIES, Floats, Ints, seed_at
 from quantum.seeding import uniform
 
 __all__ = ["begin", "deliver", "drop_all", "end", "spare_tokens"]
@@ -46,7 +46,8 @@ def spare_tokens(world: World, ledger: Ledger, quota: Floats, extra: Floats, bus
         nodes[node].yields = -1
         degree = fixed[node].degree
         for number in range(nodes[node].tokens):
-            draw = uniform(world.seed, TIES, node, ledger.now[0].clock, number)
+            slot = ledger.now[0].clock
+            draw = uniform(seed_at(world, slot), TIES, node, slot, number)
             best, most, some = -1, 0.0, 0
             for k in range(degree):
                 peer = world.inc_node[node, k]

@@ -231,7 +231,6 @@ def new_ledger(
     )
     behind.up = 1
     link.belief, link.priced, link.oldest, link.youngest = world.belief[0], -1, -1, -1
-    believe(link)
     # Behind the places are those of pairs that were taken lately.
     pair = table(
         places + world.ghosts,
@@ -327,7 +326,7 @@ def new_ledger(
     past.tokens = world.node.bucket
     width = max(1, int(world.node.qubits.max()))
     rows = len(pair) + 1 if composites else 0
-    return Ledger(
+    ledger = Ledger(
         now=now,
         node=node,
         link=link,
@@ -354,7 +353,10 @@ def new_ledger(
         behind=behind,
         ghost=table(world.ghosts, slot=int, source=int, told=int, next=int, stands=int),
         past=past,
+        reach=np.ones(MAX_HOPS + 1),
     )
+    believe(world, ledger)
+    return ledger
 
 
 def _longest_wait(world: World) -> int:

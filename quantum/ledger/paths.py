@@ -14,7 +14,7 @@ from quantum.ledger.prices import (
     CLOSED,
     LEFT,
     STOCK,
-    least_per_hop,
+    least_prices,
     making_price,
     node_price,
     price_link,
@@ -52,7 +52,15 @@ def find_path(
     need, loss_price = 4.0 * wish.fidelity - 1.0, rule.fidelity / wish.budget
     x, y, z = world.swap_xyz[0], world.swap_xyz[1], world.swap_xyz[2]
     claims = kind in (CLAIMS, LEFT)
-    least = least_per_hop(rule, kind, world.bucket)
+    link_least, node_least = least_prices(rule, kind, world.bucket)
+    least = link_least + node_least
+    # What the last swap costs more than the least; the source may need none.
+    last = 0.0 if kind == AS_PRICED else _last_swap(world, ledger, rule, row, slack, kind)
+    if last >= CLOSED and distance[source] > 1:
+        return 0
+    last -= node_least
+    # Only pairs as they were made are bounded so; distilled ones come with prices of their own.
+    reach = ledger.reach
     # Every layer of every search has its own number, so that marks never have to be cleared.
     first = ledger.now[0].search + 1
     ledger.now[0].search += MAX_HOPS + 1
@@ -81,6 +89,9 @@ def find_path(
                 left = distance[v]
                 if hop + 1 + left > most:
                     continue
+                ahead = left * least + last if left > 0 else 0.0
+                if cost + link_least + ahead >= best:
+                    continue
                 via = inc_link[u, k]
                 link = links[via]
                 if claims:
@@ -94,7 +105,7 @@ def find_path(
                         price_link(world, ledger, rule, via)
                     price, loss = link.price, link.loss
                 total = cost + price + loss_price * loss
-                if total + left * least >= best:
+                if total + ahead >= best:
                     continue
                 mark = marks[v]
                 new = mark.reached != first + hop
@@ -104,7 +115,7 @@ def find_path(
                     d0, d1, d2 = c0 * link.belief[0], c1 * link.belief[1], c2 * link.belief[2]
                 else:
                     d0, d1, d2 = c0 * link.corr[0], c1 * link.corr[1], c2 * link.corr[2]
-                if d0 + d1 + d2 < need:
+                if d0 + d1 + d2 < (need if kind == AS_PRICED else need * reach[left]):
                     continue
                 if new:
                     mark.reached, mark.label = first + hop, reached
@@ -123,6 +134,22 @@ def find_path(
         ledger.chain[back] = labels[found].via
         found = labels[found].before
     return length
+
+
+@lean
+def _last_swap(world: World, ledger: Ledger, rule: Rule, row: int, slack: int, kind: int) -> float:
+    """Return the least price of a swap next to the destination, :data:`CLOSED` where none can."""
+    nodes, links, fixed, target = ledger.node, ledger.link, world.node, world.cls[row].b
+    found = CLOSED
+    for k in range(fixed[target].degree):
+        if kind == STOCK and links[world.inc_link[target, k]].stock == 0:
+            continue
+        u = world.inc_node[target, k]
+        tokens = nodes[u].swap_tokens
+        if tokens + fixed[u].swap_rate * slack >= 1.0:
+            price = node_price(tokens, fixed[u].bucket, rule.bucket, rule.inverse)
+            found = min(found, price)
+    return found
 
 
 @lean

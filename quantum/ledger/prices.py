@@ -16,7 +16,7 @@ __all__ = [
     "LEFT",
     "STOCK",
     "believe",
-    "least_per_hop",
+    "least_prices",
     "making_price",
     "node_price",
     "price_claims",
@@ -56,14 +56,12 @@ def making_price(rate: float, made_hz: float) -> float:
 
 
 @lean
-def least_per_hop(rule: Rule, kind: int, bucket: float) -> float:
+def least_prices(rule: Rule, kind: int, bucket: float) -> tuple[float, float]:
     """Return what a link and a swap cost at least; ``bucket`` is the largest of the network."""
     if kind == AS_PRICED or rule.fidelity < 0.0 or rule.bucket < 0.0 or rule.inverse < 0.0:
-        return 0.0
-    swap = rule.inverse / (bucket + 0.3)
-    if kind == STOCK:
-        return _CHEAPEST + swap
-    return 1.0 + swap if rule.rate >= 0.0 else 0.0
+        return 0.0, 0.0
+    link = _CHEAPEST if kind == STOCK else 1.0 + min(0.0, rule.rate / 0.2)
+    return link, rule.inverse / (bucket + 0.3)
 
 
 @small
@@ -72,11 +70,22 @@ def _loss(xx: float, yy: float, zz: float) -> float:
 
 
 @lean
-def believe(links: Table) -> None:
-    """Note what follows from the links' beliefs; call it whenever they change."""
-    for number in range(len(links)):
-        link = links[number]
+def believe(world: World, ledger: Ledger) -> None:
+    """Note what follows from the links' beliefs; call it whenever they change.
+
+    ``ledger.reach[k]`` is the factor by which the correlators of a path must exceed the ones that
+    are asked where it has k more links to go.
+    """
+    oldest, kept = world.decay[len(world.decay) - 1], 1e-9
+    for number in range(world.m):
+        link = ledger.link[number]
         link.fresh_loss = _loss(link.belief[0], link.belief[1], link.belief[2])
+        kept = max(kept, link.belief[0], link.belief[1], link.belief[2])
+        kept = max(kept, link.belief[2] * oldest.zz + oldest.shift)
+    kept *= max(world.swap_xyz[0], world.swap_xyz[1], world.swap_xyz[2])
+    ledger.reach[0] = 1.0
+    for hops in range(1, len(ledger.reach)):
+        ledger.reach[hops] = ledger.reach[hops - 1] / kept
 
 
 @small

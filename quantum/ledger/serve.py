@@ -46,7 +46,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
         while ledger.request[request].left > 0:
-            if not (_opens(world, ledger, a, b) and _opens(world, ledger, b, a)):
+            if not _opens(world, ledger, a, b):
                 break
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:

@@ -42,7 +42,7 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
         for number in range(world.m):
             for axis in range(3):
                 ledger.link[number].belief[axis] = world.belief[block, number, axis]
-        believe(ledger.link)
+        believe(world, ledger)
     _refill(world, ledger)
     note_past(world, ledger)
     _arrive(world, ledger, slot)

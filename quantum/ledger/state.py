@@ -129,6 +129,7 @@ class Ledger(NamedTuple):
     made: Ints  # (n, T) result: running number of the pair, -1 refused
     event: Table  # (E,) assembled pairs and link tests since they were last taken
     chain: Ints  # (H,) result of the last search, destination first
+    reach: Floats  # (H + 1,) see quantum.ledger.prices.believe
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
     mark: Table  # (n,) scratch of the path search, see new_ledger
     label: Table  # ((H + 1) * n,) scratch of the path search

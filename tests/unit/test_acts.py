@@ -376,8 +376,8 @@ def test_no_chain_is_longer_than_the_longest():
     extra = put(world, ledger, MAX_HOPS, MAX_HOPS)
     assert acts.join(world, ledger, MAX_HOPS, place, extra) == acts.TOO_LONG
     assert ledger.totals[FORBIDDEN] == 1
-    assert ledger.pair[place].v == before[place].v
-    assert ledger.leaves[place] == MAX_HOPS
+    for column in ("u", "v", "birth", "link"):
+        assert ledger.pair[place][column] == before[place][column]
     assert is_sound(world, ledger)
 
 
@@ -399,7 +399,7 @@ def test_a_ledger_without_composites_refuses_and_stays_small():
         lambda ledger, place: ledger.leaf[place, 1].__setattr__("left", -1),
         lambda ledger, place: ledger.leaf[place, 1].__setattr__("link", 0),
         lambda ledger, place: ledger.leaves.__setitem__(place, 1),
-        lambda ledger, place: ledger.pair[place].__setattr__("birth", 4),
+        lambda ledger, place: ledger.pair[place].__setattr__("old", 4),
         lambda ledger, place: ledger.pair[place].__setattr__("v", 1),
         lambda ledger, place: ledger.node[1].__setattr__("swaps", 0),
         lambda ledger, place: ledger.totals.__setitem__(SWAPS, 0),

@@ -182,7 +182,7 @@ def test_claims_are_shared_out_by_whole_swap_tokens():
         told_s=np.zeros(1),
     )
     game = prepare(Scenario(network=network, trace=one, seed=0, seconds=2.0, warmup_s=0.0))
-    ledger, rule = new_ledger(game.world), plain(game.scenario, fill=0)
+    ledger, rule = new_ledger(game.world), plain(game.scenario, game.plan, fill=0)
     for _ in range(2):
         open_slot(game.world, ledger, rule)
         close_slot(game.world, ledger)

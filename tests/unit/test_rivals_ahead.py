@@ -8,7 +8,7 @@ import pytest
 from controller.game import alone_of, delay_slots, play, player_of, prepare
 from controller.losses import pairs_alone_played
 from controller.rivals import max_weight, swap_asap
-from controller.rivals.allocator import find
+from controller.rivals.allocator import Allocator, find
 from quantum.bell import werner
 from quantum.demand import Trace
 from quantum.ledger import new_ledger
@@ -127,7 +127,8 @@ def test_without_composites_the_search_over_both_is_the_one_over_links(mesh):
     scenario = replace(mesh.scenario, network=replace(mesh.scenario.network, gates=Gates()))
     game = prepare(scenario)
     one = play(game, PLAIN, with_losses=False)
-    other = play(game, find("mean-rate"), with_losses=False)
+    rule = Allocator(name="rule", central=True, sentence="", rule=PLAIN.rule)
+    other = play(game, rule, with_losses=False)
     assert one.score == other.score
     assert one.totals == other.totals
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from controller.arena.unit import jain
 from controller.statistics import anova, iqm, mixed_model, paired, regression
 from quantum.errors import InputError
 from quantum.seeding import generator
@@ -145,10 +144,3 @@ def test_regression_is_the_textbook_line():
     for bad in (([1.0, 2.0], [1.0, 2.0]), ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])):
         with pytest.raises(InputError, match="regression"):
             regression(*bad)
-
-
-def test_jain_is_between_one_over_n_and_one():
-    assert jain(np.array([0.3] * 7)) == pytest.approx(1.0)
-    assert jain(np.array([0.0, 0.0, 0.4, 0.0])) == pytest.approx(0.25)
-    assert jain(np.array([1.0, 0.5])) == pytest.approx(1.5**2 / (2 * 1.25))
-    assert jain(np.zeros(3)) is None and jain(np.zeros(0)) is None
