@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from controller.hearing import as_heard
-from controller.plan import delay_slots
+from controller.plan import delay_slots, plan_of
 from controller.rivals.on_demand import plain
 from quantum.changes import NO_CHANGES, make_changes
 from quantum.demand import Trace
@@ -213,7 +213,7 @@ class Replica:
 
 def played(scenario: Scenario, world: World, delay: Any) -> Ledger:
     ledger = new_ledger(world, delay_slots=delay, events=0)
-    advance(world, ledger, plain(scenario, fill=0), world.horizon)
+    advance(world, ledger, plain(scenario, plan_of(scenario), fill=0), world.horizon)
     assert is_sound(world, ledger)
     return ledger
 

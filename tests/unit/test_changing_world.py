@@ -8,6 +8,7 @@ import pytest
 
 from controller.game import play, player_of, prepare
 from controller.hearing import as_heard
+from controller.plan import plan_of
 from controller.rivals.allocator import find
 from controller.rivals.on_demand import plain
 from quantum.changes import Changes, make_changes
@@ -202,7 +203,7 @@ def test_neighbours_far_away_are_seen_as_they_were() -> None:
     assert (
         world.peer_age.max() == 2 and len(new_world(scenario, paths=shortest_paths).peer_age) == 0
     )
-    rule = plain(far, fill=1)
+    rule = plain(far, plan_of(far), fill=1)
     ledger = new_ledger(world, events=0)
     fill, bucket = [], []
     view = np.empty((world.inc_link.shape[1], codes.RAW))

@@ -40,7 +40,8 @@ def compared(tmp_path: Path):  # type: ignore[no-untyped-def]
         if demand is not None:
             (tmp_path / "trace.csv").write_text(HEAD + demand)
             options += ["--demand", str(tmp_path / "trace.csv")]
-        options += ["--seeds", "1", "--seconds", "3", "--json", "-", *more]
+        options += ["--seeds", "1", "--seconds", "3", "--json", "-", "--out", str(tmp_path / path.stem)]
+        options += more
         done = CliRunner().invoke(command, options, catch_exceptions=False)
         assert done.exit_code == 0
         found: dict[str, Any] = json.loads(done.output)
@@ -67,9 +68,9 @@ def test_files_without_places_are_compared(compared, name: str, text: str) -> No
 @pytest.mark.parametrize(
     ("demand", "requested", "note"),
     [
-        ("", 0, "no request comes in the 3 s that count"),
-        ("0.5,Delft,Leiden,0.8\n", 0, "which begin after 1 s"),
-        ("1.5,Delft,Leiden,0.9999\n", 1, "no request can meet its fidelity on any path"),
+        ("", 0, "no request falls into the time that counts"),
+        ("0.5,Delft,Leiden,0.8\n", 0, "no request falls into the time that counts"),
+        ("1.5,Delft,Leiden,0.9999\n", 1, "no request can be served by anybody"),
     ],
 )
 def test_nothing_to_deliver_is_said_and_not_played(  # type: ignore[no-untyped-def]
@@ -85,7 +86,7 @@ def test_nothing_to_deliver_is_said_and_not_played(  # type: ignore[no-untyped-d
 def test_networks_that_cannot_serve_anything_are_noted(compared) -> None:  # type: ignore[no-untyped-def]
     one = '{"name": "one", "nodes": [{"name": "a"}], "links": []}'
     for name, text, note in (
-        ("one.json", one, "no request comes"),
+        ("one.json", one, "no request falls"),
         ("far.json", weak(), "no node pair of far can meet fidelity 0.85; the best is 0.6000"),
     ):
         found = compared(name, text, "--sample", "2")
