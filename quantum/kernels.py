@@ -119,7 +119,7 @@ kernel: Any = _decorated(numba.njit(cache=True, error_model="numpy"))
 #: array and hundreds of words on the stack, more than most steps of a slot. ``_nrt`` is numba's own
 #: option and not documented; without it the same kernels run, only slower.
 _LEAN: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
-lean: Any = _decorated(numba.njit(cache=True, error_model="numpy", forceinline=True, **_LEAN))
+lean: Any = _decorated(numba.njit(cache=True, error_model="numpy", **_LEAN))
 #: Decorate a few-line kernel that is called in inner loops.
 small: Any = _decorated(numba.njit(cache=True, inline="always", error_model="numpy"))
 

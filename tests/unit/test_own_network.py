@@ -40,7 +40,16 @@ def compared(tmp_path: Path):  # type: ignore[no-untyped-def]
         if demand is not None:
             (tmp_path / "trace.csv").write_text(HEAD + demand)
             options += ["--demand", str(tmp_path / "trace.csv")]
-        options += ["--seeds", "1", "--seconds", "3", "--json", "-", "--out", str(tmp_path / path.stem)]
+        options += [
+            "--seeds",
+            "1",
+            "--seconds",
+            "3",
+            "--json",
+            "-",
+            "--out",
+            str(tmp_path / path.stem),
+        ]
         options += more
         done = CliRunner().invoke(command, options, catch_exceptions=False)
         assert done.exit_code == 0
