@@ -1,5 +1,6 @@
 """The report of a comparison: one Markdown page with figures, for a paper or a repository."""
 
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -144,8 +145,17 @@ def _pairs(found: Comparison, judged: str) -> Iterator[str]:
 
 
 def _difference(contrast: dict[str, float], field: str, ends: str) -> str:
-    low, high = contrast[f"{ends}_low"], contrast[f"{ends}_high"]
-    return f"{contrast[field]:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return _between(contrast[field], contrast[f"{ends}_low"], contrast[f"{ends}_high"])
+
+
+def _between(value: float, low: float, high: float) -> str:
+    """Write a number with its interval, where there is one.
+
+    >>> _between(0.12, 0.1, 0.14), _between(0.12, math.nan, math.nan)
+    ('+0.1200 [+0.1000, +0.1400]', '+0.1200')
+    """
+    known = math.isfinite(low) and math.isfinite(high)
+    return f"{value:+.4f}" + (f" [{low:+.4f}, {high:+.4f}]" if known else "")
 
 
 def _mixed(model: Mixed) -> Iterator[str]:
@@ -165,7 +175,7 @@ def _mixed(model: Mixed) -> Iterator[str]:
 
 
 def _effect(of: Coefficient) -> str:
-    return f"{of.estimate:+.4f} [{of.low:+.4f}, {of.high:+.4f}]"
+    return _between(of.estimate, of.low, of.high)
 
 
 def _sizes(found: Comparison) -> Iterator[str]:
@@ -174,5 +184,5 @@ def _sizes(found: Comparison) -> Iterator[str]:
     yield from ("", "| allocator | slope | R2 |", "|---|---:|---:|")
     for name in ranked(found):
         line = found.sizes[name]["delivery_rate"]
-        low, high = 100 * line.low, 100 * line.high
-        yield f"| {name} | {100 * line.slope:+.4f} [{low:+.4f}, {high:+.4f}] | {line.r2:.3f} |"
+        slope = _between(100 * line.slope, 100 * line.low, 100 * line.high)
+        yield f"| {name} | {slope} | {line.r2:.3f} |"

@@ -109,8 +109,10 @@ def command(
     wish |= {"changes": changes, "service_ms": service_ms}
     found = _play(facts, path, aside, anew=anew, keep=keep, processes=processes)
     whole = {**msgspec.structs.asdict(found), **wish, "seconds": seconds, "warmup_s": warmup_s}
-    title = f"{topology or preset}: {len(cells)} cells"
-    title += (f" (a sample of {sample})" if sample is not None else "") + f", {seeds} seeds"
+    title = f"{topology or preset}: {len(cells)} cell{'s' * (len(cells) != 1)}"
+    title += (
+        f" (a sample of {sample})" if sample is not None else ""
+    ) + f", {seeds} seed{'s' * (seeds != 1)}"
     _write(whole, found, path, title)
     write_json(whole, json_path)
     if json_path != "-" and not quiet:
