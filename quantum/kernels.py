@@ -114,10 +114,9 @@ def _ready(source: str) -> Path:
 
 #: Decorate a kernel.
 kernel: Any = _decorated(numba.njit(cache=True, error_model="numpy"))
-#: Decorate a kernel of the slot's loop, which makes no array. It counts no references and is always
-#: compiled into its caller: a tuple of arrays costs any other kernel two atomic operations for each
-#: array and hundreds of words on the stack, more than most steps of a slot. ``_nrt`` is numba's own
-#: option and not documented; without it the same kernels run, only slower.
+#: Decorate a kernel of the slot's loop, which makes no array and counts no references: a tuple of
+#: arrays costs any other kernel two atomic operations for each array, more than most steps of a slot.
+#: ``_nrt`` is numba's own option and not documented; without it the same kernels run, only slower.
 _LEAN: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
 lean: Any = _decorated(numba.njit(cache=True, error_model="numpy", **_LEAN))
 #: Decorate a few-line kernel that is called in inner loops.

@@ -136,7 +136,7 @@ def find_mixed(
                 if not new and total >= labels[mark.label].cost:
                     continue
                 d0, d1, d2 = c0 * k0, c1 * k1, c2 * k2
-                if d0 + d1 + d2 < need:
+                if d0 + d1 + d2 < need * ledger.reach[distance[v]]:
                     continue
                 if new:
                     mark.reached, mark.label = first + step, reached

@@ -13,7 +13,8 @@ The twin plays them in one loop, the live broker plays the same functions one sl
 asks the agents between ``observe`` and ``generate``.
 """
 
-from quantum.ledger.build import new_ledger, new_world, no_paths
+from quantum.ledger.build import new_world, no_paths
+from quantum.ledger.fresh import new_ledger
 from quantum.ledger.generate import act_by_rule, generate
 from quantum.ledger.observe import observe
 from quantum.ledger.serve import serve

@@ -265,7 +265,7 @@ def swapped(game, edges):
     world = game.world
     ledger = new_ledger(world, delay_slots=np.zeros(1, np.int64), events=0)
     settings = Settings(kind=REALISED, cached=False, round_s=0.02)
-    plan = protocol_of(settings, world, plain(game.scenario, fill=0))
+    plan = protocol_of(settings, world, plain(game.scenario, game.plan, fill=0))
     open_slot(world, ledger, plan.rule)
     ledger.now.clock = 1
     open_slot(world, ledger, plan.rule)
