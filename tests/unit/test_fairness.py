@@ -16,7 +16,15 @@ from quantum.presets import Cell, build
 
 #: It knows all arrivals on purpose, and says so.
 SEERS = {"oracle"}
-HONEST = sorted(set(installed()[0]) - SEERS)
+#: One of each way of playing; the others take minutes to compile and come with the long tests.
+ALWAYS = {"dpem", "mean-rate", "q-cast-cached", "swap-asap"}
+
+
+def allocators(*, without=()):
+    return [
+        pytest.param(name, marks=() if name in ALWAYS else pytest.mark.long)
+        for name in sorted(set(installed()[0]) - set(without))
+    ]
 
 
 def cell(**more):
@@ -37,7 +45,7 @@ def game():
     return prepare(build(cell(), 0, seconds=3.0, warmup_s=1.0))
 
 
-@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize("name", allocators(without=SEERS))
 def test_installed_allocators_do_not_know_the_future(name, game):
     for slot in (40, 130):
         causality(game, find(name), slot)
@@ -49,7 +57,7 @@ def test_a_learner_learns_from_the_past_only():
     causality(longer, find("dpem"), 270)
 
 
-@pytest.mark.parametrize("name", sorted(installed()[0]))
+@pytest.mark.parametrize("name", allocators())
 def test_installed_allocators_use_nothing_twice(name, game):
     conservation(game, find(name), game.world.horizon)
     ledger = ledger_of(game, find(name))
