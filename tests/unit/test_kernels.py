@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from quantum import kernels, twin
+from quantum import kernels
 from quantum.kernels import cache_folder, kernel, small, table
 
 
@@ -53,11 +53,6 @@ def test_sources_that_are_no_kernels_or_call_it_do_not_matter(copy: Path, source
     before = folder(copy)
     change(copy / source)
     assert folder(copy) == before
-
-
-def test_place_of_the_sources_does_not_matter(copy: Path, tmp_path: Path) -> None:
-    here = folder(copy)
-    assert here.name == cache_folder(Path(twin.__file__)).name
 
 
 def test_another_numba_is_another_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
