@@ -128,7 +128,7 @@ steps = st.lists(
 @pytest.mark.parametrize(
     "name",
     [
-        # After hundreds of other tests in one process this one fails, alone it passes: not understood.
+        # After hundreds of other tests in a process this fails, alone it passes: not understood.
         pytest.param(name, marks=pytest.mark.long if name == "aer" else ())
         for name in ENGINES
     ],
