@@ -196,7 +196,10 @@ def _amounts(
         if back < stop:
             refill[window[back - first], node] += bucket[node]
     if swaps_ahead:
-        # The swaps that a stretch of time uses were made in it or at most a cutoff before.
+        # The swaps that a stretch of time uses were made in it or at most a cutoff before; a node
+        # that leaves and joins again may have emptied several full buckets by then.
+        early = presence(scenario.changes, network, slot_s=scenario.slot_s, first=first, stop=stop)
+        bucket *= np.maximum(1, early.buckets)
         bucket += network.swap_hz * cutoff * scenario.slot_s
     return Amounts(
         ends=network.links,
