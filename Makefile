@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
-EXTRAS := learn,aer,arena,squidasm,dev
+EXTRAS := learn,aer,arena,squidasm,lab,dev
 ARGS ?=
 
 .DEFAULT_GOAL := help
