@@ -14,9 +14,16 @@ __all__ = [
     "BasisSwitch",
     "CoincidenceCounter",
     "Coincidences",
+    "DetectorBias",
     "Identity",
     "Instrument",
+    "Light",
+    "OpticalSwitch",
     "PairTester",
+    "PolarisationController",
+    "Rates",
+    "Rotator",
+    "Shutter",
 ]
 
 
@@ -103,3 +110,105 @@ class PairTester(Instrument, BasisSwitch, CoincidenceCounter, Protocol):
 
     def configure(self, integration_s: float) -> None:
         """Apply every setting that the driver relies on."""
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Counts per second of each detector in one period that lies between two moments."""
+
+    hz: tuple[float, ...]
+    period_s: float
+    not_before_s: float
+    not_after_s: float
+
+
+@runtime_checkable
+class OpticalSwitch(Instrument, Protocol):
+    """Leads fibres to fibres. Ports are numbered as on its front panel."""
+
+    def connect(self, outputs: dict[int, int]) -> None:
+        """Make exactly these connections (input -> output), undo all others, and verify it."""
+
+    def connections(self) -> dict[int, int]:
+        """Read which input leads to which output."""
+
+    def powers_dbm(self, ports: tuple[int, ...]) -> tuple[float, ...]:
+        """Read the optical power at ports."""
+
+
+@runtime_checkable
+class DetectorBias(Instrument, Protocol):
+    """Drives single-photon detectors, numbered from 1."""
+
+    def set_bias_ua(self, bias_ua: tuple[float, ...]) -> None:
+        """Set all bias currents and verify them."""
+
+    def bias_ua(self) -> tuple[float, ...]:
+        """Read all bias currents."""
+
+    def rates(self) -> Rates:
+        """Wait for a full counting period that began after this call."""
+
+    def latched(self) -> tuple[int, ...]:
+        """Read which detectors are latched: no counts while their bias voltage is high."""
+
+    def recover(self, detector: int) -> None:
+        """Bring a latched detector back: bias down, then up."""
+
+
+@runtime_checkable
+class Rotator(Instrument, Protocol):
+    """Turns a waveplate."""
+
+    def home(self) -> None:
+        """Find the zero; needed after every power cycle."""
+
+    def move_deg(self, angle_deg: float) -> None:
+        """Turn to an angle; return when it is reached and read back."""
+
+    def position_deg(self) -> float:
+        """Read the angle."""
+
+    def stop(self) -> None:
+        """Stop at once."""
+
+
+@runtime_checkable
+class PolarisationController(Instrument, Protocol):
+    """Turns the polarisation in a fibre by squeezing it in four places."""
+
+    def set_voltages_mv(self, voltages_mv: tuple[float, float, float, float]) -> None:
+        """Set all channels and read them back."""
+
+    def voltages_mv(self) -> tuple[float, float, float, float]:
+        """Read all channels."""
+
+
+@runtime_checkable
+class Light(Instrument, Protocol):
+    """A laser, or an attenuator or power meter in its beam."""
+
+    def set_output(self, on: bool) -> None:
+        """Switch the light on or off, and verify it."""
+
+    def output(self) -> bool:
+        """Read whether light is on."""
+
+    def set_power_dbm(self, power_dbm: float) -> None:
+        """Set the power, within the limits that were given, and verify it."""
+
+    def power_dbm(self) -> float:
+        """Read the power that is measured, or set where nothing measures it."""
+
+
+@runtime_checkable
+class Shutter(Instrument, Protocol):
+    """Opens and closes a beam."""
+
+    def set_open(self, is_open: bool) -> None:
+        """Open or close, and verify it; an open interlock keeps it closed."""
+
+    def is_open(self) -> bool:
+        """Read whether it is open."""
+
+    def interlock_closed(self) -> bool:
+        """Read whether the interlock allows it to open."""
