@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from quantum.batch import Batch
 from quantum.errors import Code, RequestError
+from quantum.joining import Connection
 from quantum.program import Program
 
-__all__ = ["KEEP", "RANDOM", "Backend", "Outcome", "Plan", "Truth", "plan_of"]
+__all__ = ["KEEP", "RANDOM", "Backend", "Follower", "Outcome", "Plan", "Truth", "plan_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,6 +80,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A backend whose instruments must not go on without those who command them."""
+
+    def follow(self, broker: Connection) -> None:
+        """Work only while the broker's pulses say that it and all agents are alive."""
 
 
 def plan_of(programs: list[Program]) -> Plan:

@@ -16,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import KEEP, RANDOM, Outcome, Plan
-from backends.rack import SHIPPED_RACK, open_instrument
+from backends.drivers.capabilities import PairTester
+from backends.rack import SHIPPED_RACK, StubProcess, open_instrument
 from backends.sampling import check_plan
 from quantum.batch import Batch, check_batch
 from quantum.bell import BASES
 from quantum.errors import Code, DeviceError, InputError, RequestError
-from quantum.rack import STUB, load_rack
+from quantum.rack import STUB, InstrumentEntry, load_rack
 
 __all__ = ["LabBackend"]
 
 Ints = NDArray[np.int64]
+#: Opens an instrument of a rack: the supervisor puts its own in the place of ``open_instrument``.
+Opener = Callable[[InstrumentEntry, Path], tuple[PairTester, StubProcess | None]]
 
 #: Whether equal outcomes are what phi_plus shows, for bases xx, yy, zz.
 _EVEN_PASSES = (True, False, True)
@@ -64,6 +67,7 @@ class LabBackend:
         rack: Path | None = None,
         *,
         link: int | None = None,
+        opener: Opener = open_instrument,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rack = load_rack(rack if rack is not None else SHIPPED_RACK)
@@ -83,7 +87,7 @@ class LabBackend:
         self._failures = 0
         self._rests_until_s = -math.inf
         self._trouble = ""
-        self.driver, self.stub = open_instrument(self._entry, self.rack.folder)
+        self.driver, self.stub = opener(self._entry, self.rack.folder)
         try:
             stubbed = self._entry.address == STUB or self.driver.identify().is_stub
         except DeviceError:

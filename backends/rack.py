@@ -16,7 +16,7 @@ from backends.drivers.capabilities import PairTester
 from quantum.errors import DeviceError, DeviceTimeout, InputError
 from quantum.rack import STUB, InstrumentEntry
 
-__all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
+__all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument", "stub_options"]
 
 #: The rack that is used when none is given: one stub.
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
@@ -119,7 +119,7 @@ def open_instrument(entry: InstrumentEntry, folder: Path) -> tuple[PairTester, S
     answer.
     """
     new_driver = driver_of(entry.kind)
-    stub = StubProcess(entry.kind, _stub_options(entry, folder)) if entry.address == STUB else None
+    stub = StubProcess(entry.kind, stub_options(entry, folder)) if entry.address == STUB else None
     try:
         driver: PairTester = new_driver(
             stub.address if stub is not None else entry.address,
@@ -137,7 +137,8 @@ def open_instrument(entry: InstrumentEntry, folder: Path) -> tuple[PairTester, S
     return driver, stub
 
 
-def _stub_options(entry: InstrumentEntry, folder: Path) -> list[str]:
+def stub_options(entry: InstrumentEntry, folder: Path) -> list[str]:
+    """Return the options of `dpem stub` for an entry of a rack."""
     options = ["--seed", str(entry.stub.seed), "--speed", repr(entry.stub.speed)]
     if entry.stub.fidelity is not None:
         options += ["--fidelity", repr(entry.stub.fidelity)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from backends.contract import Backend
+from backends.contract import Backend, Follower
 from backends.service import execute
 from quantum.egp import VERSION, Bye, Hello, Job, Refuse, Welcome
 from quantum.errors import DeviceError, InputError, WireError
@@ -45,6 +45,8 @@ def open_backend(name: str, rack: str | None = None) -> Backend:
 def work(config: WorkerConfig) -> None:
     """Serve jobs until the broker says goodbye."""
     backend = open_backend(config.backend, config.rack)
+    if config.pulse and isinstance(backend, Follower):
+        backend.follow(config)
     rng = generator(config.seed, "worker", config.name)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import zmq
 
+from controller.heart import Heart
 from quantum.egp import VERSION, Bye, Hello, Look, Refuse, Welcome
 from quantum.errors import DpemError, InputError, WireError
 from quantum.joining import Connection
@@ -39,6 +40,9 @@ class AgentConfig(Connection, frozen=True, kw_only=True):
 
 def act(config: AgentConfig) -> None:
     """Speak for the nodes until the broker says goodbye."""
+    heart = Heart(config) if config.pulse else None
+    if heart is not None:
+        heart.start()
     # Heavy rooms are entered here: a process that only reads its configuration stays light.
     import torch
 
@@ -89,6 +93,8 @@ def act(config: AgentConfig) -> None:
                 case _:
                     pass
     finally:
+        if heart is not None:
+            heart.close()
         context.destroy(linger=500)
 
 

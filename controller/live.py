@@ -22,6 +22,7 @@ from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
 from controller.interrupts import Interrupts
 from controller.processes import Processes
+from controller.pulse import PulseServer
 from controller.rivals.allocator import find
 from controller.rivals.dpem import rules_of
 from controller.series import Series
@@ -33,6 +34,7 @@ from quantum.egp import Telemetry
 from quantum.errors import DeviceError
 from quantum.flows import knee
 from quantum.joining import WorkerConfig
+from quantum.rack import load_rack
 from quantum.record import RecordWriter
 from quantum.topology import to_json
 
@@ -178,9 +180,26 @@ def _play(
     agent_keys = [new_keys() for _ in groups]
     worker_keys = [new_keys() for _ in range(setting.workers)]
     allowed = {keys.public for keys in (*agent_keys, *worker_keys)}
-    interrupted, lost = False, ""
+    interrupted, lost, broken = False, "", ""
+    pulse = None
+    if setting.rack is not None:
+        pulse = PulseServer(
+            broker_keys,
+            {keys.public: f"agent-{n}" for n, keys in enumerate(agent_keys)},
+            {keys.public: f"worker-{n}" for n, keys in enumerate(worker_keys)},
+            silence_s=load_rack(Path(setting.rack)).safety.agent_s,
+        )
+    heard = "" if pulse is None else pulse.address
     with Processes() as processes:
-        broker = Broker(broker_keys, allowed, alive=processes.check, check=interrupts.check)
+
+        def check() -> None:
+            interrupts.check()
+            if pulse is not None:
+                pulse.move()
+                if pulse.lost:
+                    raise DeviceError(f"{pulse.lost}: the rack is latched in its safe state")
+
+        broker = Broker(broker_keys, allowed, alive=processes.check, check=check)
         began = time.monotonic()
         try:
             raw = msgspec.Raw(msgspec.json.encode(setting))
@@ -191,6 +210,7 @@ def _play(
                     public_key=keys.public,
                     secret_key=keys.secret,
                     name=f"agent-{number}",
+                    pulse=heard,
                     nodes=nodes,
                     setting=raw,
                     targets=tuple(game.plan.mean_targets.tolist()),
@@ -207,6 +227,7 @@ def _play(
                         public_key=keys.public,
                         secret_key=keys.secret,
                         name=f"worker-{number}",
+                        pulse=heard,
                         backend=setting.backend,
                         seed=setting.seed,
                         rack=setting.rack,
@@ -215,6 +236,8 @@ def _play(
             stage("waiting for agents and workers", None)
             broker.gather(dispatch, setting.workers)
             began = time.monotonic()
+            if pulse is not None:
+                pulse.begin()
 
             def progress(telemetry: Telemetry) -> None:
                 series.note(telemetry)
@@ -230,8 +253,13 @@ def _play(
         except DeviceError as wrong:
             lost = str(wrong)
             record.append({"event": "lost", "slot": dispatch.slot, "detail": lost})
+        except Exception as wrong:
+            broken = str(wrong) or type(wrong).__name__
+            raise
         finally:
             wall_s = time.monotonic() - began
+            if pulse is not None:
+                pulse.close(broken)
             broker.close(interrupted=interrupted or bool(lost))
     return series, wall_s, interrupted, lost
 

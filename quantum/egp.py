@@ -21,6 +21,7 @@ from quantum.program import Program
 
 __all__ = [
     "VERSION",
+    "Beat",
     "Bye",
     "Create",
     "Done",
@@ -31,6 +32,7 @@ __all__ = [
     "Look",
     "Message",
     "Ok",
+    "Pulse",
     "Refuse",
     "Speak",
     "Task",
@@ -231,4 +233,31 @@ class Telemetry(Frame, frozen=True, tag="telemetry"):
     """Share of resource-slots that two or more live requests wanted so far."""
 
 
-Message = Hello | Welcome | Refuse | Bye | Look | Speak | Job | Done | Failed | Telemetry
+class Beat(Frame, frozen=True, tag="beat"):
+    """Say that this process is alive; who it is shows by the key of its connection."""
+
+
+class Pulse(Frame, frozen=True, tag="pulse"):
+    """Tell workers of a laboratory that broker and agents are alive right now.
+
+    ``lost`` names who is not; ``over`` ends the run in order.
+    """
+
+    lost: str = ""
+    over: bool = False
+
+
+Message = (
+    Hello
+    | Welcome
+    | Refuse
+    | Bye
+    | Look
+    | Speak
+    | Job
+    | Done
+    | Failed
+    | Telemetry
+    | Beat
+    | Pulse
+)

@@ -6,13 +6,17 @@ __all__ = ["Connection", "WorkerConfig"]
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Address of the broker (``tcp://host:port``), CURVE keys in z85, and the process's name."""
+    """Address of the broker (``tcp://host:port``), CURVE keys in z85, and the process's name.
+
+    ``pulse`` is where hearts are listened to; empty where no instruments depend on it.
+    """
 
     address: str
     server_key: str
     public_key: str
     secret_key: str
     name: str
+    pulse: str = ""
 
 
 class WorkerConfig(Connection, frozen=True, kw_only=True):

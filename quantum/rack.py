@@ -16,6 +16,7 @@ from quantum.bell import check_populations, werner
 from quantum.errors import InputError
 from quantum.network import Network
 from quantum.program import Gates, Memory
+from quantum.rack_safety import Limits, SafeEntry, SafetyEntry
 
 __all__ = ["STUB", "InstrumentEntry", "LinkEntry", "NodeEntry", "Rack", "StubEntry", "load_rack"]
 
@@ -92,6 +93,8 @@ class InstrumentEntry(_Strict, frozen=True, kw_only=True):
     integration_unit: Literal["ms", "ns"] = "ms"
     shared_clock: bool = False
     stub: StubEntry = StubEntry()
+    limits: Limits = Limits()
+    safe: SafeEntry = SafeEntry()
 
 
 class _File(_Strict, frozen=True, kw_only=True):
@@ -102,6 +105,7 @@ class _File(_Strict, frozen=True, kw_only=True):
     t1_s: Positive | None = None
     t2_s: Positive | None = None
     cutoff_s: Positive = 1.0
+    safety: SafetyEntry = SafetyEntry()
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +117,7 @@ class Rack:
     links: tuple[LinkEntry, ...]
     instruments: dict[str, InstrumentEntry]
     folder: Path
+    safety: SafetyEntry = SafetyEntry()
 
 
 def load_rack(path: Path) -> Rack:
@@ -150,6 +155,7 @@ def _rack(file: _File, folder: Path) -> Rack:
         ends.append((a, b))
     if len(set(ends)) < len(ends):
         raise InputError("two links join the same nodes; one is allowed")
+    file.safety.check(set(instruments))
     order = sorted(range(len(ends)), key=ends.__getitem__)
     links = tuple(file.link[n] for n in order)
     return Rack(
@@ -158,6 +164,7 @@ def _rack(file: _File, folder: Path) -> Rack:
         links=links,
         instruments={entry.name: entry for entry in file.instrument},
         folder=folder,
+        safety=file.safety,
     )
 
 

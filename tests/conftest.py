@@ -1,6 +1,8 @@
 """Settings of all tests: on a busy machine an example may take long, and CI repeats itself."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from hypothesis import settings
 # same examples; `--hypothesis-profile=default` searches with new ones.
 settings.register_profile("dpem", deadline=None, derandomize=True)
 settings.load_profile("dpem")
+
+# Latches, tokens and logs of racks that tests play with are nobody else's.
+os.environ["DPEM_STATE"] = tempfile.mkdtemp(prefix="dpem-state-")
 
 # What several tests measure by: `import dense`.
 sys.path.append(str(Path(__file__).parent / "reference"))

@@ -1,0 +1,93 @@
+"""The lab backend as everybody uses it: a thin client of the rack's supervisor.
+
+It never touches an instrument. The lease is asked for with the first request, and from then on it
+is renewed only while those who command are alive; see :mod:`.keeper`.
+"""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+
+from backends.contract import Outcome, Plan
+from backends.rack import SHIPPED_RACK
+from backends.supervisor.client import Client, granted, key_of, new_rid
+from backends.supervisor.keeper import Keeper
+from backends.supervisor.launching import find_or_launch
+from backends.supervisor.messages import VERSION, Acquire, Did, Release, Run
+from backends.supervisor.work import pack
+from quantum.batch import Batch
+from quantum.errors import DeviceError, DpemError, InputError
+from quantum.joining import Connection
+from quantum.rack import load_rack
+
+__all__ = ["SupervisedLab"]
+
+
+class SupervisedLab:
+    """Measures pairs on a rack, through its supervisor, which is started where none runs.
+
+    Raises :class:`InputError` for a rack that cannot be used, :class:`DeviceError` for instruments
+    that do not answer, and :class:`quantum.errors.RequestError` with code REJECTED for whatever
+    the supervisor refuses: limits, interlocks, another holder, a latched rack.
+    """
+
+    name = "lab"
+    keeps = False
+
+    def __init__(
+        self, rack: Path | None = None, *, mode: str = "stub", key: Path | None = None
+    ) -> None:
+        self._path = rack if rack is not None else SHIPPED_RACK
+        self.rack = load_rack(self._path)
+        if len(self.rack.links) != 1:
+            raise InputError(
+                f"rack {self.rack.name} has {len(self.rack.links)} links, one is measured"
+            )
+        self._key = key_of(key)
+        self.at, self._launched = find_or_launch(self._path, mode)
+        self._client = Client(self.at.commands, self.at.public, self._key)
+        self._keeper: Keeper | None = None
+        self._pulses: Connection | None = None
+        self.token = -1
+        self._closed = False
+
+    def follow(self, broker: Connection) -> None:
+        """Hold the lease only while the broker's pulses say that all is well."""
+        self._pulses = broker
+
+    def acquire(self) -> int:
+        """Ask for the lease, if it is not held yet; return its token."""
+        if self._keeper is None:
+            ask = Acquire(new_rid(), VERSION, self.rack.name)
+            self.token = granted(self._client.demand(ask, 10.0)).token
+            self._keeper = Keeper(self.at, self._key, self.token, self._pulses)
+            self._keeper.start()
+        return self.token
+
+    def run(self, batch: Batch, plan: Plan, rng: np.random.Generator) -> Outcome:
+        """Have the supervisor test as many pairs as the plan asks for."""
+        if self._closed:
+            raise DeviceError("the lab backend is closed")
+        token = self.acquire()
+        seed = int(rng.integers(2**62))
+        reply = self._client.demand(Run(new_rid(), token, seed, pack(batch, plan)))
+        assert isinstance(reply, Did)
+        counts = np.frombuffer(reply.value["counts"], dtype="<i8").reshape(reply.value["shape"])
+        return Outcome(counts=counts.astype(np.int64), truth=None, source=reply.value["source"])
+
+    def close(self) -> None:
+        """Give the lease back, which makes the rack safe; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        safe = self._keeper is None
+        if self._keeper is not None:
+            with contextlib.suppress(DpemError):
+                reply = self._client.ask(Release(new_rid(), self.token), 10.0)
+                safe = isinstance(reply, Did)
+            self._keeper.close()
+        self._client.close()
+        if self._launched is not None:
+            # The guardian of a latched rack lingers, so that people can ask what happened.
+            self._launched.close(5.0 if safe else 0.2)

@@ -1,0 +1,142 @@
+"""What speaks to a supervisor: requests and answers over one encrypted socket.
+
+Not for two threads: a thread that renews a lease has a client of its own.
+"""
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from backends.supervisor.keys import KeyPair, load_key, local_key
+from backends.supervisor.messages import (
+    MAX_BYTES,
+    NO_RID,
+    Estop,
+    Granted,
+    Refused,
+    Reply,
+    Report,
+    Request,
+    Status,
+    Stopped,
+    decode_reply,
+    encode,
+)
+from backends.supervisor.places import Endpoint, place_of, read_endpoint, state_home
+from quantum.errors import Code, DeviceError, DeviceTimeout, InputError, RequestError
+
+__all__ = ["Client", "endpoint_of", "estop", "key_of", "new_rid", "status"]
+
+#: Requests are answered when their work is done; counting may take long.
+_PATIENCE_S = 60.0
+
+
+def new_rid() -> bytes:
+    """Return a fresh request id."""
+    return os.urandom(16)
+
+
+def key_of(path: Path | None) -> KeyPair:
+    """Return the key of a file, or this user's own."""
+    return local_key(state_home()) if path is None else load_key(path)
+
+
+def endpoint_of(rack: Path) -> Endpoint:
+    """Return where a rack's supervisor listens, or raise :class:`InputError`."""
+    found = read_endpoint(place_of(rack))
+    if found is None:
+        raise InputError(f"rack {rack} has no supervisor running")
+    return found
+
+
+class Client:
+    """A connection with a key; ``address`` is the command or the stop address of an endpoint."""
+
+    def __init__(self, address: str, server: str, key: KeyPair) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self.socket.linger, self.socket.maxmsgsize = 200, MAX_BYTES
+        self.socket.curve_serverkey = server.encode()
+        self.socket.curve_publickey = key.public.encode()
+        self.socket.curve_secretkey = key.secret.encode()
+        self.socket.connect(address)
+
+    def ask(self, message: Request, patience_s: float = _PATIENCE_S) -> Reply:
+        """Send a request and return its answer; refusals are answers too."""
+        rid = getattr(message, "rid", NO_RID)
+        self.socket.send(encode(message))
+        until = time.monotonic() + patience_s
+        while (left_s := until - time.monotonic()) > 0.0:
+            if not self.socket.poll(max(1, int(left_s * 1e3))):
+                break
+            reply = decode_reply(self.socket.recv())
+            if reply.rid in (rid, NO_RID):
+                return reply
+        raise DeviceTimeout(
+            f"the supervisor did not answer within {patience_s:g} s; is this key on its list?"
+        )
+
+    def demand(self, message: Request, patience_s: float = _PATIENCE_S) -> Reply:
+        """Like :meth:`ask`, but a refusal raises what it says."""
+        reply = self.ask(message, patience_s)
+        if isinstance(reply, Refused):
+            if reply.device:
+                raise DeviceError(reply.detail)
+            if reply.code is Code.CREATE:
+                raise InputError(reply.detail)
+            raise RequestError(reply.code, reply.detail)
+        return reply
+
+    def say(self, message: Request) -> None:
+        """Send something that has no answer."""
+        self.socket.send(encode(message))
+
+    def heard(self) -> Reply | None:
+        """Return an answer that is there already."""
+        return decode_reply(self.socket.recv()) if self.socket.poll(0) else None
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        self._context.destroy(linger=200)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def estop(rack: Path, reason: str, key: Path | None = None) -> Stopped:
+    """Stop a rack: latch it, command its safe state, and return what was read back.
+
+    Raises :class:`InputError` where no supervisor runs, :class:`DeviceTimeout` where it is silent.
+    """
+    at = endpoint_of(rack)
+    with Client(at.estop, at.public, key_of(key)) as client:
+        reply = client.demand(Estop(new_rid(), reason), 10.0)
+    assert isinstance(reply, Stopped)
+    return reply
+
+
+def status(rack: Path, key: Path | None = None) -> Report:
+    """Ask a running supervisor how its rack stands."""
+    at = endpoint_of(rack)
+    with Client(at.commands, at.public, key_of(key)) as client:
+        reply = client.demand(Status(new_rid()), 5.0)
+    assert isinstance(reply, Report)
+    return reply
+
+
+def granted(reply: Reply) -> Granted:
+    """Return a reply that has to be a lease."""
+    assert isinstance(reply, Granted)
+    return reply

@@ -1,0 +1,155 @@
+"""The instruments of a rack, opened by a mode, and made safe all at once."""
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from backends.rack import StubProcess, open_instrument
+from backends.supervisor.guard import Gate, Guarded, Instrument
+from backends.supervisor.safing import Safed, all_safe, in_parallel
+from quantum.errors import DeviceError, InputError
+from quantum.rack import STUB, InstrumentEntry, Rack
+
+__all__ = ["MODES", "Rig", "open_at", "stubbed", "wanted_stubs"]
+
+#: ``sim``: every instrument is an own stub, addresses are not opened. ``stub``: addresses lead to
+#: stubs. ``shadow``: instruments are read, their own stubs are commanded. ``armed``: instruments.
+MODES = ("sim", "stub", "shadow", "armed")
+
+#: How long the lock of an instrument is waited for before it is opened anew without it.
+_LOCK_S = 0.03
+#: A dead instrument must not keep the report about the others.
+_SAFE_S = 2.5
+
+
+def wanted_stubs(rack: Rack, mode: str) -> list[str]:
+    """Return the instruments for which a stub of our own is started in a mode."""
+    return [
+        name
+        for name, entry in rack.instruments.items()
+        if mode in ("sim", "shadow") or entry.address == STUB
+    ]
+
+
+def open_at(entry: InstrumentEntry, address: str, folder: Path, timeout_s: float | None) -> Any:
+    """Open a driver at an address, by default with the rack's own patience."""
+    changed = msgspec.structs.replace(
+        entry, address=address, timeout_s=timeout_s or entry.timeout_s
+    )
+    driver, _ = open_instrument(changed, folder)
+    return driver
+
+
+def stubbed(driver: Any) -> bool:
+    """Tell whether a driver talks to a stub of ours; its serial number says so."""
+    return bool(driver.identify().is_stub)
+
+
+class Rig:
+    """Opens what a mode allows; raises where the rack has what the mode does not."""
+
+    def __init__(self, rack: Rack, mode: str, stubs: dict[str, str], gate: Gate) -> None:
+        self.rack, self.mode = rack, mode
+        self._folder = rack.folder
+        self.instruments: dict[str, Instrument] = {}
+        self._pool = ThreadPoolExecutor(max(2, 2 * len(rack.instruments)), "safe")
+        try:
+            for name, entry in rack.instruments.items():
+                if mode == "armed" and entry.address == STUB:
+                    raise InputError(f"{name} is a stub: mode armed takes instruments only")
+                instrument = Instrument(entry, gate, stubs.get(name, entry.address))
+                self.instruments[name] = instrument
+                self._open(instrument)
+                if mode == "shadow" and entry.address != STUB:
+                    instrument.real = open_at(entry, entry.address, self._folder, None)
+        except (DeviceError, InputError):
+            self.close()
+            raise
+        # Threads that exist already start faster than those that have to be made.
+        warm = [self._pool.submit(time.sleep, 0.005) for _ in range(2 * len(self.instruments))]
+        for future in warm:
+            future.result()
+
+    def _open(self, instrument: Instrument) -> None:
+        entry = instrument.entry
+        instrument.driver = open_at(entry, instrument.address, self._folder, None)
+        instrument.dirty = False
+        is_stub = stubbed(instrument.driver)
+        if self.mode == "armed" and is_stub:
+            raise InputError(
+                f"{entry.name} at {entry.address} is a stub: mode armed takes instruments only"
+            )
+        if self.mode != "armed" and not is_stub:
+            raise InputError(
+                f"{entry.name} at {entry.address} is no stub: a person has to arm it with "
+                "dpem lab supervise RACK --mode armed --key FILE"
+            )
+
+    def guarded(self, entry: InstrumentEntry, _: Path) -> tuple[Any, StubProcess | None]:
+        """Return the guarded driver of an entry, in the manner of ``open_instrument``."""
+        return Guarded(self.instruments[entry.name]), None
+
+    def make_safe(self) -> dict[str, Safed]:
+        """Bring every instrument into its safe state, all at once, and read it back."""
+        works = {name: partial(self._safe, one) for name, one in self.instruments.items()}
+        return in_parallel(self._pool, works, _SAFE_S)
+
+    def _safe(self, instrument: Instrument) -> Safed:
+        had = instrument.lock.acquire(timeout=_LOCK_S)
+        try:
+            if had and not instrument.dirty and instrument.driver is not None:
+                done = all_safe(instrument.driver, instrument.entry.safe)
+                if done.safe:
+                    return self._note(instrument, done)
+            if not had:
+                # Some thread hangs in this driver: leave it to it, and go on with a new one.
+                instrument.lock = threading.RLock()
+                instrument.driver = None
+            return self._note(instrument, self._safe_anew(instrument))
+        finally:
+            if had:
+                instrument.lock.release()
+
+    def _safe_anew(self, instrument: Instrument) -> Safed:
+        """Open the instrument anew, as its conversation was cut or fails, and make it safe."""
+        if instrument.driver is not None:
+            with contextlib.suppress(DeviceError):
+                instrument.driver.close()
+        try:
+            instrument.driver = open_at(
+                instrument.entry, instrument.address, self._folder, None
+            )
+        except (DeviceError, InputError) as wrong:
+            now = time.monotonic()
+            return Safed(now, now, "", str(wrong))
+        instrument.dirty = False
+        return all_safe(instrument.driver, instrument.entry.safe)
+
+    @staticmethod
+    def _note(instrument: Instrument, done: Safed) -> Safed:
+        instrument.trouble = done.trouble
+        return done
+
+    def reopen(self) -> None:
+        """Open every instrument anew, for a rack that is armed again."""
+        for instrument in self.instruments.values():
+            with instrument.lock:
+                if instrument.driver is not None:
+                    with contextlib.suppress(DeviceError):
+                        instrument.driver.close()
+                self._open(instrument)
+
+    def close(self) -> None:
+        """Close all drivers; safe to call twice. Changes no instrument."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for instrument in self.instruments.values():
+            for driver in (instrument.driver, instrument.real):
+                if driver is not None:
+                    with contextlib.suppress(DeviceError):
+                        driver.close()
