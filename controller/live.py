@@ -22,7 +22,7 @@ from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
 from controller.interrupts import Interrupts
 from controller.processes import Processes
-from controller.pulse import PulseServer
+from controller.pulsing import Pulses
 from controller.rivals.allocator import find
 from controller.rivals.dpem import rules_of
 from controller.series import Series
@@ -183,7 +183,7 @@ def _play(
     interrupted, lost, broken = False, "", ""
     pulse = None
     if setting.rack is not None:
-        pulse = PulseServer(
+        pulse = Pulses(
             broker_keys,
             {keys.public: f"agent-{n}" for n, keys in enumerate(agent_keys)},
             {keys.public: f"worker-{n}" for n, keys in enumerate(worker_keys)},
@@ -194,10 +194,8 @@ def _play(
 
         def check() -> None:
             interrupts.check()
-            if pulse is not None:
-                pulse.move()
-                if pulse.lost:
-                    raise DeviceError(f"{pulse.lost}: the rack is latched in its safe state")
+            if pulse is not None and pulse.look(dispatch.slot):
+                raise DeviceError(f"{pulse.lost}: the rack is latched in its safe state")
 
         broker = Broker(broker_keys, allowed, alive=processes.check, check=check)
         began = time.monotonic()
@@ -233,6 +231,8 @@ def _play(
                         rack=setting.rack,
                     ),
                 )
+            if pulse is not None:
+                pulse.watch(processes.ids())
             stage("waiting for agents and workers", None)
             broker.gather(dispatch, setting.workers)
             began = time.monotonic()

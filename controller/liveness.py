@@ -3,24 +3,25 @@
 Nobody is missed before :meth:`Liveness.begin`: starting and compiling may take as long as it does.
 """
 
-from collections.abc import Iterable
+from pathlib import Path
 
 from quantum.egp import Pulse
 
-__all__ = ["Liveness"]
+__all__ = ["Liveness", "is_running"]
 
 
 class Liveness:
     """Hears the hearts of agents; ``silence_s`` is how long one may be silent.
 
-    The broker's own loop has to move on too: within ``stall_s``, which is long, because a slot may
-    bring a kernel to compile.
+    A heart that is silent is a process that hangs; one that was killed or stopped is seen sooner,
+    see :func:`is_running`. The broker's slots have to go on too, within ``stall_s``.
     """
 
-    def __init__(self, agents: Iterable[str], silence_s: float, stall_s: float) -> None:
+    def __init__(self, agents: dict[str, str], silence_s: float, stall_s: float) -> None:
+        self._names = agents
         self._heard: dict[str, float] = dict.fromkeys(agents, 0.0)
         self._silence_s, self._stall_s = silence_s, stall_s
-        self._moved_s = 0.0
+        self._moved_s: float | None = None
         self._begun = False
         self.lost = ""
         self.over = False
@@ -28,32 +29,53 @@ class Liveness:
     def begin(self, now_s: float) -> None:
         """Miss whoever is silent from now on."""
         self._begun = True
-        self._moved_s = now_s
         self._heard = dict.fromkeys(self._heard, now_s)
 
     def beat(self, agent: str, now_s: float) -> None:
-        """Hear an agent; others are not counted."""
+        """Hear the agent of a public key; others are not counted."""
         if agent in self._heard:
             self._heard[agent] = now_s
 
     def move(self, now_s: float) -> None:
-        """Note that the broker's loop goes on."""
+        """Note that the broker's slots go on; only after the first such word they have to."""
         self._moved_s = now_s
 
     def give_up(self, why: str) -> None:
-        """Note that somebody is lost; the first reason stays."""
-        self.lost = self.lost or why
+        """Note that somebody is lost; the first reason stays, and what is over stays over."""
+        if not self.over:
+            self.lost = self.lost or why
 
-    def pulse(self, names: dict[str, str], now_s: float) -> Pulse | None:
+    def end(self) -> None:
+        """Note that the run has ended in order."""
+        self.over = not self.lost
+
+    def pulse(self, now_s: float) -> Pulse | None:
         """Return what workers are told now; nothing before the run has begun."""
-        if self._begun and not self.lost and not self.over:
+        if self._begun:
             for agent, heard_s in self._heard.items():
                 if now_s - heard_s > self._silence_s:
-                    self.give_up(f"{names[agent]} was not heard for {self._silence_s:g} s")
-            if now_s - self._moved_s > self._stall_s:
-                self.give_up(f"the broker did not move on for {self._stall_s:g} s")
+                    self.give_up(f"{self._names[agent]} was not heard for {self._silence_s:g} s")
+            if self._moved_s is not None and now_s - self._moved_s > self._stall_s:
+                self.give_up(f"no slot was played for {self._stall_s:g} s")
         if self.lost:
             return Pulse(lost=self.lost)
         if self.over:
             return Pulse(over=True)
         return Pulse() if self._begun else None
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process of this machine is there, and neither stopped nor a zombie.
+
+    Where there is no ``/proc``, every process counts as running: its heart has to tell.
+
+    >>> import os
+    >>> is_running(os.getpid())
+    True
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return not Path("/proc/self/stat").exists()
+    # The second field is a name in brackets, and may hold anything.
+    return text.rpartition(")")[2].split()[0] not in "TtZXx"

@@ -51,6 +51,10 @@ class Processes:
             )
         self._running.append((name, process, complaints))
 
+    def ids(self) -> dict[str, int]:
+        """Return the process ids by name."""
+        return {name: process.pid for name, process, _ in self._running}
+
     def check(self) -> None:
         """Raise if a process has died, with the last line it wrote."""
         for name, process, complaints in self._running:

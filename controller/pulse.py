@@ -1,86 +1,124 @@
-"""The socket of hearts in a laboratory run: agents and workers beat, workers are answered.
+"""The process of pulses in a laboratory run: hears agents, watches the broker, answers workers.
 
-A thread and a socket of its own, so that a long slot delays no heartbeat. Who beats is told by the
-key of his connection, never by what he says.
+``python -m controller.pulse`` is told what to do by lines of JSON on its standard input, see
+:class:`Orders`; :mod:`controller.pulsing` is the other end. A process of its own, and a light one:
+in the broker and in agents kernels are compiled and torch computes, and a thread there may starve
+for longer than a laser may be left alone. Who beats is told by the key of his connection.
 """
 
 import contextlib
-import threading
+import os
+import signal
+import sys
 import time
 
+import msgspec
 import zmq
 
-from controller.auth import DOMAIN, AllowList, Keys
-from controller.liveness import Liveness
+from controller.auth import DOMAIN, AllowList
+from controller.liveness import Liveness, is_running
 from quantum.egp import Beat
 from quantum.errors import WireError
 from quantum.wire import decode, encode
 
-__all__ = ["PulseServer"]
+__all__ = ["Orders", "PulseConfig", "main"]
 
 _STEP_MS = 40
 _MAX_BYTES = 4096
-#: Moving on may take a kernel's compilation; a broker that is killed is noticed by its silence.
+#: A slot may bring kernels to compile; a broker that is killed or stopped is noticed at once.
 STALL_S = 60.0
 
 
-class PulseServer(threading.Thread):
-    """Listens from its construction on; ``agents`` and ``workers`` are names by public key."""
+class PulseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Keys of the run: the broker's pair, and names of agents and workers by public key."""
 
-    def __init__(
-        self,
-        keys: Keys,
-        agents: dict[str, str],
-        workers: dict[str, str],
-        *,
-        silence_s: float,
-        host: str = "127.0.0.1",
-    ) -> None:
-        super().__init__(name="pulse", daemon=True)
-        self._agents, self._workers = agents, workers
-        self._live = Liveness(agents, silence_s, STALL_S)
-        self._lock = threading.Lock()
-        self._end = threading.Event()
+    public: str
+    secret: str
+    agents: dict[str, str]
+    workers: dict[str, str]
+    silence_s: float
+    host: str = "127.0.0.1"
+
+
+class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line from the broker: what it says about the run, and whom to watch by process id."""
+
+    watch: dict[str, int] = {}
+    begin: bool = False
+    move: bool = False
+    over: bool = False
+    lost: str = ""
+
+
+class _Loop:
+    def __init__(self, config: PulseConfig) -> None:
+        self._live = Liveness(config.agents, config.silence_s, STALL_S)
+        self._workers = set(config.workers)
+        self._watched: dict[str, int] = {"the broker": os.getppid()}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._allow = AllowList(self._context, {*agents, *workers})
+        self._allow = AllowList(self._context, {*config.agents, *config.workers})
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger, self._socket.maxmsgsize = 200, _MAX_BYTES
         self._socket.curve_server = True
-        self._socket.curve_secretkey = keys.secret.encode()
-        self._socket.curve_publickey = keys.public.encode()
+        self._socket.curve_secretkey = config.secret.encode()
+        self._socket.curve_publickey = config.public.encode()
         self._socket.zap_domain = DOMAIN.encode()
-        port = self._socket.bind_to_random_port(f"tcp://{host}")
-        self.address = f"tcp://{host}:{port}"
-        self._followers: dict[bytes, str] = {}
-        self._told: set[str] = set()
-        self.start()
-
-    def begin(self) -> None:
-        """Miss whoever is silent from now on."""
-        with self._lock:
-            self._live.begin(time.monotonic())
-
-    def move(self) -> None:
-        """Note that the broker's loop goes on."""
-        with self._lock:
-            self._live.move(time.monotonic())
-
-    @property
-    def lost(self) -> str:
-        """Who is lost, or nothing."""
-        with self._lock:
-            return self._live.lost
+        port = self._socket.bind_to_random_port(f"tcp://{config.host}")
+        self._followers: set[bytes] = set()
+        self._text = b""
+        self._until_s: float | None = None
+        self._said = ""
+        _print(f"tcp://{config.host}:{port}")
 
     def run(self) -> None:
-        """Hear beats and send pulses, until :meth:`close`."""
+        """Serve until the broker has ended or is lost, and workers have been told."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(0, zmq.POLLIN)
         sent_s = 0.0
-        while not self._end.is_set():
-            if self._socket.poll(_STEP_MS // 2):
+        while self._until_s is None or time.monotonic() < self._until_s:
+            ready = dict(poller.poll(_STEP_MS // 2))
+            if 0 in ready and not self._obey():
+                poller.unregister(0)
+                self._live.give_up("the broker is lost")
+                self._leave()
+            if self._socket in ready:
                 self._hear()
             now = time.monotonic()
             if now - sent_s >= _STEP_MS / 1e3:
                 sent_s = now
+                self._look()
                 self._send(now)
+        self._allow.close()
+        self._context.destroy(linger=200)
+
+    def _leave(self) -> None:
+        """End soon: a few pulses more are time enough for everyone to hear the last word."""
+        self._until_s = self._until_s or time.monotonic() + 5 * _STEP_MS / 1e3
+
+    def _obey(self) -> bool:
+        data = os.read(0, 65536)
+        *lines, self._text = (self._text + data).split(b"\n")
+        for line in lines:
+            orders = msgspec.json.decode(line, type=Orders)
+            now = time.monotonic()
+            self._watched |= orders.watch
+            if orders.begin:
+                self._live.begin(now)
+            if orders.move:
+                self._live.move(now)
+            if orders.lost:
+                self._live.give_up(orders.lost)
+            if orders.over:
+                self._live.end()
+                self._leave()
+        return bool(data)
+
+    def _look(self) -> None:
+        if not self._live.over:
+            for name, pid in self._watched.items():
+                if not is_running(pid):
+                    self._live.give_up(f"{name} was killed or stopped")
 
     def _hear(self) -> None:
         identity, *frames = self._socket.recv_multipart(copy=False)
@@ -91,33 +129,34 @@ class PulseServer(threading.Thread):
         except (WireError, zmq.ZMQError):
             return
         if key in self._workers:
-            self._followers[identity.bytes] = key
-        with self._lock:
-            self._live.beat(key, time.monotonic())
+            self._followers.add(identity.bytes)
+        self._live.beat(key, time.monotonic())
 
     def _send(self, now_s: float) -> None:
-        with self._lock:
-            pulse = self._live.pulse(self._agents, now_s)
+        pulse = self._live.pulse(now_s)
         if pulse is None:
             return
-        for identity, key in self._followers.items():
+        if pulse.lost and not self._said:
+            self._said = pulse.lost
+            _print(pulse.lost)
+        for identity in self._followers:
             with contextlib.suppress(zmq.ZMQError):
                 self._socket.send_multipart([identity, encode(pulse)], zmq.DONTWAIT)
-                if pulse.lost or pulse.over:
-                    self._told.add(key)
 
-    def close(self, lost: str = "") -> None:
-        """Tell the workers that the run is over, or who is lost, and end; safe to call twice."""
-        if self._end.is_set():
-            return
-        with self._lock:
-            if lost:
-                self._live.give_up(lost)
-            self._live.over = True
-        until = time.monotonic() + 0.5
-        while len(self._told) < len(set(self._followers.values())) and time.monotonic() < until:
-            time.sleep(0.01)
-        self._end.set()
-        self.join(2.0)
-        self._allow.close()
-        self._context.destroy(linger=200)
+
+def _print(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """Run the process of pulses; signals at the terminal are for the broker."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+    _Loop(msgspec.json.decode(line, type=PulseConfig)).run()
+
+
+if __name__ == "__main__":
+    main()

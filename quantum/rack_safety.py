@@ -68,14 +68,15 @@ class KeyEntry(_Strict, frozen=True, kw_only=True):
 class SafetyEntry(_Strict, frozen=True, kw_only=True):
     """Timers and rules of a rack's supervisor.
 
-    A lease that is not renewed for ``lease_s``, an agent that is not heard for ``agent_s`` and a
-    supervisor that is not heard for ``supervisor_s`` bring the rack into its safe state.
+    A lease that is not renewed for ``lease_s``, an agent that hangs for ``agent_s`` (one that is
+    killed or stopped is seen within a tenth of a second) and a supervisor that is not heard for
+    ``supervisor_s`` bring the rack into its safe state.
     ``interlocks`` names the instruments whose interlock contact must be closed for anything to
     change. ``log_failure`` holds for stubs; with instruments a lost log always stops.
     """
 
     lease_s: Annotated[float, msgspec.Meta(ge=0.1, le=0.7)] = 0.5
-    agent_s: Annotated[float, msgspec.Meta(ge=0.1, le=0.6)] = 0.4
+    agent_s: Annotated[float, msgspec.Meta(ge=0.1, le=60.0)] = 5.0
     supervisor_s: Annotated[float, msgspec.Meta(ge=0.1, le=0.6)] = 0.5
     interlock_s: Annotated[float, msgspec.Meta(ge=0.01, le=1.0)] = 0.05
     linger_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 60.0
