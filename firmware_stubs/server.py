@@ -15,7 +15,7 @@ import msgspec
 import zmq
 
 from firmware_stubs.bench import Optics
-from firmware_stubs.control import Event, Message, Rig, Stop, apply, decode
+from firmware_stubs.control import Event, Message, Rig, Stop, apply, check_events, decode
 from firmware_stubs.faults import FaultPlan, damage
 from firmware_stubs.loop import run_loop, signals
 from quantum.errors import InputError
@@ -61,6 +61,7 @@ def run(device: Device, rig: Rig, options: StubOptions) -> int:
     def act(message: Message, now_s: float) -> dict[str, Any]:
         return apply(message, rig, now_s, device.state)
 
+    check_events(options.events)
     wire = TextWire(device, rig.faults, options.bind)
     try:
         control = Control(options.control, act, options.events)
