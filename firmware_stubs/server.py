@@ -190,7 +190,9 @@ class Control:
             answer = {"ok": True} | self._act(message, now_s)
             self._stopping = isinstance(message, Stop)
         except InputError as wrong:
-            answer = {"ok": False, "error": str(wrong)}
+            text = str(wrong)
+            named = text if text.startswith("control message") else f"control message: {text}"
+            answer = {"ok": False, "error": named}
         self._bound.socket.send(msgspec.json.encode(answer))
 
     def due(self, now_s: float) -> None:
