@@ -1,6 +1,7 @@
 """Open the stream to an instrument by the scheme of its address.
 
-``tcp://HOST:PORT`` is a TCP connection, ``serial:///dev/...`` a serial line. Another kind of stream
+``tcp://HOST:PORT`` is a TCP connection, ``serial:///dev/...`` a serial line, ``visa://RESOURCE`` a
+VISA resource. Another kind of stream
 (a recording, say) adds its scheme to :data:`SCHEMES`.
 """
 
@@ -17,8 +18,20 @@ def _tcp(address: str, timeout_s: float) -> Stream:
     return TcpStream(address, timeout_s=timeout_s)
 
 
+def _serial(address: str, timeout_s: float) -> Stream:
+    from backends.drivers.serial_line import SerialLine
+
+    return SerialLine(address, timeout_s=timeout_s)
+
+
+def _visa(address: str, timeout_s: float) -> Stream:
+    from backends.drivers.visa import VisaStream
+
+    return VisaStream(address, timeout_s=timeout_s)
+
+
 #: What opens an address and a timeout in seconds, by scheme.
-SCHEMES: dict[str, Callable[[str, float], Stream]] = {"tcp": _tcp}
+SCHEMES: dict[str, Callable[[str, float], Stream]] = {"tcp": _tcp, "serial": _serial, "visa": _visa}
 
 
 def open_stream(address: str, timeout_s: float) -> Stream:
