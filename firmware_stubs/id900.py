@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_stubs.bench import Bench
+from firmware_stubs.bench import Bench, CountedBench
 from firmware_stubs.control import Rig
 from firmware_stubs.faults import FaultPlan
 from firmware_stubs.id900_counters import COUNTERS, Counters, Tap, Wiring
@@ -53,7 +53,7 @@ class ID900:
 
     def __init__(
         self,
-        bench: Bench,
+        bench: CountedBench,
         *,
         switches: Switches | None = None,
         faults: FaultPlan | None = None,
