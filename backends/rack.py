@@ -21,7 +21,9 @@ __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
 #: The rack that is used when none is given: one stub.
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
 
-_FIRST_LINE = re.compile(r"(?P<kind>\S+) (?P<address>tcp://\S+) control (?P<control>tcp://\S+)\n\Z")
+_FIRST_LINE = re.compile(
+    r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)\n\Z"
+)
 _START_S = 60.0
 _STOP_S = 5.0
 
