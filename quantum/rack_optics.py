@@ -45,6 +45,8 @@ class OpticsEntry(_Strict, frozen=True, kw_only=True):
     """Voltage by which a squeezer retards half a wave, roughly (data sheet)."""
     range_mv: Annotated[float, msgspec.Meta(gt=0.0, le=1e5)] = 5000.0
     shutter: Name | None = None
+    laser: Name | None = None
+    """The pump; left out where it is always on."""
     bias: Name | None = None
     """The driver of the detectors."""
     channels: tuple[Port, Port, Port, Port] = (1, 2, 3, 4)
@@ -57,7 +59,7 @@ class OpticsEntry(_Strict, frozen=True, kw_only=True):
     def names(self) -> Iterator[tuple[str, str]]:
         """Every (field, instrument) that is named."""
         yield from ((f"plates[{n}]", name) for n, name in enumerate(self.plates))
-        for field in ("switch", "polarisation", "shutter", "bias"):
+        for field in ("switch", "polarisation", "shutter", "laser", "bias"):
             name = getattr(self, field)
             if name is not None:
                 yield field, name

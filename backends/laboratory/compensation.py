@@ -118,9 +118,7 @@ class Compensation:
 
     def _conclude(self) -> None:
         """Three points a third of a wave apart: amplitude and phase of the sinusoid, exactly."""
-        low, mid, high = (
-            (self._seen[0, step] + self._seen[1, step]) / 2.0 for step in (-1, 0, 1)
-        )
+        low, mid, high = ((self._seen[0, step] + self._seen[1, step]) / 2.0 for step in (-1, 0, 1))
         level = (low + mid + high) / 3.0
         cosine = (2.0 * mid - low - high) / 3.0
         sine = (high - low) / math.sqrt(3.0)

@@ -69,9 +69,7 @@ _SURE = 1.0 - 1e-6
 _RECENT = (0.1, 0.3, 1.0)
 
 
-def look(
-    evidence: Evidence, state: LinkState, policy: CalibrationEntry, now_s: float
-) -> Trouble:
+def look(evidence: Evidence, state: LinkState, policy: CalibrationEntry, now_s: float) -> Trouble:
     """Say what the latest counts of a link mean."""
     reference = state.reference
     latest = evidence.windows[-1] if evidence.windows else None

@@ -5,6 +5,7 @@ Every chance is exact; nothing is drawn here.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,9 @@ from quantum.bell import correlators, density_matrix
 __all__ = ["Glow", "Sources", "arms"]
 
 Floats = NDArray[np.float64]
+
+#: What drifts take off the visibility of each link.
+Lost = Sequence[float]
 
 _EYE = np.eye(2, dtype=np.complex128)
 
@@ -89,10 +93,10 @@ class Sources:
         ]
         self._states: dict[tuple[float, ...], Complex] = {}
 
-    def state(self, link: int, time_s: float, lost: float) -> Complex:
-        """Return the source's state (4, 4); ``lost`` is what drifts take off its visibility."""
+    def state(self, link: int, time_s: float, lost: Lost) -> Complex:
+        """Return the source's state (4, 4); ``lost`` is what drifts take off visibilities."""
         setup = self.setup.link[link]
-        fade = min(1.0, max(0.0, 1.0 + self._visibilities[link].at(time_s) - lost))
+        fade = min(1.0, max(0.0, 1.0 + self._visibilities[link].at(time_s) - lost[link]))
         phase = setup.phase_rad + self._phases[link].at(time_s)
         key = (*setup.populations, fade, phase)
         if key not in self._states:
@@ -104,7 +108,7 @@ class Sources:
             self._states[key] = turn @ plain @ turn.conj().T
         return self._states[key]
 
-    def arrived(self, link: int, knobs: Knobs, time_s: float, lost: float) -> Complex:
+    def arrived(self, link: int, knobs: Knobs, time_s: float, lost: Lost) -> Complex:
         """Return the state (4, 4) in front of the analysers."""
         there = self.setup.link[link]
         alice, bob = (fibre.at(time_s) for fibre in self.fibres[link])
@@ -119,7 +123,7 @@ class Sources:
         """Return the pairs per second that a source emits."""
         return self.setup.link[link].rate_hz * knobs.pump_mw / self.setup.pump_mw
 
-    def glow(self, knobs: Knobs, time_s: float, lost: float) -> Glow:
+    def glow(self, knobs: Knobs, time_s: float, lost: Lost) -> Glow:
         """Return the mean rates at a moment."""
         seen = arms(self.setup, knobs, time_s)
         shares, photons_hz = np.full((2, 2), 0.5), np.zeros(2)
@@ -147,7 +151,7 @@ class Sources:
         return self._detect(knobs, photons_hz, shares, together, extra, link, passage)
 
     def _of(
-        self, arm: tuple[int, int], side: int, knobs: Knobs, time_s: float, lost: float
+        self, arm: tuple[int, int], side: int, knobs: Knobs, time_s: float, lost: Lost
     ) -> Complex:
         """Return a link's state with the photon of ``arm`` first (side 0) or second."""
         state = self.arrived(arm[0], knobs, time_s, lost)

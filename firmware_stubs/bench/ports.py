@@ -10,7 +10,7 @@ from firmware_stubs.bench.tags import TagStream
 from quantum.errors import InputError
 from quantum.seeding import generator
 
-__all__ = ["Counting", "Detectors", "Plate", "Pump", "Shutter", "Squeezer", "Switch"]
+__all__ = ["Counting", "Detectors", "Meter", "Plate", "Pump", "Shutter", "Squeezer", "Switch"]
 
 #: Voltage over a resistive detector, and what a superconducting one shows for each microampere.
 _LATCHED_MV = 800.0
@@ -156,6 +156,20 @@ class Pump:
         """Set the power that reaches the shutter; 0 is dark."""
         self._bench.history.change(now_s, power_mw=max(0.0, power_mw))
         self._bench.strain(now_s)
+
+    def power_mw(self, now_s: float) -> float:
+        """Return the power behind the shutter."""
+        return self._bench.history.at(now_s).pump_mw
+
+
+class Meter:
+    """A power meter behind the shutter: nothing that it is told changes the light."""
+
+    def __init__(self, bench: SharedBench) -> None:
+        self._bench = bench
+
+    def set_power_mw(self, power_mw: float, now_s: float) -> None:
+        """Do nothing."""
 
     def power_mw(self, now_s: float) -> float:
         """Return the power behind the shutter."""

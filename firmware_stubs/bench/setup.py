@@ -76,7 +76,8 @@ class BenchSetup(_Strict, frozen=True, kw_only=True):
     switched: bool = True
     """Whether there is a switch; without one the first link always leads to the analysers."""
     outputs: tuple[Port, Port] = (0, 1)
-    switch_settle_s: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.02
+    switch_settle_s: Annotated[float, msgspec.Meta(ge=0.0, le=10.0)] = 0.0
+    """Beyond that which the stub of the switch has by itself."""
     switch_loss_db: Annotated[float, msgspec.Meta(ge=0.0, le=60.0)] = 1.0
     tracer_dbm: float = -20.0
     """Power of the light that the switch's monitors see at a fibre of a pumped source."""

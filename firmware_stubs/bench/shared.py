@@ -49,6 +49,7 @@ class SharedBench:
     def __post_init__(self) -> None:
         setup = self.setup.check()
         self.sources = Sources(setup, self.seed)
+        self.link_drifts: list[list[Drift]] = [[] for _ in setup.link]
         self.history = History(
             Knobs(
                 angles_deg=(0.0,) * 4,
@@ -203,8 +204,10 @@ class SharedBench:
         turned = float(np.linalg.det(left @ right))
         return float((1.0 + sizes[0] + sizes[1] + math.copysign(sizes[2], turned)) / 4.0)
 
-    def _lost(self, time_s: float) -> float:
-        return -sum(drift.at(time_s) for drift in self.drifts)
+    def _lost(self, time_s: float) -> list[float]:
+        shared = sum(drift.at(time_s) for drift in self.drifts)
+        own = [sum(drift.at(time_s) for drift in drifts) for drifts in self.link_drifts]
+        return [-(shared + drift) for drift in own]
 
 
 def _looking(
