@@ -21,13 +21,17 @@ __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
 #: The rack that is used when none is given: one stub.
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
 
-_FIRST_LINE = re.compile(r"(?P<kind>\S+) (?P<address>tcp://\S+) control (?P<control>tcp://\S+)\n\Z")
+_FIRST_LINE = re.compile(
+    r"(?P<kind>\S+) (?P<address>tcp://\S+) control (?P<control>tcp://\S+)"
+    r"( datalink (?P<datalink>tcp://\S+))?\n\Z"
+)
 _START_S = 60.0
 _STOP_S = 5.0
 
 
 class StubProcess:
-    """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens.
+    """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens,
+    ``datalink`` where the time tags of an ID900 are asked for.
 
     The stub watches its standard input, so it also ends when this process dies.
     """
@@ -52,6 +56,7 @@ class StubProcess:
             raise
         self.address = parts["address"]
         self.control = parts["control"]
+        self.datalink: str | None = parts["datalink"]
 
     @property
     def pid(self) -> int:

@@ -30,6 +30,17 @@ __all__ = ["command"]
 )
 @click.option("--scenario", type=click.Path(path_type=Path), help="TOML: bench, switches, events.")
 @click.option("--until-eof", is_flag=True, help="Also stop when standard input is closed.")
+@click.option(
+    "--datalink",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT of the time tags, where the instrument has them (id900).",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Below which the instrument may save files; none are saved without it.",
+)
 @json_option
 def command(
     kind: str,
@@ -41,11 +52,14 @@ def command(
     speed: float,
     scenario: Path | None,
     until_eof: bool,
+    datalink: str,
+    folder: Path | None,
     json_path: str | None,
 ) -> None:
     """Run the firmware stub KIND (id900) until SIGINT or SIGTERM.
 
-    The first line on standard output is "KIND ADDRESS control ADDRESS".
+    The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 followed by
+    "datalink ADDRESS".
     """
     import msgspec
 
@@ -73,6 +87,8 @@ def command(
         switches=plan.switches,
         events=plan.event,
         json_path=json_path,
+        datalink=datalink,
+        folder=folder,
         until_eof=until_eof,
     )
     code = known[kind].load()(options)

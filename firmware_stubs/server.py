@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -26,7 +27,7 @@ from firmware_stubs.faults import damage
 from quantum.errors import InputError
 from quantum.output import write_json
 
-__all__ = ["Device", "StubOptions", "run"]
+__all__ = ["Device", "SideService", "StubOptions", "run"]
 
 #: Longest time between two looks at signals and at the end of standard input.
 _LOOK_MS = 50
@@ -47,6 +48,10 @@ class StubOptions:
     events: tuple[Event, ...] = ()
     json_path: str | None = None
     until_eof: bool = False
+    datalink: str = "127.0.0.1:0"
+    """Where the time tags of an ID900 are asked for."""
+    folder: Path | None = None
+    """Below which an instrument may save files."""
 
 
 class Device(Protocol):
@@ -59,7 +64,29 @@ class Device(Protocol):
         """Return the settings, for the control socket."""
 
 
-def run(device: Device, rig: Rig, options: StubOptions) -> int:
+class SideService(Protocol):
+    """What an instrument offers beside its own address, in the same loop."""
+
+    name: str
+
+    @property
+    def patience_ms(self) -> int:
+        """The longest time until :meth:`turn` must be called again."""
+
+    def open(self, context: zmq.Context[zmq.Socket[bytes]]) -> str:
+        """Bind, and return the address."""
+
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """Return what to wait for."""
+
+    def turn(self, now_s: float) -> None:
+        """Do all that can be done without waiting."""
+
+    def close(self) -> None:
+        """Release every socket."""
+
+
+def run(device: Device, rig: Rig, options: StubOptions, side: SideService | None = None) -> int:
     """Serve a device until a signal, the end of standard input or a stop message.
 
     Returns 130 after SIGINT, else 0. Raises :class:`InputError` where an address cannot be bound.
@@ -71,21 +98,23 @@ def run(device: Device, rig: Rig, options: StubOptions) -> int:
             _bound(context, zmq.REP, options.control) as (control, control_address),
             _signals() as ended,
         ):
-            _announce(options, address, control_address)
+            beside = "" if side is None else f" {side.name} {side.open(context)}"
+            _announce(options, address, control_address, beside)
             events = sorted(options.events, key=lambda event: event.at_s)
-            return _Loop(device, rig, wire, control, events).run(ended, options.until_eof)
+            return _Loop(device, rig, wire, control, events, side).run(ended, options.until_eof)
     finally:
+        if side is not None:
+            side.close()
         context.term()
 
 
-def _announce(options: StubOptions, address: str, control: str) -> None:
+def _announce(options: StubOptions, address: str, control: str, beside: str) -> None:
     if options.json_path != "-":
-        click.echo(f"{options.kind} {address} control {control}")
+        click.echo(f"{options.kind} {address} control {control}{beside}")
         sys.stdout.flush()
-    write_json(
-        {"kind": options.kind, "address": address, "control": control, "seed": options.seed},
-        options.json_path,
-    )
+    said = {"kind": options.kind, "address": address, "control": control, "seed": options.seed}
+    name, _, where = beside.strip().partition(" ")
+    write_json({**said, name: where} if name else said, options.json_path)
 
 
 @contextmanager
@@ -131,6 +160,7 @@ class _Loop:
     wire: zmq.Socket[bytes]
     control: zmq.Socket[bytes]
     events: list[Event]
+    side: SideService | None = None
     _late: list[tuple[float, int, list[bytes]]] = field(default_factory=list)
     _serial: int = 0
     _stopping: bool = False
@@ -148,12 +178,26 @@ class _Loop:
             if self._stopping or (until_eof and _at_eof()):
                 return 0
             self._due(now)
-            ready = dict(poller.poll(self._patience_ms(now)))
+            ready = self._wait(poller, now)
             now = time.monotonic() - start
+            if self.side is not None:
+                self.side.turn(now)
             if self.control in ready:
                 self._control(now)
             if self.wire in ready:
                 self._wire(now)
+
+    def _wait(self, poller: zmq.Poller, now: float) -> dict[Any, int]:
+        patience = self._patience_ms(now)
+        if self.side is None:
+            return dict(poller.poll(patience))
+        beside = self.side.sockets()
+        for socket in beside:
+            poller.register(socket, zmq.POLLIN)
+        ready = dict(poller.poll(min(patience, self.side.patience_ms)))
+        for socket in beside:
+            poller.unregister(socket)
+        return ready
 
     def _patience_ms(self, now: float) -> int:
         waiting = [self._late[0][0]] if self._late else []
