@@ -153,8 +153,9 @@ class Recorder:
             tags = self._clicks(tap.source, begin, end)
         elif tap.period_s is not None:
             # The generator belongs to the instrument: it runs on its clock, as the tags do.
-            low, high = (math.ceil(t / tap.period_s) for t in (max(0.0, begin), end))
-            tags = (np.arange(low, max(low, high)) * (tap.period_s * _PS)).astype(np.uint64)
+            period = max(1, round(tap.period_s * _PS))
+            low, high = (-(-round(t * _PS) // period) for t in (max(0.0, begin), end))
+            tags = (np.arange(low, max(low, high)) * period).astype(np.uint64)
         else:
             tags = np.zeros(0, np.uint64)
         if tap.gate is not None or not tap.outside:

@@ -227,6 +227,7 @@ class ID900:
         subs: int = 1,
         reference: int | None = None,
         end_marker: bytes = b"END",
+        patience_s: float = 2.0,
     ) -> Iterator[Tags]:
         """Stream time tags: see :func:`backends.drivers.id900_tags.stream_tags`."""
         if self._integration_s is None:
@@ -239,6 +240,7 @@ class ID900:
             subs=subs,
             reference=reference,
             end_marker=end_marker,
+            patience_s=patience_s,
             clock=self._clock,
         )
 

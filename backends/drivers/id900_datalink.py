@@ -100,15 +100,14 @@ class DataLink:
     def _ask(self, command: str, form: type[Form]) -> Form:
         text = self._wire.ask(command)
         try:
-            refused = msgspec.json.decode(text, type=_Refused)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            refused = None
-        if refused is not None:
-            raise DeviceError(f"{self.address}: {command}: {refused.error.description[:120]}")
-        try:
             return msgspec.json.decode(text, type=form)
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
-            raise DeviceProtocol(f"{self.address}: {command} answered {text[:60]!r}") from wrong
+            unknown = wrong
+        try:
+            refused = msgspec.json.decode(text, type=_Refused)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise DeviceProtocol(f"{self.address}: {command} answered {text[:60]!r}") from unknown
+        raise DeviceError(f"{self.address}: {command}: {refused.error.description[:120]}")
 
 
 def _index(wanted: bool) -> str:

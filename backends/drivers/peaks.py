@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm
+from scipy.special import bdtrc, log_ndtr, ndtri_exp
 
 from quantum.errors import InputError
 
@@ -104,29 +104,20 @@ def find_peak(
             best, low, high = chance, place, place + width
         width = max(width + 1, int(width * 1.5))
     best += math.log(trials)
-    if best > float(norm.logsf(significance)):
+    if best > float(log_ndtr(-significance)):
         return None
-    return _moments(counts, begin_ps, bin_ps, low, high, _sigmas(best))
+    return _moments(counts, begin_ps, bin_ps, low, high, -float(ndtri_exp(best)))
 
 
 def _log_tail(inside: float, total: float, share: float) -> float:
     """Return ln of the chance that ``inside`` or more of ``total`` fall into a share."""
-    tail = float(binom.sf(inside - 1.0, total, share))
+    tail = float(bdtrc(inside - 1.0, int(total), share))
     if tail > 1e-290:
         return math.log(tail)
     # Too small for a float: Chernoff's bound, ln <= -N KL(n/N || p).
     rest = total - inside
     exponent = inside * math.log(inside / (total * share))
     return -exponent - (rest * math.log(rest / (total * (1.0 - share))) if rest > 0.0 else 0.0)
-
-
-def _sigmas(log_chance: float) -> float:
-    """Return the deviation that a normal variable exceeds with a chance, also a tiny one."""
-    low, high = 0.0, math.sqrt(max(1.0, -2.0 * log_chance)) + 1.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if norm.logsf(middle) > log_chance else (low, middle)
-    return 0.5 * (low + high)
 
 
 def _moments(
