@@ -22,7 +22,7 @@ __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
 
 _FIRST_LINE = re.compile(
-    r"(?P<kind>\S+) (?P<address>tcp://\S+) control (?P<control>tcp://\S+)"
+    r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)"
     r"( datalink (?P<datalink>tcp://\S+))?\n\Z"
 )
 _START_S = 60.0
@@ -30,9 +30,9 @@ _STOP_S = 5.0
 
 
 class StubProcess:
-    """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens,
-    ``datalink`` where the time tags of an ID900 are asked for.
+    """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens.
 
+    ``datalink`` is where the time tags of an ID900 are asked for, None for other kinds.
     The stub watches its standard input, so it also ends when this process dies.
     """
 

@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import entry_points
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -15,7 +16,10 @@ __all__ = ["command"]
 @click.command(name="stub")
 @click.argument("kind")
 @click.option(
-    "--bind", default="127.0.0.1:0", show_default=True, help="HOST:PORT; port 0 picks one."
+    "--bind",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT; port 0 picks one. Instruments with two ports take HOST:PORT,PORT.",
 )
 @click.option("--control", default="127.0.0.1:0", show_default=True, help="Out-of-band HOST:PORT.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
@@ -29,6 +33,11 @@ __all__ = ["command"]
     help="Seconds of bench time in a second of wall time: counts in a window grow by this factor.",
 )
 @click.option("--scenario", type=click.Path(path_type=Path), help="TOML: bench, switches, events.")
+@click.option(
+    "--allow-remote",
+    is_flag=True,
+    help="Listen on addresses that other machines can reach: anybody there may then use the stub.",
+)
 @click.option("--until-eof", is_flag=True, help="Also stop when standard input is closed.")
 @click.option(
     "--datalink",
@@ -51,12 +60,13 @@ def command(
     rate_hz: float | None,
     speed: float,
     scenario: Path | None,
+    allow_remote: bool,
     until_eof: bool,
     datalink: str,
     folder: Path | None,
     json_path: str | None,
 ) -> None:
-    """Run the firmware stub KIND (id900) until SIGINT or SIGTERM.
+    """Run the firmware stub KIND (such as id900, polatis, websq, pc_rpc) until SIGINT or SIGTERM.
 
     The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 followed by
     "datalink ADDRESS".
@@ -71,6 +81,8 @@ def command(
         raise InputError(f"stub {kind!r} is unknown; known: {', '.join(sorted(known))}")
     if not 0.0 < speed <= 1e6:
         raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
+    for option, where in (("--bind", bind), ("--control", control)):
+        _guard(option, where, allow_remote)
     plan = Scenario() if scenario is None else load_scenario(scenario)
     optics = plan.bench
     if fidelity is not None:
@@ -94,3 +106,19 @@ def command(
     code = known[kind].load()(options)
     if code:
         sys.exit(code)
+
+
+def _guard(option: str, where: str, allow_remote: bool) -> None:
+    """Keep a stub on this machine unless told otherwise: it has no locks, like the instruments."""
+    host = where.rpartition(":")[0].strip("[]")
+    if not host:
+        return  # No address at all: binding says so.
+    try:
+        loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if loopback:
+        return
+    if not allow_remote:
+        raise InputError(f"{option} {where} is not a loopback address: add --allow-remote to allow")
+    click.echo(f"warning: {option} {where} can be reached by other machines, unprotected", err=True)

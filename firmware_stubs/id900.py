@@ -271,5 +271,10 @@ def serve(options: StubOptions) -> int:
         raise InputError(f"scenario switches: {wrong}") from wrong
     rig = Rig(Bench(options.optics, options.seed), FaultPlan(), options.speed)
     device = ID900(rig.bench, switches=switches, faults=rig.faults, speed=options.speed)
+    rig.power_cycle = device.power_cycle
     link = DataLink(device.recorder, device.setting, rig.faults, switches.datalink, options.folder)
-    return run(device, rig, options, DataLinkService(link, options.datalink))
+    service = DataLinkService(link, options.datalink)
+    try:
+        return run(device, rig, options, [service])
+    finally:
+        service.close()

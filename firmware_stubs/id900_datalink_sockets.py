@@ -6,6 +6,7 @@ the acquisition says so, as the instrument's buffers would.
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import zmq
 
@@ -16,8 +17,7 @@ __all__ = ["DataLinkService"]
 
 _MAX_BYTES = 64 * 1024
 _HELD = 16
-_IDLE_MS = 50
-_STREAMING_MS = 5
+_STREAMING_S = 0.005
 _LINGER_MS = 1000
 _PATIENCE_S = 10.0
 
@@ -31,72 +31,70 @@ class _Stream:
     """When an ending stream is given up, taken or not."""
 
 
-@dataclass
 class DataLinkService:
-    """A :class:`firmware_stubs.server.SideService`; ``bind`` is HOST:PORT, port 0 picks one."""
+    """An endpoint of the stub's loop; ``where`` is HOST:PORT, port 0 picks one."""
 
-    link: DataLink
-    bind: str
-    name: str = "datalink"
-    _context: zmq.Context[zmq.Socket[bytes]] | None = None
-    _commands: zmq.Socket[bytes] | None = None
-    _streams: dict[str, _Stream] = field(default_factory=dict)
+    name = "datalink"
 
-    @property
-    def patience_ms(self) -> int:
-        """Streams must be looked after often."""
-        return _STREAMING_MS if self._streams else _IDLE_MS
-
-    def open(self, context: zmq.Context[zmq.Socket[bytes]]) -> str:
-        """Bind the command socket, or raise :class:`InputError`."""
-        port = self.bind.rpartition(":")[2]
+    def __init__(self, link: DataLink, where: str) -> None:
+        port = where.rpartition(":")[2]
         if not port.isdigit() or int(port) > 65535:
-            raise InputError(f"cannot bind {self.bind}: the port must be 0 to 65535")
-        self._context = context
-        self._commands = context.socket(zmq.REP)
+            raise InputError(f"cannot bind {where}: the port must be 0 to 65535")
+        self._link = link
+        self._host = where.rpartition(":")[0]
+        self._streams: dict[str, _Stream] = {}
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._commands = self._context.socket(zmq.REP)
         self._commands.setsockopt(zmq.LINGER, 0)
         self._commands.setsockopt(zmq.MAXMSGSIZE, _MAX_BYTES)
         try:
-            self._commands.bind(f"tcp://{self.bind}")
+            self._commands.bind(f"tcp://{where}")
         except zmq.ZMQError as wrong:
-            raise InputError(
-                f"cannot bind {self.bind}: {zmq.strerror(wrong.errno or 0)}"
-            ) from wrong
-        return self._commands.getsockopt_string(zmq.LAST_ENDPOINT)
+            self.close()
+            raise InputError(f"cannot bind {where}: {zmq.strerror(wrong.errno or 0)}") from wrong
+        self.address = self._commands.getsockopt_string(zmq.LAST_ENDPOINT)
 
-    def sockets(self) -> list[zmq.Socket[bytes]]:
-        """Return the command socket: streams only send."""
-        return [] if self._commands is None else [self._commands]
+    def waits(self) -> list[tuple[Any, int]]:
+        """Wait for commands: streams only send."""
+        return [(self._commands, zmq.POLLIN)]
 
-    def turn(self, now_s: float) -> None:
-        """Send what is due, then carry out a command."""
-        for acquisition, message in self.link.due(now_s):
+    def ready(self, what: Any, now_s: float) -> None:
+        """Carry out a command; tags that are due go first."""
+        self.due(now_s)
+        text = self._commands.recv().decode("utf-8", errors="replace")
+        self._commands.send_string(self._follow(self._link.answer(text, now_s), now_s))
+
+    def due(self, now_s: float) -> None:
+        """Send the tags of the sub-acquisitions that are over."""
+        for acquisition, message in self._link.due(now_s):
             stream = self._streams.get(acquisition.id)
             if stream is not None:
                 self._hold(stream, message)
-        if self._commands is not None and self._commands.poll(0):
-            text = self._commands.recv().decode("utf-8", errors="replace")
-            answer = self.link.answer(text, now_s)
-            self._commands.send_string(self._follow(answer, now_s))
         for stream in list(self._streams.values()):
             self._push(stream, now_s)
 
+    def next_s(self, now_s: float) -> float | None:
+        """Streams are looked after often."""
+        return now_s + _STREAMING_S if self._streams else None
+
+    def stopping(self) -> bool:
+        """An instrument never ends the process."""
+        return False
+
     def close(self) -> None:
-        """Release every socket."""
+        """Release every socket; safe to call twice."""
         for stream in self._streams.values():
             stream.socket.close(linger=0)
         self._streams.clear()
-        if self._commands is not None:
-            self._commands.close()
-            self._commands = None
+        self._commands.close()
+        self._context.term()
 
     def _follow(self, answer: str, now_s: float) -> str:
         """Open and end streams as the last command asked; a port that is taken is its answer."""
-        opened, self.link.opened = self.link.opened, []
+        opened, self._link.opened = self._link.opened, []
         for acquisition in opened:
             if acquisition.port is None:
                 continue
-            assert self._context is not None
             # The end of an older stream of the same name may still be on its way.
             old = self._streams.pop(acquisition.id, None)
             if old is not None:
@@ -105,19 +103,19 @@ class DataLinkService:
             socket.setsockopt(zmq.LINGER, _LINGER_MS)
             socket.setsockopt(zmq.SNDHWM, 2)
             try:
-                socket.bind(f"tcp://{self.bind.rpartition(':')[0]}:{acquisition.port}")
+                socket.bind(f"tcp://{self._host}:{acquisition.port}")
             except zmq.ZMQError as wrong:
                 socket.close(linger=0)
-                del self.link.acquisitions[acquisition.id]
-                return self.link.refuse(
+                del self._link.acquisitions[acquisition.id]
+                return self._link.refuse(
                     f"port {acquisition.port}: {zmq.strerror(wrong.errno or 0)}"
                 )
             self._streams[acquisition.id] = _Stream(acquisition, socket)
-        closed, self.link.closed = self.link.closed, []
+        closed, self._link.closed = self._link.closed, []
         for acquisition in closed:
             stream = self._streams.get(acquisition.id)
             if stream is not None:
-                stream.held.append(self.link.switches.end_marker.encode())
+                stream.held.append(self._link.switches.end_marker.encode())
                 stream.ends_s = now_s + _PATIENCE_S
         return answer
 
