@@ -23,7 +23,8 @@ __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
 
 _FIRST_LINE = re.compile(
-    r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)\n\Z"
+    r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)"
+    r"( datalink (?P<datalink>tcp://\S+))?\n\Z"
 )
 _START_S = 60.0
 _STOP_S = 5.0
@@ -32,6 +33,7 @@ _STOP_S = 5.0
 class StubProcess:
     """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens.
 
+    ``datalink`` is where the time tags of an ID900 are asked for, None for other kinds.
     The stub watches its standard input, so it also ends when this process dies.
     """
 
@@ -55,6 +57,7 @@ class StubProcess:
             raise
         self.address = parts["address"]
         self.control = parts["control"]
+        self.datalink: str | None = parts["datalink"]
 
     @property
     def pid(self) -> int:

@@ -46,6 +46,17 @@ __all__ = ["command"]
     help="With a rack: a stub for each instrument, also for those that have an address.",
 )
 @click.option("--until-eof", is_flag=True, help="Also stop when standard input is closed.")
+@click.option(
+    "--datalink",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT of the time tags, where the instrument has them (id900).",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Below which the instrument may save files; none are saved without it.",
+)
 @json_option
 def command(
     kind: str,
@@ -59,13 +70,16 @@ def command(
     allow_remote: bool,
     everything: bool,
     until_eof: bool,
+    datalink: str,
+    folder: Path | None,
     json_path: str | None,
 ) -> None:
     """Run the firmware stub KIND (such as id900, polatis, websq, pc_rpc) until SIGINT or SIGTERM.
 
-    The first line on standard output is "KIND ADDRESS control ADDRESS". Where KIND is a rack file
-    (its name ends in .toml), all stubs of the rack run on one bench: a line for each,
-    "NAME KIND ADDRESS control ADDRESS", and at last "bench RACK control ADDRESS".
+    The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 followed by
+    "datalink ADDRESS". Where KIND is a rack file (its name ends in .toml), all stubs of the rack
+    run on one bench: a line for each, "NAME KIND ADDRESS control ADDRESS", and at last
+    "bench RACK control ADDRESS".
     """
     if kind.endswith(".toml"):
         _serve_rack(Path(kind), scenario, everything, json_path, until_eof)
@@ -100,6 +114,8 @@ def command(
         switches=plan.switches,
         events=plan.event,
         json_path=json_path,
+        datalink=datalink,
+        folder=folder,
         until_eof=until_eof,
     )
     code = known[kind].load()(options)

@@ -48,6 +48,8 @@ class Rig:
     bench: CountedBench
     faults: FaultPlan
     speed: float
+    power_cycle: Callable[[float], None] | None = None
+    """What a cut of the power does to the instrument, where it has a power switch."""
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
@@ -176,7 +178,9 @@ def apply(
         case State():
             return {"settings": state(), "faults": [f.kind for f in rig.faults.active]}
         case PowerCycle():
-            raise InputError("this stub has no power switch")
+            if rig.power_cycle is None:
+                raise InputError("this stub has no power switch")
+            rig.power_cycle(now_s)
         case Stop():
             return {"stopping": True}
     return {}

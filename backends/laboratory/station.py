@@ -1,8 +1,8 @@
 """The instruments of a rack as one measuring station: every act is verified, none is decided here.
 
 A station knows what it has set, so that asking twice costs nothing, and forgets it when an
-instrument fails (:meth:`Station.doubt`): then everything is set and read back anew. Rotators move at
-the same time, each driver in one thread at a time.
+instrument fails (:meth:`Station.doubt`): then everything is set and read back anew. Rotators move
+at the same time, each driver in one thread at a time.
 """
 
 from collections.abc import Callable, Mapping
@@ -195,7 +195,7 @@ class Station:
         return latched
 
     def safe(self) -> None:
-        """Leave every instrument safe, the light first; all are tried, the first failure is told."""
+        """Leave every instrument safe, the light first; all are tried before a failure is told."""
         self.doubt()
         first = {o.shutter for o in (link.optics for link in self.rack.links) if o is not None}
         trouble: DeviceError | None = None
@@ -223,7 +223,8 @@ class Station:
         self._ready.add(name)
 
     def _bias(self, optics: OpticsEntry) -> None:
-        assert optics.bias is not None and optics.bias_ua is not None
+        assert optics.bias is not None
+        assert optics.bias_ua is not None
         driver = self.drivers[optics.bias]
         wanted = [float(value) for value in driver.bias_ua()]
         for channel in optics.channels:
@@ -234,7 +235,8 @@ class Station:
         self._ready.add(optics.bias)
 
     def _mended_bias(self, optics: OpticsEntry) -> list[str]:
-        assert optics.bias is not None and optics.bias_ua is not None
+        assert optics.bias is not None
+        assert optics.bias_ua is not None
         seen = self.drivers[optics.bias].bias_ua()
         wrong = [c for c in optics.channels if abs(seen[c - 1] - optics.bias_ua) > 0.1]
         if not wrong:
@@ -275,7 +277,8 @@ class Station:
         optics = self.optics(link)
         self._link = None
         if optics.switch is not None:
-            assert optics.inputs is not None and optics.outputs is not None
+            assert optics.inputs is not None
+            assert optics.outputs is not None
             switch = self.drivers[optics.switch]
             switch.connect(dict(zip(optics.inputs, optics.outputs, strict=True)))
             if optics.power_dbm is not None:
@@ -299,7 +302,7 @@ class Station:
         self._at_deg.update(moving)
 
     def _at_once(self, acts: list[Callable[[], None]]) -> None:
-        """Do several acts, each on a driver of its own; all end before the first failure is told."""
+        """Do several acts, each on a driver of its own; all end before a failure is told."""
         futures = [self._pool.submit(act) for act in acts]
         for future in futures:
             future.exception()
