@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from firmware_stubs.bench import Bench
 from quantum.seeding import generator
 
-__all__ = ["BenchTags", "Piece", "without_dead_time"]
+__all__ = ["BenchTags", "NoTags", "Piece", "without_dead_time"]
 
 Tags = NDArray[np.uint64]
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 #: Begin and end in bench seconds, basis 0-2 or None, and which inputs are on.
 Piece = tuple[float, float, int | None, tuple[bool, bool, bool, bool]]
 
-_GRID_S = 0.02
+_GRID_S = 0.1
 _CACHED_TAGS = 8_000_000
 _PS = 1e12
 
@@ -44,6 +44,21 @@ def without_dead_time(tags: Floats, dead_ps: float) -> Floats:
         first = near & ~np.concatenate([[False], near[:-1]])
         tags = tags[~np.concatenate([[False], first])]
     return tags
+
+
+@dataclass
+class NoTags:
+    """A :class:`firmware_stubs.ports.CountingPort` in the dark."""
+
+    detectors: int = 4
+
+    def clicks(self, detector: int, begin_s: float, end_s: float) -> int:
+        """Nothing clicks."""
+        return 0
+
+    def tags_ps(self, detector: int, begin_s: float, end_s: float) -> Tags:
+        """Nothing clicks."""
+        return np.zeros(0, np.uint64)
 
 
 @dataclass

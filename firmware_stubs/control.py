@@ -20,7 +20,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
-from firmware_stubs.bench import Bench, Drift, Optics
+from firmware_stubs.bench import CountedBench, Drift, Optics
 from firmware_stubs.faults import Fault, FaultPlan, Kind
 from quantum.errors import InputError
 
@@ -45,7 +45,7 @@ Picoseconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 class Rig:
     """What a control message can reach: the bench, the faults, and how fast bench time runs."""
 
-    bench: Bench
+    bench: CountedBench
     faults: FaultPlan
     speed: float
     power_cycle: Callable[[float], None] | None = None

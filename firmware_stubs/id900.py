@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_stubs.bench import Bench
-from firmware_stubs.bench_tags import BenchTags, Piece
+from firmware_stubs.bench import Bench, CountedBench
+from firmware_stubs.bench_tags import BenchTags, NoTags, Piece
 from firmware_stubs.control import Rig
 from firmware_stubs.faults import FaultPlan
 from firmware_stubs.id900_counters import COUNTERS, Counters, Wiring
@@ -47,7 +47,7 @@ class ID900:
 
     def __init__(
         self,
-        bench: Bench,
+        bench: CountedBench,
         *,
         switches: Switches | None = None,
         faults: FaultPlan | None = None,
@@ -65,8 +65,11 @@ class ID900:
         self._last: dict[str, int] = {}
         self._histogram: dict[int, tuple[float, Ints]] = {}
         self._links = Links(self.setting)
-        port = tags if tags is not None else BenchTags(bench, self._bench_pieces)
-        self.recorder = Recorder(self._links, port, speed)
+        if tags is None:
+            tags = NoTags()
+            if isinstance(bench, Bench):
+                tags = BenchTags(bench, self._bench_pieces)
+        self.recorder = Recorder(self._links, tags, speed)
         self._rewire(0.0)
 
     @property

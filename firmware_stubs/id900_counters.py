@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_stubs.bench import Bench
+from firmware_stubs.bench import CountedBench
 from quantum.seeding import generator
 
 __all__ = ["COUNTERS", "Counters", "Tap", "Wiring"]
@@ -63,7 +63,7 @@ class _Stretch:
 class Counters:
     """The timeline and the counts that follow from it."""
 
-    bench: Bench
+    bench: CountedBench
     speed: float
     _timeline: list[_Stretch] = field(default_factory=list)
     _cache: dict[tuple[int, int], Ints] = field(default_factory=dict)

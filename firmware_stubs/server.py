@@ -182,10 +182,12 @@ class Control:
     def __init__(
         self,
         where: str,
-        act: Callable[[Message, float], dict[str, Any]],
-        events: tuple[Event, ...] = (),
+        act: Callable[[Any, float], dict[str, Any]],
+        events: tuple[Any, ...] = (),
+        read: Callable[[bytes], Any] = decode,
     ) -> None:
         self._act = act
+        self._read = read
         self._events = sorted(events, key=lambda event: event.at_s)
         self._stopping = False
         self._bound = _Bound(zmq.REP, where)
@@ -199,11 +201,13 @@ class Control:
         """Carry out one message and answer it."""
         body = self._bound.socket.recv()
         try:
-            message = decode(body)
+            message = self._read(body)
             answer = {"ok": True} | self._act(message, now_s)
-            self._stopping = isinstance(message, Stop)
+            self._stopping = self._stopping or isinstance(message, Stop)
         except InputError as wrong:
-            answer = {"ok": False, "error": str(wrong)}
+            text = str(wrong)
+            named = text if text.startswith("control message") else f"control message: {text}"
+            answer = {"ok": False, "error": named}
         self._bound.socket.send(msgspec.json.encode(answer))
 
     def due(self, now_s: float) -> None:

@@ -59,6 +59,21 @@ class Connection:
         self._buffer.clear()
         self.opened += 1
 
+    def renew(self) -> None:
+        """Open the stream where it is not open, or where the peer has closed it while it was idle.
+
+        To be called before an exchange, when nothing is on its way.
+        """
+        self.ensure()
+        assert self._stream is not None
+        try:
+            self._buffer += self._stream.receive(0.0)
+        except DeviceTimeout:
+            return
+        except DeviceError:
+            self.drop()
+            self.ensure()
+
     @property
     def is_open(self) -> bool:
         """Whether a stream is open now."""
@@ -132,9 +147,20 @@ class Connection:
             self.drop()
             raise
 
-    def unfinished(self) -> bool:
-        """Say whether a half frame has arrived."""
-        return bool(self._buffer)
+    def some(self, deadline_s: float) -> bytes:
+        """Return bytes as they come, for drivers with a framing of their own.
+
+        Raises :class:`DeviceTimeout`, and keeps the connection, where none come by the deadline.
+        """
+        self.ensure()
+        assert self._stream is not None
+        try:
+            return self._stream.receive(max(0.0, deadline_s - self._clock()))
+        except DeviceTimeout:
+            raise
+        except DeviceError:
+            self.drop()
+            raise
 
     def drop(self) -> None:
         """Throw the stream away with all that is on its way; the next use opens a new one."""
