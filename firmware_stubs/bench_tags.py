@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from firmware_stubs.bench import Bench
 from quantum.seeding import generator
 
-__all__ = ["BenchTags", "NoTags", "Piece", "without_dead_time"]
+__all__ = ["BenchTags", "Piece", "without_dead_time"]
 
 Tags = NDArray[np.uint64]
 Floats = NDArray[np.float64]
@@ -44,21 +44,6 @@ def without_dead_time(tags: Floats, dead_ps: float) -> Floats:
         first = near & ~np.concatenate([[False], near[:-1]])
         tags = tags[~np.concatenate([[False], first])]
     return tags
-
-
-@dataclass
-class NoTags:
-    """A :class:`firmware_stubs.ports.CountingPort` in the dark."""
-
-    detectors: int = 4
-
-    def clicks(self, detector: int, begin_s: float, end_s: float) -> int:
-        """Nothing clicks."""
-        return 0
-
-    def tags_ps(self, detector: int, begin_s: float, end_s: float) -> Tags:
-        """Nothing clicks."""
-        return np.zeros(0, np.uint64)
 
 
 @dataclass

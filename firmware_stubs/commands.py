@@ -76,10 +76,10 @@ def command(
 ) -> None:
     """Run the firmware stub KIND (such as id900, polatis, websq, pc_rpc) until SIGINT or SIGTERM.
 
-    The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 with
-    "datalink ADDRESS" behind it. Where KIND is a rack file
-    (its name ends in .toml), all stubs of the rack run on one bench: a line for each,
-    "NAME KIND ADDRESS control ADDRESS", and at last "bench RACK control ADDRESS".
+    The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 followed by
+    "datalink ADDRESS". Where KIND is a rack file (its name ends in .toml), all stubs of the rack
+    run on one bench: a line for each, "NAME KIND ADDRESS control ADDRESS", and at last
+    "bench RACK control ADDRESS".
     """
     if kind.endswith(".toml"):
         _serve_rack(Path(kind), scenario, everything, json_path, until_eof)

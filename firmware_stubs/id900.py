@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_stubs.bench import Bench, CountedBench
-from firmware_stubs.bench_tags import BenchTags, NoTags, Piece
+from firmware_stubs.bench_tags import BenchTags, Piece
 from firmware_stubs.control import Rig
 from firmware_stubs.faults import FaultPlan
 from firmware_stubs.id900_counters import COUNTERS, Counters, Wiring
@@ -66,9 +66,8 @@ class ID900:
         self._histogram: dict[int, tuple[float, Ints]] = {}
         self._links = Links(self.setting)
         if tags is None:
-            tags = NoTags()
-            if isinstance(bench, Bench):
-                tags = BenchTags(bench, self._bench_pieces)
+            assert isinstance(bench, Bench), "a shared bench has tags of its own"
+            tags = BenchTags(bench, self._bench_pieces)
         self.recorder = Recorder(self._links, tags, speed)
         self._rewire(0.0)
 

@@ -50,7 +50,7 @@ class LoneSwitch:
 class LoneDetectors:
     """A :class:`firmware_stubs.ports.DetectorPort` in steady light.
 
-    A detector that was made to latch stays so until its bias is set to 0.
+    A detector latches above its switching current, and stays so until its bias is set to 0.
     """
 
     def __init__(self, seed: int, detectors: int = 4) -> None:
@@ -67,10 +67,6 @@ class LoneDetectors:
             self._latched[detector] = False
         elif bias_ua > _SWITCHING_UA:
             self._latched[detector] = True
-
-    def latch(self, detector: int) -> None:
-        """Make a biased detector latch, as bright light would."""
-        self._latched[detector] = self._bias_ua[detector] > 0.0
 
     def bias_voltage_mv(self, detector: int, now_s: float) -> float:
         """Return current times resistance."""

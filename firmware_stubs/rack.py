@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from firmware_stubs.bench.messages import apply_to_bench, read_bench_message
+from firmware_stubs.bench.ports import Counting
 from firmware_stubs.bench.shared import SharedBench
 from firmware_stubs.control import Event, Message, Rig, apply
 from firmware_stubs.faults import FaultPlan
@@ -76,6 +77,8 @@ class Hosted:
     address: str
     control: str
     endpoints: tuple[Endpoint, ...]
+    beside: str = ""
+    """What else the line of the instrument says."""
 
 
 def serve_rack(path: Path, options: RackOptions) -> int:
@@ -156,20 +159,27 @@ def _counter(
 ) -> Hosted:
     """Host a time controller: it looks at the bench itself."""
     from firmware_stubs.id900 import ID900, Switches
+    from firmware_stubs.id900_datalink import DataLink
+    from firmware_stubs.id900_datalink_sockets import DataLinkService
 
     try:
         switches = msgspec.convert(entry.stub.switches, Switches)
     except msgspec.ValidationError as wrong:
         raise InputError(f"stub.switches: {wrong}") from wrong
     rig = Rig(bench, FaultPlan(), speed)
-    device = ID900(bench, switches=switches, faults=rig.faults, speed=speed)
+    device = ID900(bench, switches=switches, faults=rig.faults, speed=speed, tags=Counting(bench))
+    rig.power_cycle = device.power_cycle
+    link = DataLink(device.recorder, device.setting, rig.faults, switches.datalink)
+    service = DataLinkService(link, _ANYWHERE)
 
     def do(message: Message, now_s: float) -> dict[str, Any]:
         return apply(message, rig, now_s, device.state)
 
     wire = TextWire(device, rig.faults, _ANYWHERE)
     control = Control(_ANYWHERE, do, events)
-    return Hosted(entry.name, entry.kind, wire.address, control.address, (wire, control))
+    endpoints = (wire, control, service)
+    beside = f" datalink {service.address}"
+    return Hosted(entry.name, entry.kind, wire.address, control.address, endpoints, beside)
 
 
 def _bench_control(rack: Rack, bench: SharedBench, scenario: RackScenario, speed: float) -> Control:
@@ -187,7 +197,7 @@ def _announce(
 ) -> None:
     if json_path != "-":
         for one in hosted:
-            click.echo(f"{one.name} {one.kind} {one.address} control {one.control}")
+            click.echo(f"{one.name} {one.kind} {one.address} control {one.control}{one.beside}")
         click.echo(f"bench {rack.name} control {bench}")
         sys.stdout.flush()
     instruments = {
