@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 #: Begin and end in bench seconds, basis 0-2 or None, and which inputs are on.
 Piece = tuple[float, float, int | None, tuple[bool, bool, bool, bool]]
 
-_GRID_S = 0.02
+_GRID_S = 0.1
 _CACHED_TAGS = 8_000_000
 _PS = 1e12
 

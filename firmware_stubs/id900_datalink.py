@@ -13,6 +13,7 @@ Assumed: the service binds the stream port, and a stopped acquisition ends its s
 """
 
 import shlex
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,11 @@ __all__ = ["Acquisition", "DataLink", "Refused"]
 
 _MOST = 16
 _FORMATS = ("bin", "ascii")
+
+#: Sub-acquisitions that are handed on in one go, so that other instruments of the loop get their
+#: turn, and how many may wait before tags are lost.
+_AT_ONCE = 4
+_WAITING = 64
 
 
 class Refused(Exception):
@@ -80,6 +86,7 @@ class DataLink:
     acquisitions: dict[str, Acquisition] = field(default_factory=dict)
     opened: list[Acquisition] = field(default_factory=list)
     closed: list[Acquisition] = field(default_factory=list)
+    waiting: deque[Segment] = field(default_factory=deque)
 
     def answer(self, command: str, now_s: float) -> str:
         """Carry out a command; ``opened`` and ``closed`` tell the socket loop about streams."""
@@ -93,11 +100,19 @@ class DataLink:
         return msgspec.json.encode({"error": {"description": why}}).decode()
 
     def due(self, now_s: float) -> list[tuple[Acquisition, bytes]]:
-        """Return the messages of the sub-acquisitions that ended since the last call."""
+        """Return the messages of sub-acquisitions that are over, some at a time."""
         messages: list[tuple[Acquisition, bytes]] = []
-        for segment in self.recorder.finished(now_s):
-            if self.acquisitions:
-                self.recorder.check_rate(segment, now_s)
+        if not self.acquisitions:
+            self.waiting.clear()
+            return messages
+        self.waiting += self.recorder.finished(now_s)
+        while len(self.waiting) > _WAITING:
+            self.waiting.popleft()
+            for acquisition in self.acquisitions.values():
+                acquisition.errors.append("timestamps were lost: they came too fast")
+        for _ in range(min(_AT_ONCE, len(self.waiting))):
+            segment = self.waiting.popleft()
+            self.recorder.check_rate(segment, now_s)
             for acquisition in self.acquisitions.values():
                 if self.setting(f"RAW{acquisition.channel}:SEND") == "ON":
                     messages += self._one(acquisition, segment, now_s)

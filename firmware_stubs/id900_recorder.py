@@ -177,4 +177,6 @@ class Recorder:
         return np.where(older > oldest, tap.inside, tap.outside)
 
     def _clicks(self, detector: int, begin: float, end: float) -> Tags:
+        if self.links.setting(f"INPU{detector + 1}:ENAB") != "ON":
+            return np.zeros(0, np.uint64)
         return self.port.tags_ps(detector, max(0.0, begin), max(0.0, end))

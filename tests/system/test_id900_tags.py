@@ -222,12 +222,12 @@ def test_records_that_cannot_be_are_refused(driver: ID900, link: DataLink) -> No
 
 def dawdle(reader: Iterator[Tags]) -> None:
     for tags in reader:
-        time.sleep(0.3 if tags.number == 0 else 0.0)
+        time.sleep(0.5 if tags.number == 0 else 0.0)
 
 
 def test_a_slow_reader_is_told_what_was_lost() -> None:
     """The service holds 16 messages, the sockets a few; behind that tags are lost, and it says."""
-    with StubProcess("id900", ["--speed", "500"]) as process:
+    with StubProcess("id900", ["--speed", "50"]) as process:
         assert process.datalink is not None
         driver, link = ID900(process.address), DataLink(process.datalink)
         try:
