@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.contract import KEEP, RANDOM, Outcome, Plan
+from backends.contract import Outcome, Plan
+from backends.photonic import refuse, tests_of
 from backends.rack import SHIPPED_RACK, open_instrument
 from backends.sampling import check_plan
 from quantum.batch import Batch, check_batch
 from quantum.bell import BASES
-from quantum.errors import Code, DeviceError, InputError, RequestError
+from quantum.errors import DeviceError, InputError
 from quantum.rack import STUB, load_rack
 
 __all__ = ["LabBackend"]
@@ -96,10 +97,10 @@ class LabBackend:
         if self._closed:
             raise DeviceError("the lab backend is closed")
         check_plan(plan, len(check_batch(batch)), batch.qubits)
-        _refuse(batch, plan)
+        refuse(batch, plan)
         if self._clock() < self._rests_until_s:
             raise DeviceError(f"{self._trouble}; it is tried again every {_REST_S:g} s")
-        wanted = _wanted(plan, rng)
+        wanted = tests_of(plan, rng)
         counts = np.zeros((len(batch), 3, 2), dtype=np.int64)
         try:
             for basis in self._order(wanted):
@@ -187,27 +188,3 @@ class LabBackend:
         self._basis = None
         self._configured = False
         self._surplus.clear()
-
-
-def _refuse(batch: Batch, plan: Plan) -> None:
-    """Raise :class:`RequestError` for whatever a photonic rack cannot do."""
-    kinds = [kind for kind, _, _ in batch.skeleton if kind != "wait"]
-    if kinds not in (["generate"], ["load"]):
-        raise RequestError(
-            Code.UNSUPP, "the lab backend tests single pairs, without swap or distill"
-        )
-    if batch.waits_s.size and batch.waits_s.max() > 0.0:
-        raise RequestError(Code.UNSUPP, "the lab backend has no memory: every wait must be 0 s")
-    if np.any(plan.basis == KEEP):
-        raise RequestError(Code.UNSUPP, "the lab backend measures pairs and cannot keep them")
-
-
-def _wanted(plan: Plan, rng: np.random.Generator) -> Ints:
-    """Return the shots of each program in each basis, (B, 3); random bases are drawn here."""
-    wanted = np.zeros((len(plan.basis), 3), dtype=np.int64)
-    for number, (basis, shots) in enumerate(zip(plan.basis, plan.shots, strict=True)):
-        if basis == RANDOM:
-            wanted[number] = rng.multinomial(shots, [1.0 / 3.0] * 3)
-        else:
-            wanted[number, basis] = shots
-    return wanted

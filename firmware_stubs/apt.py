@@ -125,12 +125,12 @@ class AptRotator:
     def received(self, data: bytes, now_s: float) -> bytes:
         """Carry out the commands that are complete and return the answers."""
         said = self.due(now_s)
-        now_s *= self._speed
         for ident, first, second, body in self._frames.feed(data):
-            answer = self._carry_out(ident, first, second, body, now_s)
+            answer = self._carry_out(ident, first, second, body, now_s * self._speed)
             if answer and self._takes("unsolicited"):
-                said += self._status(0x0491, now_s)
-            said += answer
+                said += self._status(0x0491, now_s * self._speed)
+            # What a command ends at once is said before the next one is looked at.
+            said += answer + self.due(now_s)
         return said
 
     def due(self, now_s: float) -> bytes:

@@ -18,7 +18,7 @@ __all__ = ["VisaStream", "resource_of"]
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]{0,251}[A-Za-z0-9])?"
 _RESOURCE = re.compile(
-    rf"(TCPIP[0-9]*::{_HOST}::(?P<port>[0-9]{{1,5}})::SOCKET"
+    rf"(TCPIP[0-9]*::(?P<host>{_HOST})::(?P<port>[0-9]{{1,5}})::SOCKET"
     rf"|TCPIP[0-9]*::{_HOST}(::[A-Za-z0-9,_]+)?::INSTR"
     r"|USB[0-9]*::0x[0-9A-Fa-f]{1,4}::0x[0-9A-Fa-f]{1,4}::[A-Za-z0-9_.\-]+(::[0-9]+)?::INSTR"
     r"|GPIB[0-9]*::[0-9]{1,2}(::[0-9]{1,2})?::INSTR)\Z"
@@ -51,6 +51,7 @@ class VisaStream:
         self.address = address
         self._resource: pyvisa.resources.MessageBasedResource | None = None
         name = resource_of(address)
+        _look_up(address, name)
         try:
             manager = pyvisa.ResourceManager("@py")
             opened = manager.open_resource(name, open_timeout=max(1, round(timeout_s * 1e3)))
@@ -125,6 +126,17 @@ class VisaStream:
         if self._resource is None:
             raise DeviceError(f"{self.address}: the connection is closed")
         return self._resource
+
+
+def _look_up(address: str, name: str) -> None:
+    """Find the host of a socket first: pyvisa-py leaves a socket open where there is none."""
+    found = _RESOURCE.match(name)
+    if found is None or found["port"] is None:
+        return
+    try:
+        socket.getaddrinfo(found["host"], int(found["port"]), socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as wrong:
+        raise DeviceError(f"{address}: cannot find the host: {_reason(wrong)}") from wrong
 
 
 def _socket_of(resource: "pyvisa.resources.MessageBasedResource") -> socket.socket | None:
