@@ -5,8 +5,7 @@ VISA resource. Another kind of stream
 (a recording, say) adds its scheme to :data:`SCHEMES`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol
 
 from backends.drivers.streams import Stream
@@ -14,7 +13,7 @@ from backends.drivers.tcp import TcpStream
 from backends.drivers.zmq_scpi import Asks, Requester
 from quantum.errors import InputError
 
-__all__ = ["SCHEMES", "Session", "open_requester", "open_stream", "through"]
+__all__ = ["SCHEMES", "Session", "begin", "end", "open_requester", "open_stream"]
 
 
 def _tcp(address: str, timeout_s: float) -> Stream:
@@ -40,6 +39,9 @@ SCHEMES: dict[str, Callable[[str, float], Stream]] = {"tcp": _tcp, "serial": _se
 class Session(Protocol):
     """Something that stands between drivers and what they open: it records, or replays."""
 
+    def owns(self, address: str) -> bool:
+        """Whether an address belongs to an instrument of this session."""
+
     def stream(
         self, address: str, timeout_s: float, real: Callable[[str, float], Stream]
     ) -> Stream:
@@ -49,19 +51,24 @@ class Session(Protocol):
         """Open a connection for questions, by ``real`` or from a recording."""
 
 
-#: Sessions that everything is opened through, the innermost last. Drivers open anew what broke, at
+#: Sessions that drivers' openings go through, the last one first. Drivers open anew what broke, at
 #: any time and in any thread: so this belongs to the process, not to a call.
 _SESSIONS: list[Session] = []
 
 
-@contextmanager
-def through(session: Session) -> Iterator[None]:
-    """Open everything through a session, until the end of the block."""
+def begin(session: Session) -> None:
+    """From now on open the addresses that a session owns through it."""
     _SESSIONS.append(session)
-    try:
-        yield
-    finally:
+
+
+def end(session: Session) -> None:
+    """Open them by themselves again; safe to call twice."""
+    if session in _SESSIONS:
         _SESSIONS.remove(session)
+
+
+def _session(address: str) -> Session | None:
+    return next((one for one in reversed(_SESSIONS) if one.owns(address)), None)
 
 
 def open_requester(address: str, timeout_s: float) -> Asks:
@@ -69,9 +76,10 @@ def open_requester(address: str, timeout_s: float) -> Asks:
 
     Raises :class:`InputError` and :class:`DeviceError` as :class:`Requester` does.
     """
-    return (
-        _SESSIONS[-1].requester(address, timeout_s, _ask) if _SESSIONS else _ask(address, timeout_s)
-    )
+    session = _session(address)
+    if session is not None:
+        return session.requester(address, timeout_s, _ask)
+    return _ask(address, timeout_s)
 
 
 def _ask(address: str, timeout_s: float) -> Asks:
@@ -84,8 +92,9 @@ def open_stream(address: str, timeout_s: float) -> Stream:
     Raises :class:`InputError` for an address of no known scheme and :class:`DeviceError` where
     nobody is there.
     """
-    if _SESSIONS:
-        return _SESSIONS[-1].stream(address, timeout_s, _open)
+    session = _session(address)
+    if session is not None:
+        return session.stream(address, timeout_s, _open)
     return _open(address, timeout_s)
 
 

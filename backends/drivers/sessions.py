@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from backends.drivers.opening import begin, end
 from backends.drivers.session_file import Event, SessionWriter, read_session
 from backends.drivers.session_lines import (
     Channel,
@@ -30,7 +31,7 @@ from backends.drivers.streams import Stream
 from backends.drivers.zmq_scpi import Asks
 from quantum.errors import DeviceError, DeviceLimit, DeviceProtocol, DeviceTimeout, RecordError
 
-__all__ = ["Recording", "Replay", "expand"]
+__all__ = ["Recording", "Replay", "Session", "expand"]
 
 
 def expand(address: str) -> set[str]:
@@ -52,17 +53,21 @@ class _Session:
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
 
+    def owns(self, address: str) -> bool:
+        """Whether an address belongs to an instrument of this session."""
+        return address.partition("?")[0] in self._owners
+
     def _own(self, name: str, address: str) -> None:
         self._owners |= dict.fromkeys(expand(address), name)
 
     def _channel(self, address: str) -> str:
-        return self._owners.get(address.partition("?")[0], address)
+        return self._owners[address.partition("?")[0]]
 
 
 class Recording(_Session):
     """Writes a session to a new file. Close it when the last driver is closed."""
 
-    replays = False
+    replays: Literal[False] = False
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class Recording(_Session):
         self._lock = threading.Lock()
         self._begin_s = clock()
         self._file = SessionWriter(path, datetime.now(UTC).isoformat(timespec="seconds"))
+        begin(self)
 
     def instrument(self, name: str, address: str) -> Channel:
         """Say that an address belongs to an instrument; return its clock and its pauses."""
@@ -115,6 +121,7 @@ class Recording(_Session):
 
     def close(self) -> None:
         """End the file; safe to call twice."""
+        end(self)
         with self._lock:
             self._file.close(self._clock() - self._begin_s)
 
@@ -131,7 +138,7 @@ class Recording(_Session):
 class Replay(_Session):
     """Answers from a recorded file. :meth:`finish` tells whether all of it was used."""
 
-    replays = True
+    replays: Literal[True] = True
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -145,6 +152,7 @@ class Replay(_Session):
                 self._addresses[event.channel] = event.where
             else:
                 self._left.setdefault(event.channel, deque()).append(event)
+        begin(self)
 
     def address_of(self, name: str) -> str:
         """Return the address that an instrument had."""
@@ -213,7 +221,8 @@ class Replay(_Session):
                 )
 
     def close(self) -> None:
-        """Nothing to release; for the sake of sameness."""
+        """Answer no more; safe to call twice."""
+        end(self)
 
     def _time(self, channel: str) -> float:
         value = self.next("clock", channel, "reads the clock").value
@@ -242,3 +251,7 @@ def _difference(name: str, recorded: object, now: object) -> str:
         f"byte {place} differs, recorded {recorded[begin : place + 20]!r}, "
         f"now {now[begin : place + 20]!r}"
     )
+
+
+#: What instruments may be opened through.
+Session = Recording | Replay
