@@ -146,12 +146,12 @@ def port_of(rack: Rack, name: str, bench: SharedBench) -> Any:
             return Plate(bench, optics.plates.index(name))
         if name == optics.polarisation:
             return Squeezer(bench, number)
-        if name == optics.laser:
+        if name == optics.laser and rack.instruments[name].kind == "scpi":
             return Pump(bench)
     by_kind: dict[str, Callable[[], Any]] = {
         "polatis": lambda: Switch(bench),
         "websq": lambda: Detectors(bench),
-        "pc_rpc": lambda: (Pump(bench), Shutter(bench)),
+        "pc_rpc": lambda: (Shutter(bench), Pump(bench)),
         "scpi": lambda: Meter(bench),
     }
     kind = rack.instruments[name].kind

@@ -47,6 +47,7 @@ class OpticsEntry(_Strict, frozen=True, kw_only=True):
     shutter: Name | None = None
     laser: Name | None = None
     """The pump; left out where it is always on."""
+    laser_dbm: Annotated[float, msgspec.Meta(ge=-90.0, le=40.0)] | None = None
     bias: Name | None = None
     """The driver of the detectors."""
     channels: tuple[Port, Port, Port, Port] = (1, 2, 3, 4)

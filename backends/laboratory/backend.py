@@ -204,6 +204,7 @@ class LaboratoryBackend:
         return [basis for basis in range(3) if wanted[:, basis].any()]
 
     def _up(self, link: int) -> None:
+        self.station.check_tripped()
         state = self.states[link]
         if state.health is not Health.UP:
             raise DeviceError(f"link {self.names[link]} is {state.health}: {state.reason}")

@@ -15,7 +15,7 @@ from backends.laboratory.compensation import Compensation, Voltages
 from backends.laboratory.diagnosis import Trouble
 from backends.laboratory.evidence import Evidence, Rates, Window
 from backends.laboratory.station import Station
-from quantum.errors import Code, DeviceError, RequestError
+from quantum.errors import DeviceError
 from quantum.estimate import Estimate
 from quantum.rack_optics import CalibrationEntry
 
@@ -82,7 +82,7 @@ def mend(
     """
     case = _Case(link, trouble, skew_ps, first)
     if station.interlock_open(link):
-        raise RequestError(Code.REJECTED, "the interlock is open: only a person closes it")
+        station.check_tripped()
     if trouble is Trouble.NO_LIGHT:
         station.doubt()
     mended = station.mended(link)

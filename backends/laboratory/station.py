@@ -48,6 +48,13 @@ class Station:
         self._ready: set[str] = set()
         self._voltages: dict[str, Voltages] = {}
         self._skew_ps: dict[str, int] = {}
+        self.tripped = ""
+        """Why nothing may shine any more: an interlock was seen open. Only a new start ends it."""
+
+    def check_tripped(self) -> None:
+        """Raise :class:`RequestError` REJECTED where an interlock was seen open."""
+        if self.tripped:
+            raise RequestError(Code.REJECTED, self.tripped)
 
     def entry(self, link: int) -> LinkEntry:
         """Return what the rack says of a link."""
@@ -72,9 +79,13 @@ class Station:
         tagger = self.entry(link).instrument
         if optics.shutter is not None:
             self._open_shutter(optics.shutter)
-        if optics.laser is not None and optics.laser not in self._ready:
-            self.drivers[optics.laser].set_output(True)
-            self._ready.add(optics.laser)
+        if optics.laser is not None and f"{optics.laser} laser" not in self._ready:
+            laser = self.drivers[optics.laser]
+            laser.set_output(True)
+            if optics.laser_dbm is not None:
+                laser.set_power_dbm(optics.laser_dbm)
+            # One instrument may be both shutter and laser.
+            self._ready.add(f"{optics.laser} laser")
         if (
             optics.bias is not None
             and optics.bias_ua is not None
@@ -161,9 +172,11 @@ class Station:
         return found
 
     def interlock_open(self, link: int) -> bool:
-        """Return whether an interlock keeps the light off."""
+        """Return whether an interlock keeps the light off, or has done so since the start."""
         name = self.optics(link).shutter
-        return name is not None and not self.drivers[name].interlock_closed()
+        if name is not None and not self.drivers[name].interlock_closed():
+            self.tripped = f"the interlock of {name} was open: a person has to look, and start anew"
+        return bool(self.tripped)
 
     def find_peak(self, link: int, reach_ps: int, around_ps: int) -> Peak | None:
         """Look for the coincidence peak of the present link in a histogram; None where none is.
@@ -214,12 +227,12 @@ class Station:
             driver.close()
 
     def _open_shutter(self, name: str) -> None:
-        driver = self.drivers[name]
         if name in self._ready:
             return
-        if not driver.interlock_closed():
-            raise RequestError(Code.REJECTED, f"the interlock of {name} is open")
-        driver.set_open(True)
+        if not self.drivers[name].interlock_closed():
+            self.tripped = f"the interlock of {name} is open: a person has to look, and start anew"
+        self.check_tripped()
+        self.drivers[name].set_open(True)
         self._ready.add(name)
 
     def _bias(self, optics: OpticsEntry) -> None:

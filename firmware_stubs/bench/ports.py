@@ -158,8 +158,8 @@ class Pump:
         self._bench.strain(now_s)
 
     def power_mw(self, now_s: float) -> float:
-        """Return the power behind the shutter."""
-        return self._bench.history.at(now_s).pump_mw
+        """Return the power of the laser, in front of the shutter."""
+        return self._bench.history.at(now_s).power_mw
 
 
 class Meter:

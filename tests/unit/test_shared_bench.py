@@ -9,7 +9,16 @@ import pytest
 
 from firmware_stubs.bench import CountedBench
 from firmware_stubs.bench.detector import DetectorSetup, counted_hz
-from firmware_stubs.bench.ports import Counting, Detectors, Plate, Pump, Shutter, Squeezer, Switch
+from firmware_stubs.bench.ports import (
+    Counting,
+    Detectors,
+    Meter,
+    Plate,
+    Pump,
+    Shutter,
+    Squeezer,
+    Switch,
+)
 from firmware_stubs.bench.setup import BenchSetup, LinkSetup
 from firmware_stubs.bench.shared import ANALYSER_DEG, SharedBench
 from firmware_stubs.bench.tags import without_dead_time
@@ -225,7 +234,8 @@ def test_no_light_behind_a_shutter_or_an_open_interlock() -> None:
     table = bench(STRAIGHT)
     shutter = Shutter(table)
     shutter.set_open(False, 1.0)
-    assert table.glow(1.5).counts_hz.sum() == 0.0 and Pump(table).power_mw(1.5) == 0.0
+    assert table.glow(1.5).counts_hz.sum() == 0.0 and Meter(table).power_mw(1.5) == 0.0
+    assert Pump(table).power_mw(1.5) == 10.0
     shutter.set_open(True, 2.0)
     assert table.glow(2.5).counts_hz.sum() > 0.0
     table.history.change(3.0, interlock_closed=False)
