@@ -57,6 +57,14 @@ class _Session:
         """Whether an address belongs to an instrument of this session."""
         return address.partition("?")[0] in self._owners
 
+    def instrument(self, name: str, address: str) -> Channel:
+        """Say that an address belongs to an instrument; return its clock and its pauses."""
+        raise NotImplementedError
+
+    def time_of(self, name: str) -> Channel:
+        """Return the time of something that is no instrument."""
+        return self.instrument(name, f"time:{name}")
+
     def _own(self, name: str, address: str) -> None:
         self._owners |= dict.fromkeys(expand(address), name)
 
