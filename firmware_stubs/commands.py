@@ -2,9 +2,11 @@
 
 import sys
 from importlib.metadata import entry_points
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from quantum.errors import InputError
 from quantum.output import json_option
@@ -15,7 +17,10 @@ __all__ = ["command"]
 @click.command(name="stub")
 @click.argument("kind")
 @click.option(
-    "--bind", default="127.0.0.1:0", show_default=True, help="HOST:PORT; port 0 picks one."
+    "--bind",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT; port 0 picks one. Instruments with two ports take HOST:PORT,PORT.",
 )
 @click.option("--control", default="127.0.0.1:0", show_default=True, help="Out-of-band HOST:PORT.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
@@ -29,7 +34,29 @@ __all__ = ["command"]
     help="Seconds of bench time in a second of wall time: counts in a window grow by this factor.",
 )
 @click.option("--scenario", type=click.Path(path_type=Path), help="TOML: bench, switches, events.")
+@click.option(
+    "--allow-remote",
+    is_flag=True,
+    help="Listen on addresses that other machines can reach: anybody there may then use the stub.",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With a rack: a stub for each instrument, also for those that have an address.",
+)
 @click.option("--until-eof", is_flag=True, help="Also stop when standard input is closed.")
+@click.option(
+    "--datalink",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT of the time tags, where the instrument has them (id900).",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Below which the instrument may save files; none are saved without it.",
+)
 @json_option
 def command(
     kind: str,
@@ -40,13 +67,25 @@ def command(
     rate_hz: float | None,
     speed: float,
     scenario: Path | None,
+    allow_remote: bool,
+    everything: bool,
     until_eof: bool,
+    datalink: str,
+    folder: Path | None,
     json_path: str | None,
 ) -> None:
-    """Run the firmware stub KIND (id900) until SIGINT or SIGTERM.
+    """Run the firmware stub KIND (such as id900, polatis, websq, pc_rpc) until SIGINT or SIGTERM.
 
-    The first line on standard output is "KIND ADDRESS control ADDRESS".
+    The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 followed by
+    "datalink ADDRESS". Where KIND is a rack file (its name ends in .toml), all stubs of the rack
+    run on one bench: a line for each, "NAME KIND ADDRESS control ADDRESS", and at last
+    "bench RACK control ADDRESS".
     """
+    if kind.endswith(".toml"):
+        _serve_rack(Path(kind), scenario, everything, json_path, until_eof)
+        return
+    if everything:
+        raise InputError("--all is for rack files")
     import msgspec
 
     from firmware_stubs.control import Scenario, load_scenario
@@ -57,6 +96,8 @@ def command(
         raise InputError(f"stub {kind!r} is unknown; known: {', '.join(sorted(known))}")
     if not 0.0 < speed <= 1e6:
         raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
+    for option, where in (("--bind", bind), ("--control", control)):
+        _guard(option, where, allow_remote)
     plan = Scenario() if scenario is None else load_scenario(scenario)
     optics = plan.bench
     if fidelity is not None:
@@ -73,8 +114,58 @@ def command(
         switches=plan.switches,
         events=plan.event,
         json_path=json_path,
+        datalink=datalink,
+        folder=folder,
         until_eof=until_eof,
     )
     code = known[kind].load()(options)
     if code:
         sys.exit(code)
+
+
+def _serve_rack(
+    rack: Path, scenario: Path | None, everything: bool, json_path: str | None, until_eof: bool
+) -> None:
+    """Run the stubs of a rack; options that were not given are as the rack file says."""
+    from firmware_stubs.rack import RackOptions, serve_rack
+
+    context = click.get_current_context()
+    given = {
+        name: context.params[name]
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for name in ("bind", "control", "fidelity", "rate_hz", "allow_remote"):
+        if name in given:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option} is for a single stub; the rack and its scenario say it")
+    speed = given.get("speed")
+    if speed is not None and not 0.0 < speed <= 1e6:
+        raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
+    options = RackOptions(
+        seed=given.get("seed"),
+        speed=speed,
+        scenario=scenario,
+        everything=everything,
+        json_path=json_path,
+        until_eof=until_eof,
+    )
+    code = serve_rack(rack, options)
+    if code:
+        sys.exit(code)
+
+
+def _guard(option: str, where: str, allow_remote: bool) -> None:
+    """Keep a stub on this machine unless told otherwise: it has no locks, like the instruments."""
+    host = where.rpartition(":")[0].strip("[]")
+    if not host:
+        return  # No address at all: binding says so.
+    try:
+        loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if loopback:
+        return
+    if not allow_remote:
+        raise InputError(f"{option} {where} is not a loopback address: add --allow-remote to allow")
+    click.echo(f"warning: {option} {where} can be reached by other machines, unprotected", err=True)

@@ -16,15 +16,24 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
-from firmware_stubs.bench import Bench, Drift, Optics
+from firmware_stubs.bench import CountedBench, Drift, Optics
 from firmware_stubs.faults import Fault, FaultPlan, Kind
 from quantum.errors import InputError
 
-__all__ = ["Event", "Message", "Rig", "Scenario", "apply", "decode", "load_scenario"]
+__all__ = [
+    "Event",
+    "Message",
+    "Rig",
+    "Scenario",
+    "apply",
+    "check_events",
+    "decode",
+    "load_scenario",
+]
 
 #: Bounded, so that NaN and infinities are refused.
 Share = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]
@@ -36,9 +45,11 @@ Picoseconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 class Rig:
     """What a control message can reach: the bench, the faults, and how fast bench time runs."""
 
-    bench: Bench
+    bench: CountedBench
     faults: FaultPlan
     speed: float
+    power_cycle: Callable[[float], None] | None = None
+    """What a cut of the power does to the instrument, where it has a power switch."""
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
@@ -46,12 +57,15 @@ class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class Inject(_Message, frozen=True, tag="fault"):
-    """Put a fault into force."""
+    """Put a fault into force; ``size``, ``number`` and ``line`` are for streaming instruments."""
 
-    kind: Kind
+    kind: str
     left: Annotated[int, msgspec.Meta(ge=1)] | None = None
     late_s: Time = 1.0
     match: str = ""
+    size: int = 1
+    number: int | None = None
+    line: int | None = None
 
 
 class Clear(_Message, frozen=True, tag="clear"):
@@ -82,11 +96,17 @@ class State(_Message, frozen=True, tag="state"):
     """Ask for the instrument's settings and the faults in force."""
 
 
+class PowerCycle(_Message, frozen=True, tag="power_cycle"):
+    """Cut the power of a streaming instrument for a while: its settings are lost."""
+
+    off_s: Time = 0.0
+
+
 class Stop(_Message, frozen=True, tag="stop"):
     """End the stub."""
 
 
-Message = Inject | Clear | Move | Skew | Truth | State | Stop
+Message = Inject | Clear | Move | Skew | Truth | State | PowerCycle | Stop
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +133,18 @@ def decode(body: bytes) -> Message:
     return message
 
 
+def check_events(events: tuple[Event, ...]) -> None:
+    """Refuse at the start events that :func:`apply` would refuse later."""
+    for event in events:
+        match event.message:
+            case Inject(kind, left, late_s, text):
+                Fault(cast(Kind, kind), left, late_s, text)
+            case PowerCycle():
+                raise InputError("this stub has no power switch")
+            case _:
+                pass
+
+
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario file, or raise :class:`InputError`."""
     try:
@@ -133,7 +165,8 @@ def apply(
     bench_s = now_s * rig.speed
     match message:
         case Inject(kind, left, late_s, text):
-            rig.faults.inject(Fault(kind, left, late_s, text))
+            # An unknown kind is refused by Fault itself.
+            rig.faults.inject(Fault(cast(Kind, kind), left, late_s, text))
         case Clear():
             rig.faults.clear()
         case Move(step, per_s, lasts_s):
@@ -144,6 +177,10 @@ def apply(
             return dict(rig.bench.truth(bench_s, gate_ps))
         case State():
             return {"settings": state(), "faults": [f.kind for f in rig.faults.active]}
+        case PowerCycle():
+            if rig.power_cycle is None:
+                raise InputError("this stub has no power switch")
+            rig.power_cycle(now_s)
         case Stop():
             return {"stopping": True}
     return {}

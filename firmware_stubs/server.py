@@ -1,19 +1,14 @@
-"""The socket loop of a stub: the instrument's address, the control address, faults and the end.
+"""ZeroMQ in a stub: the text instrument's own address, and the control address of every stub.
 
-A REP socket must answer each request before it takes the next, so it cannot stay silent. The loop
+A REP socket must answer each request before it takes the next, so it cannot stay silent. The wire
 uses ROUTER and keeps REP's envelope by hand: the client's REQ cannot tell them apart.
 """
 
 import heapq
-import os
-import select
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
@@ -21,15 +16,14 @@ import msgspec
 import zmq
 
 from firmware_stubs.bench import Optics
-from firmware_stubs.control import Event, Rig, Stop, apply, decode
-from firmware_stubs.faults import damage
+from firmware_stubs.control import Event, Message, Rig, Stop, apply, check_events, decode
+from firmware_stubs.faults import FaultPlan, damage
+from firmware_stubs.loop import Endpoint, run_loop, signals
 from quantum.errors import InputError
 from quantum.output import write_json
 
-__all__ = ["Device", "StubOptions", "run"]
+__all__ = ["Beside", "Control", "Device", "StubOptions", "TextWire", "announce", "run"]
 
-#: Longest time between two looks at signals and at the end of standard input.
-_LOOK_MS = 50
 _MAX_BYTES = 64 * 1024
 
 
@@ -47,6 +41,10 @@ class StubOptions:
     events: tuple[Event, ...] = ()
     json_path: str | None = None
     until_eof: bool = False
+    datalink: str = "127.0.0.1:0"
+    """Where the time tags of an ID900 are asked for."""
+    folder: Path | None = None
+    """Below which an instrument may save files."""
 
 
 class Device(Protocol):
@@ -59,145 +57,174 @@ class Device(Protocol):
         """Return the settings, for the control socket."""
 
 
-def run(device: Device, rig: Rig, options: StubOptions) -> int:
+class Beside(Endpoint, Protocol):
+    """What an instrument offers at another address of its own."""
+
+    name: str
+    address: str
+
+
+def run(device: Device, rig: Rig, options: StubOptions, beside: Sequence[Beside] = ()) -> int:
     """Serve a device until a signal, the end of standard input or a stop message.
 
     Returns 130 after SIGINT, else 0. Raises :class:`InputError` where an address cannot be bound.
     """
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def act(message: Message, now_s: float) -> dict[str, Any]:
+        return apply(message, rig, now_s, device.state)
+
+    check_events(options.events)
+    wire = TextWire(device, rig.faults, options.bind)
     try:
-        with (
-            _bound(context, zmq.ROUTER, options.bind) as (wire, address),
-            _bound(context, zmq.REP, options.control) as (control, control_address),
-            _signals() as ended,
-        ):
-            _announce(options, address, control_address)
-            events = sorted(options.events, key=lambda event: event.at_s)
-            return _Loop(device, rig, wire, control, events).run(ended, options.until_eof)
-    finally:
-        context.term()
-
-
-def _announce(options: StubOptions, address: str, control: str) -> None:
-    if options.json_path != "-":
-        click.echo(f"{options.kind} {address} control {control}")
-        sys.stdout.flush()
-    write_json(
-        {"kind": options.kind, "address": address, "control": control, "seed": options.seed},
-        options.json_path,
-    )
-
-
-@contextmanager
-def _bound(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, where: str
-) -> Iterator[tuple[zmq.Socket[bytes], str]]:
-    port = where.rpartition(":")[2]
-    if not port.isdigit() or int(port) > 65535:
-        raise InputError(f"cannot bind {where}: the port must be 0 to 65535")
-    socket = context.socket(kind)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.MAXMSGSIZE, _MAX_BYTES)
-    try:
+        control = Control(options.control, act, options.events)
         try:
-            socket.bind(f"tcp://{where}")
+            with signals() as ended:
+                announce(options, wire.address, control.address, beside)
+                return run_loop([*beside, wire, control], ended, options.until_eof)
+        finally:
+            control.close()
+    finally:
+        wire.close()
+
+
+def announce(
+    options: StubOptions, address: str, control: str, beside: Sequence[Beside] = ()
+) -> None:
+    """Write the first line of a stub, from which others learn where it listens."""
+    if options.json_path != "-":
+        more = "".join(f" {endpoint.name} {endpoint.address}" for endpoint in beside)
+        click.echo(f"{options.kind} {address} control {control}{more}")
+        sys.stdout.flush()
+    said = {"kind": options.kind, "address": address, "control": control, "seed": options.seed}
+    write_json(said | {e.name: e.address for e in beside}, options.json_path)
+
+
+class _Bound:
+    """A ZeroMQ socket at an address, with its context."""
+
+    def __init__(self, kind: int, where: str) -> None:
+        port = where.rpartition(":")[2]
+        if not port.isdigit() or int(port) > 65535:
+            raise InputError(f"cannot bind {where}: the port must be 0 to 65535")
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self._context.socket(kind)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, _MAX_BYTES)
+        try:
+            self.socket.bind(f"tcp://{where}")
         except zmq.ZMQError as wrong:
+            self.close()
             raise InputError(f"cannot bind {where}: {zmq.strerror(wrong.errno or 0)}") from wrong
-        yield socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
-    finally:
-        socket.close()
+        self.address = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def close(self) -> None:
+        self.socket.close()
+        self._context.term()
 
 
-@contextmanager
-def _signals() -> Iterator[Callable[[], int | None]]:
-    """Turn SIGINT and SIGTERM into an exit code that the loop asks for."""
-    codes: list[int] = []
+class TextWire:
+    """The address of an instrument that answers one text frame to one text frame."""
 
-    def note(number: int, _: FrameType | None) -> None:
-        codes.append(130 if number == signal.SIGINT else 0)
+    def __init__(self, device: Device, faults: FaultPlan, where: str) -> None:
+        self._device = device
+        self._faults = faults
+        self._bound = _Bound(zmq.ROUTER, where)
+        self._late: list[tuple[float, int, list[bytes]]] = []
+        self._serial = 0
+        self.address = self._bound.address
 
-    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: codes[0] if codes else None
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    def waits(self) -> list[tuple[Any, int]]:
+        """Wait for requests."""
+        return [(self._bound.socket, zmq.POLLIN)]
 
-
-@dataclass
-class _Loop:
-    device: Device
-    rig: Rig
-    wire: zmq.Socket[bytes]
-    control: zmq.Socket[bytes]
-    events: list[Event]
-    _late: list[tuple[float, int, list[bytes]]] = field(default_factory=list)
-    _serial: int = 0
-    _stopping: bool = False
-
-    def run(self, ended: Callable[[], int | None], until_eof: bool) -> int:
-        start = time.monotonic()
-        poller = zmq.Poller()
-        poller.register(self.wire, zmq.POLLIN)
-        poller.register(self.control, zmq.POLLIN)
-        while True:
-            now = time.monotonic() - start
-            code = ended()
-            if code is not None:
-                return code
-            if self._stopping or (until_eof and _at_eof()):
-                return 0
-            self._due(now)
-            ready = dict(poller.poll(self._patience_ms(now)))
-            now = time.monotonic() - start
-            if self.control in ready:
-                self._control(now)
-            if self.wire in ready:
-                self._wire(now)
-
-    def _patience_ms(self, now: float) -> int:
-        waiting = [self._late[0][0]] if self._late else []
-        waiting += [self.events[0].at_s] if self.events else []
-        if not waiting:
-            return _LOOK_MS
-        return max(0, min(_LOOK_MS, int((min(waiting) - now) * 1e3) + 1))
-
-    def _due(self, now: float) -> None:
-        while self._late and self._late[0][0] <= now:
-            self.wire.send_multipart(heapq.heappop(self._late)[2])
-        while self.events and self.events[0].at_s <= now:
-            message = self.events.pop(0).message
-            apply(message, self.rig, now, self.device.state)
-            self._stopping = self._stopping or isinstance(message, Stop)
-
-    def _wire(self, now: float) -> None:
-        frames = self.wire.recv_multipart()
+    def ready(self, what: Any, now_s: float) -> None:
+        """Answer one request, as the faults in force allow."""
+        frames = self._bound.socket.recv_multipart()
         if len(frames) != 3 or frames[1]:
             return
         text = frames[2].decode("utf-8", errors="replace")
-        fault = self.rig.faults.take(text)
-        reply = damage(self.device.answer(text, now), fault)
+        fault = self._faults.take(text)
+        reply = damage(self._device.answer(text, now_s), fault)
         if not reply:
             return
         envelope = [frames[0], b"", *reply]
         if fault is not None and fault.kind == "late_reply":
             self._serial += 1
-            heapq.heappush(self._late, (now + fault.late_s, self._serial, envelope))
+            heapq.heappush(self._late, (now_s + fault.late_s, self._serial, envelope))
         else:
-            self.wire.send_multipart(envelope)
+            self._bound.socket.send_multipart(envelope)
 
-    def _control(self, now: float) -> None:
-        body = self.control.recv()
+    def due(self, now_s: float) -> None:
+        """Send the answers that were held back until now."""
+        while self._late and self._late[0][0] <= now_s:
+            self._bound.socket.send_multipart(heapq.heappop(self._late)[2])
+
+    def next_s(self, now_s: float) -> float | None:
+        """Return when the next late answer leaves."""
+        return self._late[0][0] if self._late else None
+
+    def stopping(self) -> bool:
+        """An instrument never ends the process."""
+        return False
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice."""
+        self._bound.close()
+
+
+class Control:
+    """The out-of-band address of a stub: carries out messages at once, and events in time.
+
+    ``act`` does what a message says and returns the fields of the answer, or raises
+    :class:`InputError`.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        act: Callable[[Any, float], dict[str, Any]],
+        events: tuple[Any, ...] = (),
+        read: Callable[[bytes], Any] = decode,
+    ) -> None:
+        self._act = act
+        self._read = read
+        self._events = sorted(events, key=lambda event: event.at_s)
+        self._stopping = False
+        self._bound = _Bound(zmq.REP, where)
+        self.address = self._bound.address
+
+    def waits(self) -> list[tuple[Any, int]]:
+        """Wait for messages."""
+        return [(self._bound.socket, zmq.POLLIN)]
+
+    def ready(self, what: Any, now_s: float) -> None:
+        """Carry out one message and answer it."""
+        body = self._bound.socket.recv()
         try:
-            message = decode(body)
-            answer = {"ok": True} | apply(message, self.rig, now, self.device.state)
-            self._stopping = isinstance(message, Stop)
+            message = self._read(body)
+            answer = {"ok": True} | self._act(message, now_s)
+            self._stopping = self._stopping or isinstance(message, Stop)
         except InputError as wrong:
-            answer = {"ok": False, "error": str(wrong)}
-        self.control.send(msgspec.json.encode(answer))
+            text = str(wrong)
+            named = text if text.startswith("control message") else f"control message: {text}"
+            answer = {"ok": False, "error": named}
+        self._bound.socket.send(msgspec.json.encode(answer))
 
+    def due(self, now_s: float) -> None:
+        """Carry out the events whose time has come."""
+        while self._events and self._events[0].at_s <= now_s:
+            message = self._events.pop(0).message
+            self._act(message, now_s)
+            self._stopping = self._stopping or isinstance(message, Stop)
 
-def _at_eof() -> bool:
-    """Say whether standard input was closed by whoever started us; input itself is thrown away."""
-    ready, _, _ = select.select([sys.stdin], [], [], 0.0)
-    return bool(ready) and not os.read(sys.stdin.fileno(), 4096)
+    def next_s(self, now_s: float) -> float | None:
+        """Return the time of the next event."""
+        return self._events[0].at_s if self._events else None
+
+    def stopping(self) -> bool:
+        """Say whether a stop message came."""
+        return self._stopping
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice."""
+        self._bound.close()

@@ -248,16 +248,5 @@ class Pulse(Frame, frozen=True, tag="pulse"):
 
 
 Message = (
-    Hello
-    | Welcome
-    | Refuse
-    | Bye
-    | Look
-    | Speak
-    | Job
-    | Done
-    | Failed
-    | Telemetry
-    | Beat
-    | Pulse
+    Hello | Welcome | Refuse | Bye | Look | Speak | Job | Done | Failed | Telemetry | Beat | Pulse
 )

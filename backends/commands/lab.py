@@ -169,7 +169,9 @@ def key(file: Path, name: str, role: str) -> None:
     from backends.supervisor.keys import new_key
 
     pair = new_key(file)
-    click.echo(f'[[safety.key]]\nname = "{name}"\nrole = "{role}"\npublic = {json.dumps(pair.public)}')
+    click.echo(
+        f'[[safety.key]]\nname = "{name}"\nrole = "{role}"\npublic = {json.dumps(pair.public)}'
+    )
 
 
 @command.command("audit")

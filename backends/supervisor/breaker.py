@@ -57,7 +57,9 @@ class Breaker:
         self._tell(why)
         return Stopped(
             rid,
-            written_ms=round((max((s.written_s for s in done.values()), default=heard_s) - heard_s) * 1e3, 3),
+            written_ms=round(
+                (max((s.written_s for s in done.values()), default=heard_s) - heard_s) * 1e3, 3
+            ),
             done_ms=round((time.monotonic() - heard_s) * 1e3, 3),
             safe=all(one.safe for one in done.values()),
             read_back={name: one.trouble or one.read_back for name, one in done.items()},

@@ -3,6 +3,7 @@
 Whatever goes wrong is an answer; only what a driver has answered becomes a value or a count.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from backends.contract import Backend
 from backends.lab import LabBackend
+from backends.laboratory.backend import LaboratoryBackend
 from backends.supervisor.desk import Start
 from backends.supervisor.guard import Gate
 from backends.supervisor.messages import Act, Did, Rearm, Refused, Reply, Run
@@ -30,9 +32,7 @@ __all__ = ["Executor"]
 class Executor:
     """Owns the lab backend; ``rearmed`` is called when the rack may be used again."""
 
-    def __init__(
-        self, rack: Rack, path: Path, rig: Rig, gate: Gate, notes: Notes
-    ) -> None:
+    def __init__(self, rack: Rack, path: Path, rig: Rig, gate: Gate, notes: Notes) -> None:
         self._rack, self._path, self._rig, self._gate, self._notes = rack, path, rig, gate, notes
         self._backend: Backend | None = None
         self._token = -1
@@ -73,7 +73,8 @@ class Executor:
         self._gate.check()
         if self._backend is None or self._token != token:
             # Another holder, another history: nothing that was counted before is his.
-            self._backend = LabBackend(self._path, opener=self._rig.guarded)
+            self._drop()
+            self._backend = self._open()
             self._token = -1 if token is None else token
         outcome = self._backend.run(batch, plan, generator(message.seed, "supervisor"))
         self._gate.check()
@@ -81,8 +82,40 @@ class Executor:
         self._note(message, token, counts, outcome.source)
         shape = list(counts.shape)
         return Did(
-            message.rid, {"counts": counts.tobytes(), "shape": shape, "source": outcome.source}
+            message.rid,
+            {
+                "counts": counts.tobytes(),
+                "shape": shape,
+                "source": outcome.source,
+                "calibration": list(outcome.calibration),
+            },
         )
+
+    def _open(self) -> Backend:
+        """Open the backend that fits the rack: a measuring station, or one tagger."""
+        if self._rack.links[0].optics is not None:
+            return LaboratoryBackend(self._path, opener=self._rig.guarded)
+        return LabBackend(self._path, opener=self._rig.guarded)
+
+    def _drop(self) -> None:
+        """Let the backend of another holder go; its instruments are not its own to close."""
+        if self._backend is not None:
+            with contextlib.suppress(DpemError):
+                self._backend.close()
+        self._backend = None
+
+    def idle(self) -> bool:
+        """Look after the rack between requests; False where there is nothing to do now."""
+        if self._gate.reason or not isinstance(self._backend, LaboratoryBackend):
+            return False
+        self._gate.context = {"rid": "", "token": self._token}
+        try:
+            return self._backend.idle()
+        except DpemError as wrong:
+            self._notes.note("idle failed", detail=str(wrong))
+            return False
+        finally:
+            self._gate.context = {}
 
     def _note(self, message: Run, token: int | None, counts: Any, source: str) -> None:
         total = counts.sum(axis=0)
@@ -90,18 +123,21 @@ class Executor:
         if total.shape == (3, 2) and total.sum() > 0:
             guess = estimate(Counts.from_array(total))
             fields["estimate"] = [guess.low, guess.best, guess.high]
-        self._notes.note("counted", rid=message.rid.hex()[:12], token=token, source=source, **fields)
+        self._notes.note(
+            "counted", rid=message.rid.hex()[:12], token=token, source=source, **fields
+        )
 
     def _act(self, message: Act) -> Any:
         instrument = self._rig.instruments[message.instrument]
         if not hasattr(instrument.driver, message.method):
             raise RequestError(
-                Code.UNSUPP, f"{message.instrument} ({instrument.entry.kind}) has no {message.method}"
+                Code.UNSUPP,
+                f"{message.instrument} ({instrument.entry.kind}) has no {message.method}",
             )
         return msgspec.to_builtins(instrument.call(message.method, *message.values))
 
     def _rearm(self, rid: bytes, reason: str) -> Reply:
-        self._backend = None
+        self._drop()
         self._rig.reopen()
         for name in self._rack.safety.interlocks:
             if not self._rig.instruments[name].call("interlock_closed"):

@@ -19,7 +19,7 @@ from backends.supervisor.limits import READS, SAFE, SHADOWED, check_limits
 from quantum.errors import Code, DeviceError, DpemError, RequestError
 from quantum.rack import InstrumentEntry
 
-__all__ = ["Gate", "Guarded", "Instrument", "Preempted", "SIGNAL"]
+__all__ = ["SIGNAL", "Gate", "Guarded", "Instrument", "Preempted"]
 
 #: Sent to the executing thread; nothing else of ours uses it.
 SIGNAL = signal.SIGUSR1

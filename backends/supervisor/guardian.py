@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from backends.rack import StubProcess, driver_of, stub_options
+from backends.rack_stubs import RackStubs
 from backends.supervisor.audit import AuditLog
 from backends.supervisor.places import Kept, lock, place_of, read_kept
 from backends.supervisor.process import SupervisorConfig
@@ -55,19 +56,35 @@ class Guardian:
         self._config = config
         self.place = place_of(Path(config.rack))
         self._lock = lock(self.place)
-        self._stubs: dict[str, StubProcess] = {}
+        self._processes: list[StubProcess] = []
+        self._addresses: dict[str, str] = {}
+        self._controls: dict[str, str] = {}
         self._asked_to_end = False
         self._complaints = tempfile.TemporaryFile()
         for entry in self.rack.instruments.values():
             driver_of(entry.kind)  # imported now: an emergency has no time for it
         try:
-            for name in wanted_stubs(self.rack, config.mode):
-                entry = self.rack.instruments[name]
-                self._stubs[name] = StubProcess(entry.kind, stub_options(entry, self.rack.folder))
+            self._start_stubs()
             self._start()
         except BaseException:
             self.close()
             raise
+
+    def _start_stubs(self) -> None:
+        """Start stubs where the mode wants them: on one bench, where the rack has optics."""
+        wanted = wanted_stubs(self.rack, self._config.mode)
+        if wanted and self.rack.links[0].optics is not None:
+            everything = self._config.mode in ("sim", "shadow")
+            bench = RackStubs(Path(self._config.rack), everything=everything)
+            self._processes.append(bench)
+            self._addresses |= {name: bench.addresses[name] for name in wanted}
+            self._controls |= bench.controls | {"bench": bench.bench}
+            return
+        for name in wanted:
+            entry = self.rack.instruments[name]
+            stub = StubProcess(entry.kind, stub_options(entry, self.rack.folder))
+            self._processes.append(stub)
+            self._addresses[name], self._controls[name] = stub.address, stub.control
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -76,8 +93,8 @@ class Guardian:
             mode=self._config.mode,
             place=str(self.place),
             guardian_fd=theirs.fileno(),
-            stubs={name: stub.address for name, stub in self._stubs.items()},
-            controls={name: stub.control for name, stub in self._stubs.items()},
+            stubs=self._addresses,
+            controls=self._controls,
         )
         self._process = subprocess.Popen(
             [
@@ -169,11 +186,10 @@ class Guardian:
         return done
 
     def _safe(self, entry: InstrumentEntry) -> Safed:
-        stub = self._stubs.get(entry.name)
         began = time.monotonic()
         try:
             patience_s = min(entry.timeout_s, _EMERGENCY_S)
-            address = entry.address if stub is None else stub.address
+            address = self._addresses.get(entry.name, entry.address)
             driver = open_at(entry, address, self.rack.folder, patience_s)
         except (DpemError, OSError) as wrong:
             return Safed(began, time.monotonic(), "", str(wrong))
@@ -189,9 +205,9 @@ class Guardian:
         if process is not None and process.poll() is None:
             process.kill()
             process.wait()
-        for stub in self._stubs.values():
+        for stub in self._processes:
             stub.close()
-        self._stubs.clear()
+        self._processes.clear()
         self._complaints.close()
         (self.place / "endpoint.json").unlink(missing_ok=True)
 

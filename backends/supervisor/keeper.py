@@ -27,9 +27,7 @@ _STEP_MS = 40
 class Keeper(threading.Thread):
     """Renews the lease of ``token``; ``lost`` says why it is lost, or is empty."""
 
-    def __init__(
-        self, at: Endpoint, key: KeyPair, token: int, pulses: Connection | None
-    ) -> None:
+    def __init__(self, at: Endpoint, key: KeyPair, token: int, pulses: Connection | None) -> None:
         super().__init__(name="keeper", daemon=True)
         self._at, self._key, self._token, self._pulses = at, key, token, pulses
         self._over = threading.Event()

@@ -16,7 +16,16 @@ from zmq.auth.thread import ThreadAuthenticator
 from quantum.errors import InputError
 from quantum.rack_safety import ROLES, Role, SafetyEntry
 
-__all__ = ["DOMAIN", "AllowList", "KeyPair", "at_least", "load_key", "local_key", "new_key", "roles"]
+__all__ = [
+    "DOMAIN",
+    "AllowList",
+    "KeyPair",
+    "at_least",
+    "load_key",
+    "local_key",
+    "new_key",
+    "roles",
+]
 
 #: A socket's ZAP domain has to be this very name.
 DOMAIN = "dpem-supervisor"

@@ -116,7 +116,7 @@ class Supervisor:
         wire.start()
         threading.Thread(target=self._watch_interlocks, name="interlocks", daemon=True).start()
         self._pipe.say(b"R")
-        while (work := self._work.get()) is not None:
+        while (work := self._next()) is not None:
             reply = self._executor.carry_out(work)
             self._notes.note("done", who=self._name(work.who), rid=reply.rid.hex()[:12])
             self._commands.answer(work.who, reply)
@@ -125,6 +125,14 @@ class Supervisor:
         self.rig.close()
         self._notes.close()
         self._pipe.say(b"Z")
+
+    def _next(self) -> Start | None:
+        """Wait for work; until some comes, look after the rack in short steps."""
+        while True:
+            try:
+                return self._work.get(timeout=0.0 if self._executor.idle() else 0.05)
+            except queue.Empty:
+                continue
 
     # ---------------------------------------------------------------- the command loop's thread
 
@@ -184,9 +192,9 @@ class Supervisor:
         return False
 
     def _tick(self, now_s: float) -> None:
-        lost = self._desk.leases.expired(now_s)
-        if lost is not None:
-            self.trip(f"{lost.name} was not heard for {self._safety.lease_s:g} s")
+        late = self._desk.leases.expired(now_s)
+        if late is not None:
+            self.trip(f"{late.name} was not heard for {self._safety.lease_s:g} s")
         if not self._stops.is_alive() and self._stops.ident is not None:
             self.trip("the emergency stop does not listen any more")
         self._pipe.beat(now_s)
@@ -195,10 +203,10 @@ class Supervisor:
             if self._desk.leases.current is not None:
                 self.trip("the supervisor was stopped while somebody held the lease")
             self._leave_s = now_s
-        if self._pipe.dead or self._pipe.silent(self._safety.supervisor_s, now_s):
-            if self._leave_s is None or self._leave_s > 0.0:
-                self.trip("the guardian is lost")
-                self._leave_s = 0.0
+        lost = self._pipe.dead or self._pipe.silent(self._safety.supervisor_s, now_s)
+        if lost and self._leave_s != 0.0:
+            self.trip("the guardian is lost")
+            self._leave_s = 0.0
         self._leave(now_s)
 
     def _leave(self, now_s: float) -> None:

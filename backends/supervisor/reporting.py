@@ -38,8 +38,6 @@ def report(rid: bytes, rack: str, desk: Desk, running: _Running) -> Report:
         log=state["log"],
         instruments=instruments,
         shadowed={
-            name: one.odd
-            for name, one in running.rig.instruments.items()
-            if one.real is not None
+            name: one.odd for name, one in running.rig.instruments.items() if one.real is not None
         },
     )

@@ -122,9 +122,7 @@ class Rig:
             with contextlib.suppress(DeviceError):
                 instrument.driver.close()
         try:
-            instrument.driver = open_at(
-                instrument.entry, instrument.address, self._folder, None
-            )
+            instrument.driver = open_at(instrument.entry, instrument.address, self._folder, None)
         except (DeviceError, InputError) as wrong:
             now = time.monotonic()
             return Safed(now, now, "", str(wrong))

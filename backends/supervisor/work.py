@@ -1,4 +1,4 @@
-"""A batch and its plan as bytes, and back: strictly, nothing that arrives chooses what code runs."""
+"""A batch and its plan as bytes, and back; nothing that arrives chooses what code runs."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
