@@ -137,12 +137,12 @@ def verify(path: Path) -> Verdict:
                 raise RecordError(f"{where} is not finished")
             body = line[:-1]
             try:
-                line_read = msgspec.json.decode(body, type=_Line)
+                row = msgspec.json.decode(body, type=_Line)
             except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
                 raise RecordError(f"{where} is not JSON: {wrong}") from wrong
-            if line_read.n != number:
-                raise RecordError(f"{where} has number {raw.get('n')}, expected {number}")
-            if line_read.previous != head:
+            if row.n != number:
+                raise RecordError(f"{where} has number {row.n}, expected {number}")
+            if row.previous != head:
                 raise RecordError(f"{where} does not follow the line before it")
             number, head = number + 1, hashlib.sha256(body).hexdigest()
     except OSError as wrong:

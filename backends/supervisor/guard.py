@@ -108,6 +108,8 @@ class Instrument:
         self.driver: Any = None
         self.real: Any = None
         """In shadow mode the instrument that is only read; ``driver`` is then its stub."""
+        self.own_stub = False
+        """Whether the guardian started a stub in its place."""
         self.lock = threading.RLock()
         self.dirty = False
         self.trouble = ""

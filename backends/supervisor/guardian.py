@@ -60,7 +60,7 @@ class Guardian:
         self._addresses: dict[str, str] = {}
         self._controls: dict[str, str] = {}
         self._asked_to_end = False
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
         for entry in self.rack.instruments.values():
             driver_of(entry.kind)  # imported now: an emergency has no time for it
         try:

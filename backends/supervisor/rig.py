@@ -46,9 +46,16 @@ def open_at(entry: InstrumentEntry, address: str, folder: Path, timeout_s: float
     return driver
 
 
-def stubbed(driver: Any) -> bool:
-    """Tell whether a driver talks to a stub of ours; its serial number says so."""
-    return bool(driver.identify().is_stub)
+def stubbed(driver: Any, address: str) -> bool:
+    """Tell whether a driver talks to a stub of ours; its serial number says so.
+
+    Some instruments have no word for their serial number. Of these only one behind a
+    pseudo-terminal is taken for a stub: no instrument has such a line.
+    """
+    seen = driver.identify()
+    return bool(
+        seen.is_stub or (seen.serial == "unknown" and address.startswith("serial:///dev/pts/"))
+    )
 
 
 class Rig:
@@ -64,6 +71,7 @@ class Rig:
                 if mode == "armed" and entry.address == STUB:
                     raise InputError(f"{name} is a stub: mode armed takes instruments only")
                 instrument = Instrument(entry, gate, stubs.get(name, entry.address))
+                instrument.own_stub = name in stubs
                 self.instruments[name] = instrument
                 self._open(instrument)
                 if mode == "shadow" and entry.address != STUB:
@@ -80,7 +88,7 @@ class Rig:
         entry = instrument.entry
         instrument.driver = open_at(entry, instrument.address, self._folder, None)
         instrument.dirty = False
-        is_stub = stubbed(instrument.driver)
+        is_stub = instrument.own_stub or stubbed(instrument.driver, instrument.address)
         if self.mode == "armed" and is_stub:
             raise InputError(
                 f"{entry.name} at {entry.address} is a stub: mode armed takes instruments only"
