@@ -98,6 +98,11 @@ class _Loop:
 
     def _obey(self) -> bool:
         data = os.read(0, 65536)
+        self.take(data)
+        return bool(data)
+
+    def take(self, data: bytes) -> None:
+        """Obey the lines that are complete."""
         *lines, self._text = (self._text + data).split(b"\n")
         for line in lines:
             orders = msgspec.json.decode(line, type=Orders)
@@ -112,7 +117,6 @@ class _Loop:
             if orders.over:
                 self._live.end()
                 self._leave()
-        return bool(data)
 
     def _look(self) -> None:
         if not self._live.over:
@@ -154,8 +158,16 @@ def main() -> None:
     """Run the process of pulses; signals at the terminal are for the broker."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
-    _Loop(msgspec.json.decode(line, type=PulseConfig)).run()
+    text = b""
+    while b"\n" not in text:
+        data = os.read(0, 65536)
+        if not data:
+            return
+        text += data
+    line, _, rest = text.partition(b"\n")
+    loop = _Loop(msgspec.json.decode(line, type=PulseConfig))
+    loop.take(rest)
+    loop.run()
 
 
 if __name__ == "__main__":

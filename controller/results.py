@@ -24,6 +24,8 @@ from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 __all__ = ["Results"]
 
 _SOURCES = ("sim", "stub", "real")
+#: A run whose every job is refused ends after so long: its agents have heard of it by then.
+_REFUSED_S = 0.5
 
 
 @dataclass(eq=False)
@@ -113,8 +115,8 @@ class Results:
                     "detail": answer.detail,
                 }
             )
-            self._hand_out(events, None)
-            self._bear(result.slot, answer.detail)
+            self._hand_out(events, None, answer.code)
+            self._bear(result.slot, answer)
             return
         self._failing_since = None
         done = np.ones(len(events), dtype=np.int64)
@@ -162,16 +164,22 @@ class Results:
         self._hand_out(events[done == 1], answer.source_of_truth)
         self._hand_out(events[done == 0], None)
 
-    def _bear(self, slot: int, detail: str) -> None:
-        """End the run by :class:`DeviceError` when all jobs have failed for too long."""
+    def _bear(self, slot: int, answer: Failed) -> None:
+        """End the run by :class:`DeviceError` when all jobs have failed for too long.
+
+        What is refused by a supervisor is not asked for again and again: only a person can help.
+        """
         if self._failing_since is None:
             self._failing_since = slot
         failing_s = (slot - self._failing_since) * self._rules.world.slot_s
-        if failing_s >= self._rules.patience_s:
-            raise DeviceError(f"nothing could be executed for {failing_s:g} s: {detail}")
+        refused = answer.code is Code.REJECTED
+        patience_s = min(_REFUSED_S, self._rules.patience_s) if refused else self._rules.patience_s
+        if failing_s >= patience_s:
+            word = "everything was refused" if refused else "nothing could be executed"
+            raise DeviceError(f"{word} for {failing_s:g} s: {answer.detail}")
 
-    def _hand_out(self, events: Table, source: str | None) -> None:
-        """Tell the sources of requests about their pairs; ``source`` None: execution failed."""
+    def _hand_out(self, events: Table, source: str | None, code: Code = Code.OTHER) -> None:
+        """Tell the sources of requests about their pairs; without ``source`` they failed by code."""
         world, ledger = self._rules.world, self._ledger
         trust = self.pools.trust() if source not in (None, "sim") else None
         delivered = events[events["kind"] == DELIVERED]
@@ -190,7 +198,7 @@ class Results:
             meets, group = true >= asked, self._group[a]
             if source is None:
                 good[number] -= meets
-                self._answer(group, Err(number, a, Code.OTHER))
+                self._answer(group, Err(number, a, code))
                 continue
             if trust is not None and meets and trust[row, kind] < 0.5:
                 # Nobody knows the true state of a real pair: it counts if tests say it is good.

@@ -138,7 +138,8 @@ class Guardian:
         """Return when the supervisor has ended; a text says why it was an emergency."""
         stdin: int | None = sys.stdin.fileno()
         while True:
-            reading = [self._pipe.end] if stdin is None else [self._pipe.end, stdin]
+            pipe = self._pipe.end.fileno()
+            reading = [pipe] if stdin is None else [pipe, stdin]
             ready, _, _ = select.select(reading, [], [], 0.02)
             now = time.monotonic()
             self._pipe.beat(now)

@@ -4,7 +4,7 @@ Every request but a renewal has a request id of 16 random bytes: a repeat gets t
 again and is never done twice.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -196,12 +196,12 @@ def encode(message: Request | Reply) -> bytes:
 
 def decode_request(frame: bytes) -> Request:
     """Read a request, or raise :class:`WireError` in one line."""
-    return _read(_requests, frame)
+    return cast(Request, _read(_requests, frame))
 
 
 def decode_reply(frame: bytes) -> Reply:
     """Read an answer, or raise :class:`WireError` in one line."""
-    return _read(_replies, frame)
+    return cast(Reply, _read(_replies, frame))
 
 
 def _read(decoder: "msgspec.msgpack.Decoder[Any]", frame: bytes) -> Any:

@@ -4,7 +4,7 @@ The same few lines serve the supervisor, the emergency stop and the guardian.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
@@ -86,7 +86,7 @@ def read_back(driver: Any, safe: SafeEntry) -> tuple[str, bool]:
 
 
 def in_parallel(
-    pool: ThreadPoolExecutor, works: dict[str, Callable[[], Safed]], patience_s: float
+    pool: ThreadPoolExecutor, works: Mapping[str, Callable[[], Safed]], patience_s: float
 ) -> dict[str, Safed]:
     """Make instruments safe at once; one that does not come back in time is not safe."""
     futures: dict[str, Future[Safed]] = {name: pool.submit(work) for name, work in works.items()}
