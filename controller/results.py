@@ -179,7 +179,7 @@ class Results:
             raise DeviceError(f"{word} for {failing_s:g} s: {answer.detail}")
 
     def _hand_out(self, events: Table, source: str | None, code: Code = Code.OTHER) -> None:
-        """Tell the sources of requests about their pairs; without ``source`` they failed by code."""
+        """Tell the sources of requests about their pairs; without ``source`` they failed."""
         world, ledger = self._rules.world, self._ledger
         trust = self.pools.trust() if source not in (None, "sim") else None
         delivered = events[events["kind"] == DELIVERED]
