@@ -1,5 +1,6 @@
 """What only a person may do: undo a latch, and let real instruments be commanded."""
 
+import os
 from pathlib import Path
 
 from backends.supervisor.audit import open_log
@@ -52,13 +53,16 @@ def rearm(path: Path, reason: str, key: Path | None) -> str:
         raise InputError(f"rack {path} is not latched")
     _check_arm(rack, kept.mode, key_of(key))
     # With the lock nobody can start a supervisor in between.
-    lock(place)
-    log = open_log(place / "audit.jsonl")
+    held = lock(place)
+    log = None
     try:
+        log = open_log(place / "audit.jsonl")
         log.append("rearmed", sync=True, reason=reason, was=why, key=key_of(key).public)
         Kept(kept.token, "", active=False, mode=kept.mode).write(place)
     except OSError as wrong:
         raise InputError(f"cannot write {place}: {wrong.strerror}") from wrong
     finally:
-        log.close()
+        if log is not None:
+            log.close()
+        os.close(held)
     return why

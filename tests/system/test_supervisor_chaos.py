@@ -1,8 +1,8 @@
-"""Whoever commands a rack or guards it is killed or stopped: within 1 s the rack is safe, and stays.
+"""Whoever commands or guards a rack is killed or stopped: within 1 s it is safe, and stays so.
 
 All processes are the real ones: supervisor, guardian, worker, process of pulses, an agent's heart;
-only the broker's slots are played by ``tests/reference/rack_stage.py``. What is safe is read from the
-control socket of a stub that runs apart.
+only the broker's slots are played by ``tests/reference/rack_stage.py``. What is safe is read from
+the control socket of a stub that runs apart.
 """
 
 import contextlib
@@ -95,8 +95,9 @@ class Stage:
         )
         until = time.monotonic() + 120.0
         while not (folder / "pids.json").exists():
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < until, "the stage did not begin"
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.process.kill()
+                raise AssertionError(f"the stage did not begin: {self.process.communicate()[1]!r}")
             time.sleep(0.02)
         self.pids = json.loads((folder / "pids.json").read_text()) | {"broker": self.process.pid}
         at = endpoint_of(rack)
