@@ -6,6 +6,7 @@ is renewed only while those who command are alive; see :mod:`.keeper`.
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from backends.rack import SHIPPED_RACK
 from backends.supervisor.client import Client, granted, key_of, new_rid
 from backends.supervisor.keeper import Keeper
 from backends.supervisor.launching import find_or_launch
-from backends.supervisor.messages import VERSION, Acquire, Did, Release, Run
+from backends.supervisor.messages import VERSION, Acquire, Act, Did, Release, Run
 from backends.supervisor.work import pack
 from quantum.batch import Batch
 from quantum.errors import DeviceError, DpemError, InputError
@@ -81,6 +82,13 @@ class SupervisedLab:
             source=reply.value["source"],
             calibration=tuple(reply.value["calibration"]),
         )
+
+    def command(self, instrument: str, method: str, *values: Any) -> Any:
+        """Call a method of one instrument's driver, under the lease; returns plain data."""
+        act = Act(new_rid(), self.acquire(), instrument, method, values)
+        reply = self._client.demand(act)
+        assert isinstance(reply, Did)
+        return reply.value
 
     def close(self) -> None:
         """Give the lease back, which makes the rack safe; safe to call twice."""
