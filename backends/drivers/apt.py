@@ -162,6 +162,11 @@ class Apt:
                 )
             self._line.hear(_LOOK_S)
 
+    def strike(self) -> float:
+        """Write a stop; the unit answers nothing to that before it stands."""
+        self._line.say(command(0x0465, 1, 1))
+        return time.monotonic()
+
     def safe_state(self) -> None:
         """Stop the axis; it keeps its place and its zero."""
         self.stop()

@@ -24,6 +24,7 @@ __all__ = [
     "Rates",
     "Rotator",
     "Shutter",
+    "Striking",
 ]
 
 
@@ -86,6 +87,17 @@ class Instrument(Protocol):
 
     def close(self) -> None:
         """Release the connection; safe to call twice. Does not change the instrument."""
+
+
+@runtime_checkable
+class Striking(Protocol):
+    """Can be commanded into its safe state without waiting for a word in between."""
+
+    def strike(self) -> float:
+        """Write all commands of the safe state first, whatever is answered; verify nothing.
+
+        Returns when the last one was written, by ``time.monotonic``. The connection stays usable.
+        """
 
 
 @runtime_checkable

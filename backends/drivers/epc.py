@@ -146,6 +146,10 @@ class Epc:
         """End scrambling and hold the safe voltages; both are read back."""
         self.set_voltages_mv(self._safe_mv)
 
+    def strike(self) -> float:
+        """Write nothing: a squeezed fibre harms nobody, :meth:`safe_state` is soon enough."""
+        return time.monotonic()
+
     def close(self) -> None:
         """Release the line; safe to call twice. The fibre stays squeezed."""
         self._wire.close()

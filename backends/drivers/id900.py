@@ -245,6 +245,18 @@ class ID900:
             clock=self._clock,
         )
 
+    def strike(self) -> float:
+        """Write in one frame that generators, outputs and inputs are off.
+
+        The moment is that before the frame is written, which takes a tenth of a millisecond.
+        """
+        self._integration_s = self._basis = None
+        blocks = [f"OUTP{n}" for n in (1, 2)] + [f"GENE{n}" for n in (1, 3)]
+        blocks += [f"INPU{n}" for n in range(1, 5)]
+        written_s = time.monotonic()
+        self._wire.ask(";:".join(f"{block}:ENAB OFF" for block in blocks))
+        return written_s
+
     def safe_state(self) -> None:
         """Switch off generators, outputs and inputs."""
         for n in (1, 2):

@@ -157,6 +157,15 @@ class PcRpc:
         if wrong:
             raise wrong[0]
 
+    def strike(self) -> float:
+        """Write that the shutter is closed and the laser off, then read what both answer."""
+        wishes = ((self._shutter, "set_open"), (self._laser, "set_output"))
+        said = [self._target(name).say(method, False) for name, method in wishes if name]
+        written_s = time.monotonic()
+        for answer in said:
+            answer()
+        return written_s
+
     def close(self) -> None:
         """Release all connections; safe to call twice."""
         for target in self._targets.values():

@@ -109,6 +109,10 @@ class Target:
         Raises :class:`RemoteError` for what the method raised, :class:`DeviceTimeout` where no
         answer comes in time, and :class:`DeviceProtocol` for an answer that is none.
         """
+        return self.say(method, *args, **kwargs)()
+
+    def say(self, method: str, *args: Any, **kwargs: Any) -> Callable[[], Any]:
+        """Ask for a method and return what reads the answer; that has to be called next."""
         self.open()
         if method not in self.methods:
             raise InputError(
@@ -116,7 +120,9 @@ class Target:
                 f"it has {', '.join(sorted(self.methods))[:_SHOWN]}"
             )
         request = {"action": "call", "name": method, "args": list(args), "kwargs": kwargs}
-        return self._exchange(request, f"{self.name}.{method}()")
+        what = f"{self.name}.{method}()"
+        self._line.say(encode(request, self._version).encode("ascii") + b"\n")
+        return lambda: self._result(what)
 
     def method_list(self) -> Any:
         """Return what the server tells of its methods and their documentation."""
@@ -129,6 +135,9 @@ class Target:
 
     def _exchange(self, request: dict[str, Any], what: str) -> Any:
         self._line.say(encode(request, self._version).encode("ascii") + b"\n")
+        return self._result(what)
+
+    def _result(self, what: str) -> Any:
         try:
             answer = self._decoded(self._answer(what))
         except DeviceTimeout as wrong:

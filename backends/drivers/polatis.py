@@ -149,6 +149,12 @@ class Polatis:
         self._made = None
         self.connect({})
 
+    def strike(self) -> float:
+        """Write that every connection is undone; the switch answers nothing to that."""
+        self._made = None
+        self._line.say(b":oxc:swit:disc:all\n")
+        return time.monotonic()
+
     def close(self) -> None:
         """Release the connection; safe to call twice."""
         self._line.close()

@@ -199,6 +199,13 @@ class ScpiLight:
         else:
             self.ping()
 
+    def strike(self) -> float:
+        """Write that the light is off; the instrument answers nothing to that."""
+        if self._words.output_set:
+            command = self._words.output_set.replace("{value}", "OFF")
+            self._wire.say(f"{command}\n".encode("ascii"))
+        return time.monotonic()
+
     def close(self) -> None:
         """Release the connection; safe to call twice. The light is left as it is."""
         self._wire.close()

@@ -247,6 +247,13 @@ class WebSQ:
         """Take all bias currents to 0 and read them back."""
         self.set_bias_ua((0.0,) * self.detectors)
 
+    def strike(self) -> float:
+        """Write that all bias currents are zero; the instrument acknowledges nothing."""
+        self._bias_ua = None
+        zeros = [0.0] * self.detectors
+        self._labels.say({"command": "SetAllBiasCurrents", "label": "BiasCurrent", "value": zeros})
+        return time.monotonic()
+
     def close(self) -> None:
         """Release both connections; safe to call twice."""
         self._labels.close()

@@ -82,7 +82,8 @@ class Breaker:
 
     def _make_safe(self, why: str) -> dict[str, Safed]:
         began = time.monotonic()
-        self._gate.preempt(_PREEMPT_S)
+        # At the same time: instruments that nobody uses do not wait for the one that is cut off.
+        threading.Thread(target=self._gate.preempt, args=(_PREEMPT_S,), daemon=True).start()
         self.last = done = self._rig.make_safe()
         self._keep(why)
         self._notes.note(

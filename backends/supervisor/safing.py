@@ -14,6 +14,7 @@ from backends.drivers.capabilities import (
     OpticalSwitch,
     Rotator,
     Shutter,
+    Striking,
 )
 from quantum.errors import DpemError
 from quantum.rack_safety import SafeEntry
@@ -22,7 +23,11 @@ __all__ = ["Safed", "all_safe", "command_safe", "in_parallel", "read_back"]
 
 
 class Safed(NamedTuple):
-    """What came of making one instrument safe; times are of ``time.monotonic``."""
+    """What came of making one instrument safe; times are of ``time.monotonic``.
+
+    ``written_s``: all commands of the safe state had been written once. They are given a second
+    time when they are verified.
+    """
 
     written_s: float
     done_s: float
@@ -51,7 +56,11 @@ def command_safe(driver: Any, safe: SafeEntry) -> None:
         driver.set_bias_ua((0.0,) * len(driver.bias_ua()))
     if isinstance(driver, OpticalSwitch):
         known = True
-        driver.connect(dict(safe.park))
+        if safe.park:
+            driver.connect(dict(safe.park))
+        else:
+            # Its own way to park takes over what somebody else has connected.
+            driver.safe_state()
     if isinstance(driver, Rotator):
         known = True
         driver.stop()
@@ -105,8 +114,12 @@ def all_safe(driver: Any, safe: SafeEntry) -> Safed:
     """Command the safe state and read it back; trouble is told, never raised."""
     written = time.monotonic()
     try:
+        struck = isinstance(driver, Striking) and safe == SafeEntry()
+        if struck:
+            # All is written before anything is awaited: an instrument may be slow to answer.
+            written = driver.strike()
         command_safe(driver, safe)
-        written = time.monotonic()
+        written = written if struck else time.monotonic()
         said, fine = read_back(driver, safe)
     except (DpemError, OSError) as wrong:
         return Safed(written, time.monotonic(), "", str(wrong) or type(wrong).__name__)

@@ -92,7 +92,7 @@ class Bench:
     def light(self) -> tuple[bool, bool]:
         """Whether the shutter is open and the laser on, by the bench."""
         settings = control(self.shutter.control, do="state")["settings"]
-        return settings["shutter_open"], settings["output"]
+        return settings["open"], settings["on"]
 
 
 @pytest.fixture(scope="module")
