@@ -7,7 +7,7 @@ A :class:`Station` is an instrument with all its ports. A :class:`TcpPort` is an
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -44,7 +44,7 @@ class Station:
     truth: Callable[[float], dict[str, Any]] = lambda _: {}
     tick: Callable[[float], float | None] = lambda _: None
     off_until_s: float = 0.0
-    endpoints: "list[TcpPort]" = field(default_factory=list)
+    endpoints: "list[Port]" = field(default_factory=list)
 
     def state(self) -> dict[str, Any]:
         """Return the settings of all lines."""
@@ -60,6 +60,16 @@ class Station:
             endpoint.drop_all(now_s)
         for line in self.lines:
             line.power_cycle(now_s)
+
+
+class Port(Protocol):
+    """A line of a station, whatever carries it."""
+
+    host: str
+    port: int
+
+    def drop_all(self, now_s: float) -> None:
+        """The power is cut: break what is under way."""
 
 
 class TcpPort:

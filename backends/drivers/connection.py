@@ -147,6 +147,10 @@ class Connection:
             self.drop()
             raise
 
+    def unfinished(self) -> bool:
+        """Say whether part of a frame has arrived, and not its end."""
+        return bool(self._buffer)
+
     def some(self, deadline_s: float) -> bytes:
         """Return bytes as they come, for drivers with a framing of their own.
 
