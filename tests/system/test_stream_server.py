@@ -113,12 +113,15 @@ def test_faults_wait_for_their_command_and_are_counted(stub: StubProcess, wire: 
 def test_a_client_that_never_reads_is_dropped_and_nobody_else(
     stub: StubProcess, wire: TcpStream
 ) -> None:
-    """Half a million answers for a client that reads none would be 25 MB."""
+    """Ten million answers for a client that reads none would be 490 MB."""
     question = b"*idn?\n" * 5000
-    with socket.create_connection(wire._socket.getpeername()) as deaf:  # type: ignore[union-attr]
-        deaf.settimeout(5.0)
+    host, port = stub.address.removeprefix("tcp://").split(":")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect((host, int(port)))
+        deaf.settimeout(10.0)
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            again_and_again(deaf.sendall, question, 100)
+            again_and_again(deaf.sendall, question, 2000)
         assert ask(wire) == IDN
 
 
