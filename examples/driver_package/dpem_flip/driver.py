@@ -9,7 +9,7 @@ __all__ = ["Flip"]
 
 
 class Flip:
-    """The shutter at ``tcp://HOST:PORT``; with a ``stream``, on that instead. Not for two threads."""
+    """The shutter at ``tcp://HOST:PORT``, or on a ``stream``. Not for use by two threads."""
 
     def __init__(
         self, address: str, *, timeout_s: float = 1.0, stream: Stream | None = None
@@ -36,7 +36,8 @@ class Flip:
         answer = self._ask("open" if is_open else "close")
         if answer != "ok" or self.is_open() != is_open:
             raise DeviceError(
-                f"{self.address}: did not {'open' if is_open else 'close'}, answered {answer[:40]!r}"
+                f"{self.address}: did not {'open' if is_open else 'close'}, "
+                f"answered {answer[:40]!r}"
             )
 
     def is_open(self) -> bool:

@@ -76,9 +76,8 @@ class Conversation:
         """Take any piece of the stream and answer the lines that are complete."""
         *lines, rest = (self._buffer + data).split(b"\n")
         self._buffer = rest[-200:]
-        answers = [
-            self._shutter.answer(line.decode("ascii", "replace").strip(), now_s) for line in lines
-        ]
+        texts = [line.decode("ascii", "replace").strip() for line in lines]
+        answers = [self._shutter.answer(text, now_s) for text in texts]
         return "".join(f"{answer}\n" for answer in answers).encode("ascii")
 
     def due(self, now_s: float) -> bytes:

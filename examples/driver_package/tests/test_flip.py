@@ -28,7 +28,8 @@ def control(stub, **message):
     with zmq.Context() as context, context.socket(zmq.REQ) as wire:
         wire.connect(stub.control)
         wire.send(msgspec.json.encode(message))
-        assert wire.poll(5000) and msgspec.json.decode(wire.recv())["ok"]
+        assert wire.poll(5000)
+        assert msgspec.json.decode(wire.recv())["ok"]
 
 
 def test_it_opens_and_closes(shutter):
