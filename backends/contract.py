@@ -29,12 +29,14 @@ class Plan:
     or :data:`RANDOM` (a fresh uniform basis for every shot);
     ``shots`` (B,), 0 where the pair is kept; ``draw`` (B,): for a single shot in a fixed basis the
     keyed uniform that decides it (pass when ``draw < p``), so that backends agree; NaN where the
-    backend draws for itself.
+    backend draws for itself. ``link`` (B,) is the link whose pairs are tested, by its number in the
+    network of a rack; None where that does not matter (simulators never look at it).
     """
 
     basis: Ints
     shots: Ints
     draw: Floats
+    link: Ints | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +57,14 @@ class Outcome:
     """``counts`` (B, 2^n - 1, 2): stabilizers (xx, yy, zz for pairs) by (pass, fail).
 
     ``truth`` is None on hardware.
-    ``source`` says where the counts come from: ``sim``, ``stub`` or ``real``.
+    ``source`` says where the counts come from: ``sim``, ``stub`` or ``real``; ``calibration`` (B,)
+    names what a laboratory's link was calibrated by when its pairs were counted, empty elsewhere.
     """
 
     counts: Ints
     truth: Truth | None
     source: str
+    calibration: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backends.contract import KEEP, RANDOM, Outcome, Plan
+from backends.contract import Outcome, Plan
+from backends.drivers.sessions import Session
+from backends.photonic import refuse, tests_of
 from backends.rack import SHIPPED_RACK, open_instrument
 from backends.sampling import check_plan
 from quantum.batch import Batch, check_batch
 from quantum.bell import BASES
-from quantum.errors import Code, DeviceError, InputError, RequestError
+from quantum.errors import DeviceError, InputError
 from quantum.rack import STUB, load_rack
 
 __all__ = ["LabBackend"]
@@ -53,7 +55,8 @@ class LabBackend:
     ``rack`` is a rack file, by default the shipped one with a stub of its own. ``link`` numbers the
     link of the rack's network; it may be left out where there is but one. Pairs are drawn without
     replacement from windows counted after the basis was set; what is left over serves later
-    requests in the same basis while it is young.
+    requests in the same basis while it is young. A ``session`` records everything, or stands in for
+    the instrument: a replay with the same requests and generators gives the same counts.
     """
 
     name = "lab"
@@ -65,6 +68,7 @@ class LabBackend:
         *,
         link: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        session: Session | None = None,
     ) -> None:
         self.rack = load_rack(rack if rack is not None else SHIPPED_RACK)
         last = len(self.rack.links) - 1
@@ -74,7 +78,7 @@ class LabBackend:
         if not 0 <= chosen <= last:
             raise InputError(f"link must be 0 to {last}, got {chosen}")
         self._entry = self.rack.instruments[self.rack.links[chosen].instrument]
-        self._clock = clock
+        self._clock = clock if session is None else session.time_of("lab").clock
         self._basis: int | None = None
         self._configured = False
         self._touched = False
@@ -83,7 +87,7 @@ class LabBackend:
         self._failures = 0
         self._rests_until_s = -math.inf
         self._trouble = ""
-        self.driver, self.stub = open_instrument(self._entry, self.rack.folder)
+        self.driver, self.stub = open_instrument(self._entry, self.rack.folder, session)
         try:
             stubbed = self._entry.address == STUB or self.driver.identify().is_stub
         except DeviceError:
@@ -96,10 +100,10 @@ class LabBackend:
         if self._closed:
             raise DeviceError("the lab backend is closed")
         check_plan(plan, len(check_batch(batch)), batch.qubits)
-        _refuse(batch, plan)
+        refuse(batch, plan)
         if self._clock() < self._rests_until_s:
             raise DeviceError(f"{self._trouble}; it is tried again every {_REST_S:g} s")
-        wanted = _wanted(plan, rng)
+        wanted = tests_of(plan, rng)
         counts = np.zeros((len(batch), 3, 2), dtype=np.int64)
         try:
             for basis in self._order(wanted):
@@ -187,27 +191,3 @@ class LabBackend:
         self._basis = None
         self._configured = False
         self._surplus.clear()
-
-
-def _refuse(batch: Batch, plan: Plan) -> None:
-    """Raise :class:`RequestError` for whatever a photonic rack cannot do."""
-    kinds = [kind for kind, _, _ in batch.skeleton if kind != "wait"]
-    if kinds not in (["generate"], ["load"]):
-        raise RequestError(
-            Code.UNSUPP, "the lab backend tests single pairs, without swap or distill"
-        )
-    if batch.waits_s.size and batch.waits_s.max() > 0.0:
-        raise RequestError(Code.UNSUPP, "the lab backend has no memory: every wait must be 0 s")
-    if np.any(plan.basis == KEEP):
-        raise RequestError(Code.UNSUPP, "the lab backend measures pairs and cannot keep them")
-
-
-def _wanted(plan: Plan, rng: np.random.Generator) -> Ints:
-    """Return the shots of each program in each basis, (B, 3); random bases are drawn here."""
-    wanted = np.zeros((len(plan.basis), 3), dtype=np.int64)
-    for number, (basis, shots) in enumerate(zip(plan.basis, plan.shots, strict=True)):
-        if basis == RANDOM:
-            wanted[number] = rng.multinomial(shots, [1.0 / 3.0] * 3)
-        else:
-            wanted[number, basis] = shots
-    return wanted

@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from backends.drivers.capabilities import PairTester
-from quantum.errors import DeviceError, DeviceTimeout, InputError
+from backends.drivers.session_lines import Channel
+from backends.drivers.sessions import Session
+from quantum.errors import DeviceError, DeviceTimeout, InputError, RecordError
 from quantum.rack import STUB, InstrumentEntry
 
 __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
@@ -22,7 +25,8 @@ __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
 
 _FIRST_LINE = re.compile(
-    r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)\n\Z"
+    r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)"
+    r"( datalink (?P<datalink>tcp://\S+))?\n\Z"
 )
 _START_S = 60.0
 _STOP_S = 5.0
@@ -31,6 +35,7 @@ _STOP_S = 5.0
 class StubProcess:
     """A firmware stub in a process of its own; ``address`` and ``control`` say where it listens.
 
+    ``datalink`` is where the time tags of an ID900 are asked for, None for other kinds.
     The stub watches its standard input, so it also ends when this process dies.
     """
 
@@ -54,6 +59,7 @@ class StubProcess:
             raise
         self.address = parts["address"]
         self.control = parts["control"]
+        self.datalink: str | None = parts["datalink"]
 
     @property
     def pid(self) -> int:
@@ -113,30 +119,58 @@ def driver_of(kind: str) -> Callable[..., PairTester]:
     return cast(Callable[..., PairTester], known[kind].load())
 
 
-def open_instrument(entry: InstrumentEntry, folder: Path) -> tuple[PairTester, StubProcess | None]:
+def open_instrument(
+    entry: InstrumentEntry, folder: Path, session: Session | None = None
+) -> tuple[Any, StubProcess | None]:
     """Open an instrument, starting its stub first where the rack asks for one.
 
-    The driver takes the address and the settings of the entry as keywords. Raises
-    :class:`InputError` for an unknown kind and :class:`DeviceError` for an instrument that does not
-    answer.
+    The driver takes the address and the settings of the entry as keywords. A ``session`` writes
+    down what it says and hears, or stands in for the instrument. Raises :class:`InputError` for an
+    unknown kind or setting, and :class:`DeviceError` for an instrument that does not answer.
     """
     new_driver = driver_of(entry.kind)
-    stub = StubProcess(entry.kind, _stub_options(entry, folder)) if entry.address == STUB else None
+    settings = _settings_of(entry, new_driver)
+    address, stub = entry.address, None
+    if session is not None and session.replays:
+        address = session.address_of(entry.name)
+    elif address == STUB:
+        stub = StubProcess(entry.kind, _stub_options(entry, folder))
+        address = stub.address
     try:
-        driver: PairTester = new_driver(
-            stub.address if stub is not None else entry.address,
-            timeout_s=entry.timeout_s,
-            window_ps=entry.window_ps,
-            threshold_v=entry.threshold_v,
-            settle_s=entry.settle_s,
-            integration_unit=entry.integration_unit,
-            shared_clock=entry.shared_clock,
-        )
-    except (DeviceError, InputError):
+        if session is not None:
+            settings |= _time_of(session.instrument(entry.name, address), new_driver)
+        driver = new_driver(address, **settings)
+    except (DeviceError, InputError, RecordError):
         if stub is not None:
             stub.close()
         raise
     return driver, stub
+
+
+def _time_of(channel: Channel, new_driver: Callable[..., Any]) -> dict[str, Any]:
+    """Return the recorded or replayed time, as the keywords that a driver takes it by."""
+    known = signature(new_driver).parameters
+    if "clock" not in known:
+        raise InputError(f"the driver of {channel.name} takes no clock: it cannot be recorded")
+    return {"clock": channel.clock} | ({"sleep": channel.sleep} if "sleep" in known else {})
+
+
+def _settings_of(entry: InstrumentEntry, new_driver: Callable[..., Any]) -> dict[str, Any]:
+    """Return the keywords of a driver; one that it does not take is refused by name."""
+    known = signature(new_driver).parameters
+    own: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in entry.settings.items()
+    }
+    for name in own:
+        if name not in known or name in ("address", "stream", "clock", "sleep", "wire"):
+            raise InputError(
+                f"instrument {entry.name}: settings.{name} is no setting of kind {entry.kind}"
+            )
+    if entry.kind == "id900":
+        names = ("window_ps", "threshold_v", "settle_s", "integration_unit", "shared_clock")
+        own = {name: getattr(entry, name) for name in names} | own
+    return {"timeout_s": entry.timeout_s} | own
 
 
 def _stub_options(entry: InstrumentEntry, folder: Path) -> list[str]:

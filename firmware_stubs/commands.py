@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from quantum.errors import InputError
 from quantum.output import json_option
@@ -38,7 +39,24 @@ __all__ = ["command"]
     is_flag=True,
     help="Listen on addresses that other machines can reach: anybody there may then use the stub.",
 )
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With a rack: a stub for each instrument, also for those that have an address.",
+)
 @click.option("--until-eof", is_flag=True, help="Also stop when standard input is closed.")
+@click.option(
+    "--datalink",
+    default="127.0.0.1:0",
+    show_default=True,
+    help="HOST:PORT of the time tags, where the instrument has them (id900).",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Below which the instrument may save files; none are saved without it.",
+)
 @json_option
 def command(
     kind: str,
@@ -50,13 +68,24 @@ def command(
     speed: float,
     scenario: Path | None,
     allow_remote: bool,
+    everything: bool,
     until_eof: bool,
+    datalink: str,
+    folder: Path | None,
     json_path: str | None,
 ) -> None:
     """Run the firmware stub KIND (such as id900, polatis, websq, pc_rpc) until SIGINT or SIGTERM.
 
-    The first line on standard output is "KIND ADDRESS control ADDRESS".
+    The first line on standard output is "KIND ADDRESS control ADDRESS", for id900 followed by
+    "datalink ADDRESS". Where KIND is a rack file (its name ends in .toml), all stubs of the rack
+    run on one bench: a line for each, "NAME KIND ADDRESS control ADDRESS", and at last
+    "bench RACK control ADDRESS".
     """
+    if kind.endswith(".toml"):
+        _serve_rack(Path(kind), scenario, everything, json_path, until_eof)
+        return
+    if everything:
+        raise InputError("--all is for rack files")
     import msgspec
 
     from firmware_stubs.control import Scenario, load_scenario
@@ -85,9 +114,43 @@ def command(
         switches=plan.switches,
         events=plan.event,
         json_path=json_path,
+        datalink=datalink,
+        folder=folder,
         until_eof=until_eof,
     )
     code = known[kind].load()(options)
+    if code:
+        sys.exit(code)
+
+
+def _serve_rack(
+    rack: Path, scenario: Path | None, everything: bool, json_path: str | None, until_eof: bool
+) -> None:
+    """Run the stubs of a rack; options that were not given are as the rack file says."""
+    from firmware_stubs.rack import RackOptions, serve_rack
+
+    context = click.get_current_context()
+    given = {
+        name: context.params[name]
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for name in ("bind", "control", "fidelity", "rate_hz", "allow_remote"):
+        if name in given:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option} is for a single stub; the rack and its scenario say it")
+    speed = given.get("speed")
+    if speed is not None and not 0.0 < speed <= 1e6:
+        raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
+    options = RackOptions(
+        seed=given.get("seed"),
+        speed=speed,
+        scenario=scenario,
+        everything=everything,
+        json_path=json_path,
+        until_eof=until_eof,
+    )
+    code = serve_rack(rack, options)
     if code:
         sys.exit(code)
 

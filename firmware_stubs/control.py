@@ -20,7 +20,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
-from firmware_stubs.bench import Bench, Drift, Optics
+from firmware_stubs.bench import CountedBench, Drift, Optics
 from firmware_stubs.faults import Fault, FaultPlan, Kind
 from quantum.errors import InputError
 
@@ -45,9 +45,11 @@ Picoseconds = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 class Rig:
     """What a control message can reach: the bench, the faults, and how fast bench time runs."""
 
-    bench: Bench
+    bench: CountedBench
     faults: FaultPlan
     speed: float
+    power_cycle: Callable[[float], None] | None = None
+    """What a cut of the power does to the instrument, where it has a power switch."""
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
@@ -176,7 +178,9 @@ def apply(
         case State():
             return {"settings": state(), "faults": [f.kind for f in rig.faults.active]}
         case PowerCycle():
-            raise InputError("this stub has no power switch")
+            if rig.power_cycle is None:
+                raise InputError("this stub has no power switch")
+            rig.power_cycle(now_s)
         case Stop():
             return {"stopping": True}
     return {}

@@ -26,10 +26,18 @@ Kind = Literal[
     "short_chain",
     "frozen",
     "previous_cycle",
+    "overflow_latch",
+    "tags_lost",
+    "tags_twice",
+    "tags_cut",
+    "tags_unsorted",
 ]
 
 #: Faults that live in the counters and not on the wire.
-_COUNTER_FAULTS = ("frozen", "previous_cycle")
+_COUNTER_FAULTS = ("frozen", "previous_cycle", "overflow_latch")
+
+#: Faults of the stream of time tags: a message missing, repeated, cut in a tag, out of order.
+_TAG_FAULTS = ("tags_lost", "tags_twice", "tags_cut", "tags_unsorted")
 
 #: What an impossible number looks like; 2^31 is the first count that a signed word cannot hold.
 _NUMBERS = {"nan": "NaN", "negative": "-17", "overflow": str(2**31)}
@@ -78,14 +86,28 @@ class FaultPlan:
     def take(self, request: str) -> Fault | None:
         """Return the wire or text fault for the answer to a request, and count it down."""
         for place, fault in enumerate(self.active):
-            if fault.kind in _COUNTER_FAULTS or fault.match.upper() not in request.upper():
+            if (
+                fault.kind in (*_COUNTER_FAULTS, *_TAG_FAULTS)
+                or fault.match.upper() not in request.upper()
+            ):
                 continue
-            if fault.left == 1:
-                del self.active[place]
-            elif fault.left is not None:
-                self.active[place] = Fault(fault.kind, fault.left - 1, fault.late_s, fault.match)
-            return fault
+            return self._spend(place)
         return None
+
+    def take_tags(self) -> Kind | None:
+        """Return the fault for the next message of time tags, and count it down."""
+        for place, fault in enumerate(self.active):
+            if fault.kind in _TAG_FAULTS:
+                return self._spend(place).kind
+        return None
+
+    def _spend(self, place: int) -> Fault:
+        fault = self.active[place]
+        if fault.left == 1:
+            del self.active[place]
+        elif fault.left is not None:
+            self.active[place] = Fault(fault.kind, fault.left - 1, fault.late_s, fault.match)
+        return fault
 
 
 def damage(answer: str, fault: Fault | None) -> list[bytes]:

@@ -8,22 +8,28 @@ generator. Low-low measures ZZ, high-low XX, low-high YY, high-high nothing defi
 
 Open questions about the real instrument are fields of :class:`Switches`, each with its default:
 the text of ``*IDN?``, of the answer to a set and of an error, the unit of COUNter:INTEgration (two
-public drivers disagree), the TB suffix on times, and whether all counters share one clock. We also
+public drivers disagree), the TB suffix on times, what separates the answers of a chain, and whether
+all counters share one clock. We also
 assume that a combiner whose window is disabled treats every event as outside (OPOUt), that RESEt
 starts a new cycle, and that a chain of commands is carried out at one instant.
 """
-
-from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_stubs.bench import Bench
+from firmware_stubs.bench import Bench, CountedBench
+from firmware_stubs.bench_tags import BenchTags, Piece
 from firmware_stubs.control import Rig
 from firmware_stubs.faults import FaultPlan
-from firmware_stubs.id900_counters import COUNTERS, Counters, Tap, Wiring
+from firmware_stubs.id900_counters import COUNTERS, Counters, Wiring
+from firmware_stubs.id900_datalink import DataLink
+from firmware_stubs.id900_datalink_sockets import DataLinkService
+from firmware_stubs.id900_links import Links
+from firmware_stubs.id900_recorder import LARGEST_HZ, Recorder
+from firmware_stubs.id900_switches import Switches
 from firmware_stubs.id900_tree import Act, Read, Setting, Value, command_tree, link_addresses
+from firmware_stubs.ports import CountingPort
 from firmware_stubs.scpi import Command, Match, ScpiError, split
 from firmware_stubs.server import StubOptions, run
 from quantum.errors import InputError
@@ -36,28 +42,17 @@ Ints = NDArray[np.int64]
 _BASIS_OF_LINES = {(False, False): 2, (True, False): 0, (False, True): 1, (True, True): None}
 
 
-class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is not known about the instrument and must be tried on one."""
-
-    idn: str = "IDQ,ID900,STUB-{seed},1.0"
-    set_reply: str = ""
-    error_text: str = 'ERROR {number},"{text}"'
-    integration_unit: Literal["ms", "ns"] = "ms"
-    tb_suffix: bool = True
-    counter_phase: Literal["shared", "own"] = "shared"
-    """``shared``: windows of equal length coincide; ``own``: each starts when it was set up."""
-
-
 class ID900:
     """The instrument without its socket: text and time in, text out."""
 
     def __init__(
         self,
-        bench: Bench,
+        bench: CountedBench,
         *,
         switches: Switches | None = None,
         faults: FaultPlan | None = None,
         speed: float = 1.0,
+        tags: CountingPort | None = None,
     ) -> None:
         self.switches = switches or Switches()
         self.faults = faults or FaultPlan()
@@ -69,8 +64,26 @@ class ID900:
         self._total: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._histogram: dict[int, tuple[float, Ints]] = {}
-        self._recording_since: float | None = None
+        self._links = Links(self.setting)
+        if tags is None:
+            assert isinstance(bench, Bench), "a shared bench has tags of its own"
+            tags = BenchTags(bench, self._bench_pieces)
+        self.recorder = Recorder(self._links, tags, speed)
         self._rewire(0.0)
+
+    @property
+    def enabled(self) -> tuple[bool, ...]:
+        """Which of the four inputs are on."""
+        return tuple(self.setting(f"INPU{n}:ENAB") == "ON" for n in range(1, 5))
+
+    def power_cycle(self, now_s: float) -> None:
+        """Forget every setting and count, as after a restart by hand."""
+        self.recorder.stop(now_s)
+        self.recorder.overflowed_s = None
+        for memory in (self._values, self._epoch, self._total, self._last, self._histogram):
+            memory.clear()
+        self.recorder.errors.clear()
+        self._rewire(now_s)
 
     def answer(self, frame: str, now_s: float) -> str:
         """Carry out one frame at a time (seconds since power-on) and return the one reply."""
@@ -86,7 +99,7 @@ class ID900:
                 break
             if reply is not None:
                 replies.append(reply)
-        return ";".join(replies) if replies else self.switches.set_reply
+        return self.switches.separator.join(replies) if replies else self.switches.set_reply
 
     def setting(self, key: str) -> Value:
         """Return the present value of a setting by its canonical header."""
@@ -148,24 +161,28 @@ class ID900:
             case "histogram state":
                 return "ON" if self.setting(f"HIST{number}:REF:LINK") != "NONE" else "OFF"
             case "stage":
-                return "PLAYING" if self._recording(now_s) else "IDLE"
+                return "PLAYING" if self.recorder.playing(now_s) else "IDLE"
             case "smallest bin":
                 # Assumed: 1 ps steps in high, 100 ps in low resolution.
                 return ("1" if self.setting("DEVI:RES") == "HIRES" else "100") + tb
+            case "raw errors":
+                return str(self.recorder.errors.get(number, 0))
             case _:
-                return "0"
+                raise ScpiError(-113, "Undefined header")
 
     def _act(self, what: str, key: str, number: int, now_s: float) -> None:
         match what:
             case "reset counter":
                 self._epoch[key.partition(":")[0]] = now_s
                 self._total[key.partition(":")[0]] = 0
-            case "flush":
+            case "flush" if self.faults.counter_fault() != "frozen":
                 self._histogram[number] = (now_s, np.zeros(self._bin_count(number), np.int64))
             case "play REC":
-                self._recording_since = now_s
+                self.recorder.play(now_s)
             case "stop REC":
-                self._recording_since = None
+                self.recorder.stop(now_s)
+            case "clear raw errors":
+                self.recorder.errors.pop(number, None)
             case _:
                 pass
 
@@ -182,14 +199,16 @@ class ID900:
             return self._total[block]
         unit_s = 1e-3 if self.switches.integration_unit == "ms" else 1e-9
         window_s = float(self.setting(f"{block}:COUN:INTE")) * unit_s
-        fault = self.faults.counter_fault()
-        if fault == "frozen" and block in self._last:
+        if self._stuck(now_s) and block in self._last:
             return self._last[block]
+        fault = self.faults.counter_fault()
         number = int((now_s - epoch) / window_s) - (2 if fault == "previous_cycle" else 1)
         if number < 0:
             return 0
         begin = epoch + number * window_s
-        self._last[block] = int(self.counters.counts(begin, begin + window_s)[place])
+        counts = self.counters.counts(begin, begin + window_s)
+        self._watch_rate(counts, window_s, now_s)
+        self._last[block] = int(counts[place])
         return self._last[block]
 
     def _bin_count(self, number: int) -> int:
@@ -200,8 +219,10 @@ class ID900:
         since, bins = self._histogram.get(number, (0.0, np.zeros(size, np.int64)))
         if len(bins) != size:
             since, bins = now_s, np.zeros(size, np.int64)
-        ref = self._input(str(self.setting(f"HIST{number}:REF:LINK")))
-        stop = self._input(str(self.setting(f"HIST{number}:STOP:LINK")))
+        ref = self._links.input(str(self.setting(f"HIST{number}:REF:LINK")))
+        stop = self._links.input(str(self.setting(f"HIST{number}:STOP:LINK")))
+        if self._stuck(now_s) and number in self._histogram:
+            return self._histogram[number][1]
         if ref is not None and stop is not None and now_s > since:
             low = float(self.setting(f"HIST{number}:MIN")) + ref[1] - stop[1]
             edges = low + float(self.setting(f"HIST{number}:BWID")) * np.arange(
@@ -211,65 +232,35 @@ class ID900:
         self._histogram[number] = (now_s, bins)
         return bins
 
-    def _recording(self, now_s: float) -> bool:
-        if self._recording_since is None:
-            return False
-        repeats = self.setting("REC:NUMB")
-        if repeats == "INF":
-            return True
-        lasts_s = float(self.setting("REC:DUR")) * 1e-12 * float(repeats)
-        return now_s < self._recording_since + lasts_s
+    def _bench_pieces(self, begin_s: float, end_s: float) -> list[Piece]:
+        speed = self.counters.speed
+        return [
+            (a * speed, b * speed, basis, wiring.enabled)
+            for a, b, basis, wiring in self.counters.pieces(begin_s / speed, end_s / speed)
+        ]
 
-    def _input(self, link: str) -> tuple[int, float] | None:
-        """Follow a link through delays: the input 0-3 it ends at and the delay on the way, ps."""
-        delay = 0.0
-        for _ in range(8):
-            if link.startswith("INPU"):
-                return int(link[4:]) - 1, delay
-            if not link.startswith("DELA"):
-                return None
-            delay += float(self.setting(f"{link}:VALU"))
-            link = str(self.setting(f"{link}:LINK"))
-        return None
+    def _stuck(self, now_s: float) -> bool:
+        """Whether counters and histograms stand still."""
+        fault = self.faults.counter_fault()
+        if fault == "overflow_latch":
+            self.recorder.overflow(now_s)
+        since = self.recorder.overflowed_s
+        # An overflow shows once what overflowed it; then nothing moves any more.
+        return fault == "frozen" or (since is not None and now_s > since)
 
-    def _line(self, output: int) -> bool:
-        link = str(self.setting(f"OUTP{output}:LINK"))
-        return (
-            self.setting(f"OUTP{output}:ENAB") == "ON"
-            and link.startswith("GENE")
-            and self.setting(f"{link}:ENAB") == "ON"
-        )
-
-    def _tap(self, number: int) -> Tap | None:
-        block = f"TSCO{number}"
-        link = str(self.setting(f"{block}:FIR:LINK"))
-        inside = self.setting(f"{block}:OPIN") == "ONLYFIR"
-        outside = self.setting(f"{block}:OPOU") == "ONLYFIR"
-        if link.startswith("GENE"):
-            if self.setting(f"{link}:ENAB") != "ON":
-                return None
-            return Tap(None, float(self.setting(f"{link}:PPER")) * 1e-12, None, inside, outside)
-        first = self._input(link)
-        if first is None:
-            return None
-        gate = None
-        begin = self._input(str(self.setting(f"{block}:WIND:BEGI:LINK")))
-        end = self._input(str(self.setting(f"{block}:WIND:END:LINK")))
-        windowed = self.setting(f"{block}:WIND:ENAB") == "ON"
-        if windowed and begin is not None and end is not None and begin[0] == end[0]:
-            low = float(self.setting(f"{block}:WIND:BEGI:DELA")) + begin[1] - first[1]
-            high = float(self.setting(f"{block}:WIND:END:DELA")) + end[1] - first[1]
-            gate = (begin[0], low, high)
-        return Tap(first[0], None, gate, inside, outside)
+    def _watch_rate(self, counts: Ints, window_s: float, now_s: float) -> None:
+        """Latch the overflow where the inputs together were too fast."""
+        if int(counts[:4].sum()) > LARGEST_HZ * window_s * self.counters.speed:
+            self.recorder.overflow(now_s)
 
     def _rewire(self, now_s: float) -> None:
-        on = [self.setting(f"INPU{n}:ENAB") == "ON" for n in range(1, 5)]
+        on = self.enabled
         self.counters.rewire(
             now_s,
             Wiring(
-                basis=_BASIS_OF_LINES[self._line(1), self._line(2)],
+                basis=_BASIS_OF_LINES[self._links.line(1), self._links.line(2)],
                 enabled=(on[0], on[1], on[2], on[3]),
-                taps=tuple(self._tap(n) for n in range(1, 9)),
+                taps=tuple(self._links.tap(n) for n in range(1, 9)),
             ),
         )
 
@@ -282,4 +273,10 @@ def serve(options: StubOptions) -> int:
         raise InputError(f"scenario switches: {wrong}") from wrong
     rig = Rig(Bench(options.optics, options.seed), FaultPlan(), options.speed)
     device = ID900(rig.bench, switches=switches, faults=rig.faults, speed=options.speed)
-    return run(device, rig, options)
+    rig.power_cycle = device.power_cycle
+    link = DataLink(device.recorder, device.setting, rig.faults, switches.datalink, options.folder)
+    service = DataLinkService(link, options.datalink)
+    try:
+        return run(device, rig, options, [service])
+    finally:
+        service.close()

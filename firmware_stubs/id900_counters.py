@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_stubs.bench import Bench
+from firmware_stubs.bench import CountedBench
 from quantum.seeding import generator
 
 __all__ = ["COUNTERS", "Counters", "Tap", "Wiring"]
@@ -63,7 +63,7 @@ class _Stretch:
 class Counters:
     """The timeline and the counts that follow from it."""
 
-    bench: Bench
+    bench: CountedBench
     speed: float
     _timeline: list[_Stretch] = field(default_factory=list)
     _cache: dict[tuple[int, int], Ints] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Counters:
         if known is None:
             rng = generator(self.bench.seed, "counts", *key)
             known = np.zeros(len(COUNTERS), dtype=np.int64)
-            for a, b, basis, wiring in self._pieces(begin_s, end_s):
+            for a, b, basis, wiring in self.pieces(begin_s, end_s):
                 known += self._piece(a, b, basis, wiring, rng)
             self._cache[key] = known
             while len(self._cache) > _CACHED_WINDOWS:
@@ -102,7 +102,7 @@ class Counters:
         key = (round(begin_s * 1e9), round(end_s * 1e9))
         rng = generator(self.bench.seed, "histogram", ref, stop, *key)
         bins = np.zeros(len(edges_ps) - 1, dtype=np.int64)
-        for a, b, basis, wiring in self._pieces(begin_s, end_s):
+        for a, b, basis, wiring in self.pieces(begin_s, end_s):
             if not (wiring.enabled[ref] and wiring.enabled[stop]) or ref == stop:
                 continue
             seen = self.bench.events(a * self.speed, b * self.speed, basis, rng)
@@ -119,9 +119,8 @@ class Counters:
                 bins += rng.multinomial(pairs, chances / chances.sum())[:-1]
         return bins
 
-    def _pieces(
-        self, begin_s: float, end_s: float
-    ) -> list[tuple[float, float, int | None, Wiring]]:
+    def pieces(self, begin_s: float, end_s: float) -> list[tuple[float, float, int | None, Wiring]]:
+        """Cut a stretch of time where the wiring changed: begin, end, basis if settled, wiring."""
         pieces: list[tuple[float, float, int | None, Wiring]] = []
         ends = [s.begin_s for s in self._timeline[1:]] + [end_s]
         for stretch, stop in zip(self._timeline, ends, strict=True):

@@ -6,8 +6,9 @@ uses ROUTER and keeps REP's envelope by hand: the client's REQ cannot tell them 
 
 import heapq
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import click
@@ -17,11 +18,11 @@ import zmq
 from firmware_stubs.bench import Optics
 from firmware_stubs.control import Event, Message, Rig, Stop, apply, check_events, decode
 from firmware_stubs.faults import FaultPlan, damage
-from firmware_stubs.loop import run_loop, signals
+from firmware_stubs.loop import Endpoint, run_loop, signals
 from quantum.errors import InputError
 from quantum.output import write_json
 
-__all__ = ["Control", "Device", "StubOptions", "TextWire", "announce", "run"]
+__all__ = ["Beside", "Control", "Device", "StubOptions", "TextWire", "announce", "run"]
 
 _MAX_BYTES = 64 * 1024
 
@@ -40,6 +41,10 @@ class StubOptions:
     events: tuple[Event, ...] = ()
     json_path: str | None = None
     until_eof: bool = False
+    datalink: str = "127.0.0.1:0"
+    """Where the time tags of an ID900 are asked for."""
+    folder: Path | None = None
+    """Below which an instrument may save files."""
 
 
 class Device(Protocol):
@@ -52,7 +57,14 @@ class Device(Protocol):
         """Return the settings, for the control socket."""
 
 
-def run(device: Device, rig: Rig, options: StubOptions) -> int:
+class Beside(Endpoint, Protocol):
+    """What an instrument offers at another address of its own."""
+
+    name: str
+    address: str
+
+
+def run(device: Device, rig: Rig, options: StubOptions, beside: Sequence[Beside] = ()) -> int:
     """Serve a device until a signal, the end of standard input or a stop message.
 
     Returns 130 after SIGINT, else 0. Raises :class:`InputError` where an address cannot be bound.
@@ -67,23 +79,24 @@ def run(device: Device, rig: Rig, options: StubOptions) -> int:
         control = Control(options.control, act, options.events)
         try:
             with signals() as ended:
-                announce(options, wire.address, control.address)
-                return run_loop([wire, control], ended, options.until_eof)
+                announce(options, wire.address, control.address, beside)
+                return run_loop([*beside, wire, control], ended, options.until_eof)
         finally:
             control.close()
     finally:
         wire.close()
 
 
-def announce(options: StubOptions, address: str, control: str) -> None:
+def announce(
+    options: StubOptions, address: str, control: str, beside: Sequence[Beside] = ()
+) -> None:
     """Write the first line of a stub, from which others learn where it listens."""
     if options.json_path != "-":
-        click.echo(f"{options.kind} {address} control {control}")
+        more = "".join(f" {endpoint.name} {endpoint.address}" for endpoint in beside)
+        click.echo(f"{options.kind} {address} control {control}{more}")
         sys.stdout.flush()
-    write_json(
-        {"kind": options.kind, "address": address, "control": control, "seed": options.seed},
-        options.json_path,
-    )
+    said = {"kind": options.kind, "address": address, "control": control, "seed": options.seed}
+    write_json(said | {e.name: e.address for e in beside}, options.json_path)
 
 
 class _Bound:
@@ -169,10 +182,12 @@ class Control:
     def __init__(
         self,
         where: str,
-        act: Callable[[Message, float], dict[str, Any]],
-        events: tuple[Event, ...] = (),
+        act: Callable[[Any, float], dict[str, Any]],
+        events: tuple[Any, ...] = (),
+        read: Callable[[bytes], Any] = decode,
     ) -> None:
         self._act = act
+        self._read = read
         self._events = sorted(events, key=lambda event: event.at_s)
         self._stopping = False
         self._bound = _Bound(zmq.REP, where)
@@ -186,9 +201,9 @@ class Control:
         """Carry out one message and answer it."""
         body = self._bound.socket.recv()
         try:
-            message = decode(body)
+            message = self._read(body)
             answer = {"ok": True} | self._act(message, now_s)
-            self._stopping = isinstance(message, Stop)
+            self._stopping = self._stopping or isinstance(message, Stop)
         except InputError as wrong:
             text = str(wrong)
             named = text if text.startswith("control message") else f"control message: {text}"

@@ -7,7 +7,7 @@ The file is TOML and holds no code; instruments are named by kind, never by impo
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from quantum.bell import check_populations, werner
 from quantum.errors import InputError
 from quantum.network import Network
 from quantum.program import Gates, Memory
+from quantum.rack_optics import CalibrationEntry, OpticsEntry, StubsEntry
 
 __all__ = ["STUB", "InstrumentEntry", "LinkEntry", "NodeEntry", "Rack", "StubEntry", "load_rack"]
 
@@ -54,6 +55,8 @@ class LinkEntry(_Strict, frozen=True, kw_only=True):
     """Nominal, for a Werner state; or give ``bell_diagonal``."""
     bell_diagonal: tuple[float, float, float, float] | None = None
     kind: Literal["photonic"] = "photonic"
+    optics: OpticsEntry | None = None
+    """What the light meets; without it the tagger's outputs drive basis modulators."""
 
     @property
     def populations(self) -> tuple[float, float, float, float]:
@@ -73,6 +76,8 @@ class StubEntry(_Strict, frozen=True, kw_only=True):
     speed: Positive = 1.0
     scenario: str | None = None
     """Path of a scenario file, relative to the rack file."""
+    switches: dict[str, Any] = {}
+    """Choices of the stub for what is not known about its instrument."""
 
 
 class InstrumentEntry(_Strict, frozen=True, kw_only=True):
@@ -81,7 +86,7 @@ class InstrumentEntry(_Strict, frozen=True, kw_only=True):
     name: Name
     kind: Name
     address: str
-    """``tcp://HOST:PORT``, or ``stub``."""
+    """``tcp://HOST:PORT``, ``serial://DEVICE``, or ``stub``."""
     integration_s: Annotated[float, msgspec.Meta(ge=1e-3, le=100.0)] = 0.1
     max_age_s: NotNegative = 1.0
     """Age up to which pairs that were counted but not needed may still be used."""
@@ -91,6 +96,8 @@ class InstrumentEntry(_Strict, frozen=True, kw_only=True):
     threshold_v: Annotated[float, msgspec.Meta(ge=-2.0, le=2.0)] = 0.5
     integration_unit: Literal["ms", "ns"] = "ms"
     shared_clock: bool = False
+    settings: dict[str, bool | int | float | str | list[float]] = {}
+    """What else the driver of this kind takes, by the names of its arguments."""
     stub: StubEntry = StubEntry()
 
 
@@ -102,6 +109,8 @@ class _File(_Strict, frozen=True, kw_only=True):
     t1_s: Positive | None = None
     t2_s: Positive | None = None
     cutoff_s: Positive = 1.0
+    calibration: CalibrationEntry = CalibrationEntry()
+    stubs: StubsEntry = StubsEntry()
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +122,8 @@ class Rack:
     links: tuple[LinkEntry, ...]
     instruments: dict[str, InstrumentEntry]
     folder: Path
+    calibration: CalibrationEntry = CalibrationEntry()
+    stubs: StubsEntry = StubsEntry()
 
 
 def load_rack(path: Path) -> Rack:
@@ -144,12 +155,17 @@ def _rack(file: _File, folder: Path) -> Rack:
         if (link.fidelity is None) == (link.bell_diagonal is None):
             raise InputError(f"{where} needs either fidelity or bell_diagonal")
         check_populations(f"{where}.bell_diagonal", link.populations)
+        if link.optics is not None:
+            link.optics.check(f"{where}.optics", set(instruments))
         a, b = sorted(nodes.index(name) for name in link.between)
         if a == b:
             raise InputError(f"{where}.between must name two different nodes")
         ends.append((a, b))
     if len(set(ends)) < len(ends):
         raise InputError("two links join the same nodes; one is allowed")
+    if len({link.optics is None for link in file.link}) > 1:
+        raise InputError("link.optics is for all links of a rack or for none")
+    file.calibration.check()
     order = sorted(range(len(ends)), key=ends.__getitem__)
     links = tuple(file.link[n] for n in order)
     return Rack(
@@ -158,6 +174,8 @@ def _rack(file: _File, folder: Path) -> Rack:
         links=links,
         instruments={entry.name: entry for entry in file.instrument},
         folder=folder,
+        calibration=file.calibration,
+        stubs=file.stubs,
     )
 
 

@@ -7,13 +7,13 @@ after a request without answer the socket can never send again, so it is thrown 
 import re
 import socket
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import zmq
 
 from quantum.errors import DeviceError, DeviceProtocol, DeviceTimeout, InputError
 
-__all__ = ["Requester", "parse_address"]
+__all__ = ["Asks", "Requester", "parse_address"]
 
 _ADDRESS = re.compile(r"tcp://(?P<host>[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})\Z")
 _MAX_BYTES = 1024 * 1024
@@ -30,6 +30,18 @@ def parse_address(address: str) -> tuple[str, int]:
     if parts is None or not 0 < int(parts["port"]) < 65536:
         raise InputError(f"instrument address must be tcp://HOST:PORT, got {address!r}")
     return parts["host"].strip("[]"), int(parts["port"])
+
+
+class Asks(Protocol):
+    """Whatever asks questions over a wire: a :class:`Requester`, or a recording of one."""
+
+    address: str
+
+    def ask(self, text: str) -> str:
+        """Send one frame and return the one frame that answers it, stripped."""
+
+    def close(self) -> None:
+        """Release the connection; safe to call twice."""
 
 
 class Requester:
