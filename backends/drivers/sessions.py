@@ -42,9 +42,13 @@ def expand(address: str) -> set[str]:
     """
     bare = address.partition("?")[0]
     head, _, ports = bare.rpartition(":")
+    if "://" not in bare:
+        return {bare, f"visa://{bare}"}
     if not bare.startswith("tcp://") or not head.startswith("tcp://"):
         return {bare}
-    return {f"{head}:{port}" for port in ports.split(",")}
+    # A driver that speaks SCPI opens a port through VISA.
+    visa = {f"visa://TCPIP::{head.removeprefix('tcp://')}::{ports}::SOCKET"}
+    return {f"{head}:{port}" for port in ports.split(",")} | (set() if "," in ports else visa)
 
 
 class _Session:
