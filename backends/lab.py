@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import Outcome, Plan
+from backends.drivers.sessions import Session
 from backends.photonic import refuse, tests_of
 from backends.rack import SHIPPED_RACK, open_instrument
 from backends.sampling import check_plan
@@ -58,7 +59,8 @@ class LabBackend:
     ``rack`` is a rack file, by default the shipped one with a stub of its own. ``link`` numbers the
     link of the rack's network; it may be left out where there is but one. Pairs are drawn without
     replacement from windows counted after the basis was set; what is left over serves later
-    requests in the same basis while it is young.
+    requests in the same basis while it is young. A ``session`` records everything, or stands in for
+    the instrument: a replay with the same requests and generators gives the same counts.
     """
 
     name = "lab"
@@ -70,6 +72,7 @@ class LabBackend:
         *,
         link: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        session: Session | None = None,
     ) -> None:
         self.rack = load_rack(rack if rack is not None else SHIPPED_RACK)
         last = len(self.rack.links) - 1
@@ -79,7 +82,7 @@ class LabBackend:
         if not 0 <= chosen <= last:
             raise InputError(f"link must be 0 to {last}, got {chosen}")
         self._entry = self.rack.instruments[self.rack.links[chosen].instrument]
-        self._clock = clock
+        self._clock = clock if session is None else session.time_of("lab").clock
         self._basis: int | None = None
         self._configured = False
         self._touched = False
@@ -88,7 +91,7 @@ class LabBackend:
         self._failures = 0
         self._rests_until_s = -math.inf
         self._trouble = ""
-        self.driver, self.stub = open_instrument(self._entry, self.rack.folder)
+        self.driver, self.stub = open_instrument(self._entry, self.rack.folder, session)
         try:
             stubbed = self._entry.address == STUB or self.driver.identify().is_stub
         except DeviceError:

@@ -14,7 +14,9 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from backends.drivers.capabilities import PairTester
-from quantum.errors import DeviceError, DeviceTimeout, InputError
+from backends.drivers.session_lines import Channel
+from backends.drivers.sessions import Session
+from quantum.errors import DeviceError, DeviceTimeout, InputError, RecordError
 from quantum.rack import STUB, InstrumentEntry
 
 __all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument"]
@@ -117,23 +119,40 @@ def driver_of(kind: str) -> Callable[..., PairTester]:
     return cast(Callable[..., PairTester], known[kind].load())
 
 
-def open_instrument(entry: InstrumentEntry, folder: Path) -> tuple[Any, StubProcess | None]:
+def open_instrument(
+    entry: InstrumentEntry, folder: Path, session: Session | None = None
+) -> tuple[Any, StubProcess | None]:
     """Open an instrument, starting its stub first where the rack asks for one.
 
-    The driver takes the address and the settings of the entry as keywords. Raises
-    :class:`InputError` for an unknown kind or setting, and :class:`DeviceError` for an instrument
-    that does not answer.
+    The driver takes the address and the settings of the entry as keywords. A ``session`` writes
+    down what it says and hears, or stands in for the instrument. Raises :class:`InputError` for an
+    unknown kind or setting, and :class:`DeviceError` for an instrument that does not answer.
     """
     new_driver = driver_of(entry.kind)
     settings = _settings_of(entry, new_driver)
-    stub = StubProcess(entry.kind, _stub_options(entry, folder)) if entry.address == STUB else None
+    address, stub = entry.address, None
+    if session is not None and session.replays:
+        address = session.address_of(entry.name)
+    elif address == STUB:
+        stub = StubProcess(entry.kind, _stub_options(entry, folder))
+        address = stub.address
     try:
-        driver = new_driver(stub.address if stub is not None else entry.address, **settings)
-    except (DeviceError, InputError):
+        if session is not None:
+            settings |= _time_of(session.instrument(entry.name, address), new_driver)
+        driver = new_driver(address, **settings)
+    except (DeviceError, InputError, RecordError):
         if stub is not None:
             stub.close()
         raise
     return driver, stub
+
+
+def _time_of(channel: Channel, new_driver: Callable[..., Any]) -> dict[str, Any]:
+    """Return the recorded or replayed time, as the keywords that a driver takes it by."""
+    known = signature(new_driver).parameters
+    if "clock" not in known:
+        raise InputError(f"the driver of {channel.name} takes no clock: it cannot be recorded")
+    return {"clock": channel.clock} | ({"sleep": channel.sleep} if "sleep" in known else {})
 
 
 def _settings_of(entry: InstrumentEntry, new_driver: Callable[..., Any]) -> dict[str, Any]:

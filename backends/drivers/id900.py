@@ -18,7 +18,8 @@ from backends.drivers.id900_datalink import DataLink
 from backends.drivers.id900_histogram import Histogram, Range, read_histogram
 from backends.drivers.id900_settings import LARGEST_RATE_HZ, Settings, limit
 from backends.drivers.id900_tags import Tags, stream_tags
-from backends.drivers.zmq_scpi import Asks, Requester
+from backends.drivers.opening import open_requester
+from backends.drivers.zmq_scpi import Asks
 from quantum.errors import DeviceError, DeviceLimit, DeviceProtocol, DeviceTimeout, InputError
 
 __all__ = ["ID900"]
@@ -82,7 +83,7 @@ class ID900:
         self._basis: str | None = None
         self._integration_s: float | None = None
         self._skew_ps = 0
-        self._wire = wire if wire is not None else Requester(address, timeout_s=timeout_s)
+        self._wire = wire if wire is not None else open_requester(address, timeout_s)
         self._settings = Settings(self._wire)
 
     def identify(self) -> Identity:

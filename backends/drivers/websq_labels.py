@@ -19,6 +19,8 @@ __all__ = ["Labels", "Messages", "numbers"]
 
 ETB = b"\x17"
 _MESSAGE_BYTES = 256 * 1024
+#: More than this without a pause is no conversation.
+_FLOOD_BYTES = 4 * 1024 * 1024
 _SHOWN = 80
 _LARGEST_NUMBER = 1e9
 
@@ -179,11 +181,14 @@ class Labels:
 
     def _hear(self) -> None:
         """Read what has arrived, without waiting; a flood is cut off."""
-        for _ in range(64):
+        heard = 0
+        while heard < _FLOOD_BYTES:
             try:
-                self._take(self._line.some(self._clock()))
+                data = self._line.some(self._clock())
             except DeviceTimeout:
                 return
+            heard += len(data)
+            self._take(data)
         self._line.drop()
         raise DeviceProtocol(f"{self.address}: the instrument does not stop sending")
 

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import Outcome, Plan
+from backends.drivers.sessions import Session
 from backends.laboratory.diagnosis import (
     Health,
     LinkState,
@@ -65,7 +67,8 @@ class LaboratoryBackend:
 
     ``link`` is the one for programs that name none; it may be left out where there is but one.
     ``prepare`` calibrates all links before the constructor returns; it raises
-    :class:`DeviceError` where none comes UP. One thread.
+    :class:`DeviceError` where none comes UP. A ``session`` records everything, or stands in for the
+    instruments. One thread.
     """
 
     name = "lab"
@@ -79,13 +82,14 @@ class LaboratoryBackend:
         opener: Opener = open_instrument,
         clock: Callable[[], float] = time.monotonic,
         prepare: bool = True,
+        session: Session | None = None,
     ) -> None:
         self.rack = load_rack(rack)
         last = len(self.rack.links) - 1
         if link is not None and not 0 <= link <= last:
             raise InputError(f"link must be 0 to {last}, got {link}")
         self._link = 0 if link is None and last == 0 else link
-        self._clock = clock
+        self._clock = clock if session is None else session.time_of("lab").clock
         self.policy = self.rack.calibration
         self.calibrations: list[Calibration] = []
         self._numbers = [0] * (last + 1)
@@ -99,7 +103,9 @@ class LaboratoryBackend:
         self._closed = False
         nodes = self.rack.network.nodes
         self.names = [f"{nodes[a]}-{nodes[b]}" for a, b in self.rack.network.links.tolist()]
-        own = opener is open_instrument
+        own = opener is open_instrument and (session is None or not session.replays)
+        if session is not None:
+            opener = partial(open_instrument, session=session)
         self.stubs = start_stubs(self.rack, rack) if own else None
         try:
             addresses = self.stubs.addresses if self.stubs is not None else {}
