@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
 EXTRAS := learn,aer,arena,squidasm,lab,dev
+# One process for each core; ARGS="-n 0" keeps all tests in one.
+PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -17,10 +19,10 @@ run: $(STAMP) ## play the closed loop (ARGS="--seconds 10" passes options on)
 	$(VENV)/bin/dpem run $(ARGS)
 
 test: lint ## lint, then all tests that take less than minutes
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 test-long: lint ## the same with the tests that take minutes
-	$(VENV)/bin/python -m pytest -m "not hardware" $(ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) -m "not hardware" $(ARGS)
 
 lint: $(STAMP) ## style, types, layers
 	$(VENV)/bin/ruff check .

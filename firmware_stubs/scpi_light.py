@@ -23,7 +23,7 @@ from firmware_stubs.stream_faults import StreamFaults
 from firmware_stubs.stream_server import Station, run_station
 from quantum.errors import InputError
 
-__all__ = ["FAULTS", "ScpiLightSource", "Switches", "serve", "station"]
+__all__ = ["FAULTS", "Conversation", "ScpiLightSource", "Switches", "serve", "station"]
 
 #: Faults of the instrument: an open interlock, and settings that are accepted and not made.
 FAULTS = ("interlock", "ignores")
@@ -60,9 +60,9 @@ class Switches(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScpiLightSource:
-    """One instrument without its socket: bytes and time in, bytes out."""
+    """The instrument: its settings, its light and its one queue of errors, for all clients."""
 
-    clients = 1
+    clients = 4
 
     def __init__(
         self,
@@ -78,7 +78,6 @@ class ScpiLightSource:
         self._idn = self.switches.idn.replace("{seed}", str(seed))
         self._port, self._speed = port, speed
         self._tree = Tree(_HEADERS)
-        self._buffer = b""
         self._on, self._attenuation_db = False, 0.0
         self._power_dbm = self.switches.power_dbm[0]
         self.power_cycle(0.0)
@@ -87,45 +86,32 @@ class ScpiLightSource:
         """Start dark."""
         self._reset(now_s)
         self._errors: deque[str] = deque(maxlen=_QUEUE)
-        self._buffer = b""
 
-    def opened(self, now_s: float) -> bytes:
-        """Say nothing to a new client."""
-        return b""
+    def connection(self) -> "Conversation":
+        """Talk to a client."""
+        return Conversation(self)
 
-    def closed(self, now_s: float) -> None:
-        """Forget half a command; the light stays as it is."""
-        self._buffer = b""
-
-    def due(self, now_s: float) -> bytes:
+    def watch(self, now_s: float) -> None:
         """Switch off where the interlock opens."""
         if self._on and self.faults.find("interlock") is not None:
             self._on = False
             self._shine(now_s)
-        return b""
 
-    def received(self, data: bytes, now_s: float) -> bytes:
-        """Carry out the lines that are complete and return the answers."""
-        self.due(now_s)
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        if len(self._buffer) > _LINE_BYTES:
-            self._buffer = b""
-            self._complain(ScpiError(-363, "Input buffer overrun"))
-        said = ""
-        for line in lines:
-            answers = []
-            for command in split(line.decode("ascii", "replace").strip()):
-                try:
-                    if isinstance(command, ScpiError):
-                        raise command
-                    answer = self._one(command, now_s)
-                except ScpiError as wrong:
-                    self._complain(wrong)
-                    break
-                if answer is not None:
-                    answers.append(answer)
-            said += ";".join(answers) + "\n" if answers else ""
-        return said.encode("ascii", "replace")
+    def line(self, text: str, now_s: float) -> str:
+        """Carry out a line of commands and return its answer, empty where nothing was asked."""
+        self.watch(now_s)
+        answers = []
+        for command in split(text):
+            try:
+                if isinstance(command, ScpiError):
+                    raise command
+                answer = self._one(command, now_s)
+            except ScpiError as wrong:
+                self.complain(wrong)
+                break
+            if answer is not None:
+                answers.append(answer)
+        return ";".join(answers)
 
     def state(self) -> dict[str, Any]:
         """Return the settings."""
@@ -217,12 +203,55 @@ class ScpiLightSource:
         level = 10.0 ** ((self._power_dbm - self._attenuation_db) / 10.0) if self._on else 0.0
         self._port.set_power_mw(level, now_s * self._speed)
 
-    def _complain(self, wrong: ScpiError) -> None:
+    def complain(self, wrong: ScpiError) -> None:
+        """Put an error into the queue."""
         if len(self._errors) == _QUEUE:
             # SCPI 1999, 21.8.1: the newest entry gives way, so that the loss is known.
             self._errors.pop()
             wrong = ScpiError(-350, "Queue overflow")
         self._errors.append(str(wrong))
+
+
+class Conversation:
+    """One connection: bytes and time in, bytes out."""
+
+    clients = 1
+
+    def __init__(self, instrument: ScpiLightSource) -> None:
+        self._instrument = instrument
+        self._buffer = b""
+
+    def opened(self, now_s: float) -> bytes:
+        """Say nothing to a new client."""
+        return b""
+
+    def closed(self, now_s: float) -> None:
+        """Forget half a command; the light stays as it is."""
+        self._buffer = b""
+
+    def due(self, now_s: float) -> bytes:
+        """Say nothing by itself."""
+        self._instrument.watch(now_s)
+        return b""
+
+    def received(self, data: bytes, now_s: float) -> bytes:
+        """Carry out the lines that are complete and return the answers."""
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        said = ""
+        for line in lines:
+            answer = self._instrument.line(line.decode("ascii", "replace").strip(), now_s)
+            said += answer + "\n" if answer else ""
+        if len(self._buffer) > _LINE_BYTES:
+            self._buffer = b""
+            self._instrument.complain(ScpiError(-363, "Input buffer overrun"))
+        return said.encode("ascii", "replace")
+
+    def power_cycle(self, now_s: float) -> None:
+        """Nothing of a connection outlives it."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the instrument's settings."""
+        return self._instrument.state()
 
 
 def station(port: LightPort, *, seed: int, switches: dict[str, Any], speed: float) -> Station:

@@ -148,7 +148,7 @@ class Connection:
             raise
 
     def unfinished(self) -> bool:
-        """Say whether a half frame has arrived."""
+        """Say whether part of a frame has arrived, and not its end."""
         return bool(self._buffer)
 
     def some(self, deadline_s: float) -> bytes:

@@ -25,6 +25,8 @@ _MODE = re.compile(r"\S.*?\b(AC|DC)[A-Za-z]*\s*\Z")
 
 #: The flash memory of SAVE wears out.
 _SAVE_EVERY_S = 60.0
+#: Readings of which two in a row must agree.
+_READINGS = 4
 Four = tuple[float, float, float, float]
 
 
@@ -185,15 +187,24 @@ class Epc:
     def _four(
         self, query: str, pattern: re.Pattern[str], low: int, high: int
     ) -> tuple[int, int, int, int]:
-        answer = self._ask(query)
-        found = pattern.match(answer)
-        values = [int(text) for text in found.groups()] if found else []
-        if len(values) != 4 or not all(low <= value <= high for value in values):
-            raise DeviceProtocol(
-                f"{self.address}: {query} must answer four channels from {low} to {high}, "
-                f"got {answer[:80]!r}"
-            )
-        return values[0], values[1], values[2], values[3]
+        """Read four channels until two readings in a row agree.
+
+        There is no check sum, and a number that lost a digit is a number.
+        """
+        before: list[int] = []
+        for _ in range(_READINGS):
+            answer = self._ask(query)
+            found = pattern.match(answer)
+            values = [int(text) for text in found.groups()] if found else []
+            if len(values) != 4 or not all(low <= value <= high for value in values):
+                raise DeviceProtocol(
+                    f"{self.address}: {query} must answer four channels from {low} to {high}, "
+                    f"got {answer[:80]!r}"
+                )
+            if values == before:
+                return values[0], values[1], values[2], values[3]
+            before = values
+        raise DeviceProtocol(f"{self.address}: {_READINGS} readings of {query} do not agree")
 
     def _rails(self, seen: Four) -> tuple[int, ...]:
         return tuple(n for n, value in enumerate(seen, 1) if abs(value) >= _RAIL_MV)

@@ -130,7 +130,7 @@ class CountLines:
             least_lag_s = min(lag for _, lag in self._lags)
             began_s = row.stamp_s + least_lag_s - self._latency_s - period_s
             if apart_s is None or abs(apart_s - period_s) > _SPACING * period_s:
-                why = f"lines are {'not yet' if apart_s is None else f'{apart_s:g} s'} apart"
+                why = f"lines are {'not yet' if apart_s is None else f'{apart_s:.4g} s'} apart"
             elif heard < 2 or began_s < called_s or arrived_s < called_s + period_s:
                 why = "lines are of periods that began before"
             else:

@@ -133,8 +133,9 @@ class DeviceStream:
         self.address = "stream://of-a-test"
         self.now = 0.0
         self.gone = False
-        self._device, self._pieces, self._mangle = device, pieces, mangle
-        self._arrived = device.opened(0.0)
+        made = device if hasattr(device, "opened") else device.connection()
+        self._device, self._pieces, self._mangle = made, pieces, mangle
+        self._arrived = made.opened(0.0)
 
     def clock(self) -> float:
         return self.now

@@ -97,7 +97,7 @@ def test_a_move_that_never_ends_is_stopped_and_reported(homed: Apt, stub: StubPr
     control(stub.control, do="fault", kind="stuck", left=1)
     with (
         faster_than(5.0),
-        pytest.raises(DeviceTimeout, match="did not end within .* stopped"),
+        pytest.raises(DeviceTimeout, match=r"did not end within .* stopped"),
     ):
         homed.move_deg(90.0)
     assert not control(stub.control, do="state")["settings"]["moving"]

@@ -125,14 +125,7 @@ steps = st.lists(
 )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        # After hundreds of other tests in a process this fails, alone it passes: not understood.
-        pytest.param(name, marks=pytest.mark.long if name == "aer" else ())
-        for name in ENGINES
-    ],
-)
+@pytest.mark.parametrize("name", ENGINES)
 @given(steps=steps, seed=st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_any_course_of_operations_equals_the_reference(name, steps, seed):
@@ -190,7 +183,8 @@ def play(engine, whole, rng, kind, first, other, number):
         kraus = {"measure": IN_Z, "weak": WEAK, "any": random_kraus(rng, 2, 2)}[kind]
         chance = whole.chance(kraus[0], qubit)
         outcome = engine.measure(qubit, number, tuple(kraus))
-        assert outcome == (0 if number < chance else 1)
+        # A draw may hit the chance itself (0.5 of a mixed qubit): then rounding decides.
+        assert outcome == (0 if number < chance else 1) or abs(number - chance) < 1e-12
         whole.apply([kraus[outcome]], [qubit])
         whole.rho /= np.trace(whole.rho).real
     elif kind == "chance":
