@@ -11,13 +11,13 @@ from backends.drivers.conformance.findings import Skip
 from backends.drivers.conformance.subject import Subject, Trouble
 from quantum.errors import DeviceError, InputError
 
-__all__ = ["ACTING", "READING", "TROUBLING"]
+__all__ = ["ACTING", "READING", "TROUBLING", "Check"]
 
 _SHORT_S = 0.3
 #: A driver may ask more than once, or open anew, before it gives up.
 _GIVES_UP_S = 10.0 * _SHORT_S
 _PROMPT_S = 1.0
-_BACK_S = 5.0
+_BACK_S = 3.0
 
 
 def is_instrument(subject: Subject) -> str:

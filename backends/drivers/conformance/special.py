@@ -139,7 +139,7 @@ def pair_tester(subject: Subject) -> list[tuple[str, Callable[[Subject], str]]]:
         return driver
 
     findings = check_pair_tester(open_tester)
-    return [(f.check, partial(_found, f.detail)) for f in findings]
+    return [(f"pair tester: {f.check}", partial(_found, f.detail)) for f in findings]
 
 
 def _found(detail: str, _: Subject) -> str:
