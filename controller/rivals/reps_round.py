@@ -65,8 +65,8 @@ def spare_tokens(world: World, ledger: Ledger, quota: Floats, extra: Floats, bus
     """Put every token on the link that lacks most of its ``quota`` (m,), if one with room does.
 
     Where none does, what requests claim for distilled pairs counts, then the redundant quota
-    ``extra`` (m,). Where no link lacks that either, the
-    token is idle, or, ``busy``, makes a pair on a link drawn evenly.
+    ``extra`` (m,). Where no link lacks that either, the token is idle, or, ``busy``, makes a pair
+    on a link drawn evenly.
     """
     nodes, links, fixed = ledger.node, ledger.link, world.node
     for node in range(world.n):
