@@ -19,7 +19,8 @@ _CAPTIONS = {
     "the bound in time windows, for the requests of ten seconds, where it was asked for. The band "
     "of the judged allocator is a 95 % interval over networks and seeds.",
     "pairs": "The judged allocator against each rival, on the same draws, with 95 % intervals.",
-    "regimes": "Who has the largest fraction of the bound in which regime, and by how many points.",
+    "regimes": "Who has the largest fraction of the bound in which regime, and by how many points; "
+    "the oracle, which knows the future, takes no part.",
     "contention": "Contention, and pairs lost to other requests, over the load.",
     "delay": "Fractions of the bound over the service time of a central controller.",
     "sizes": "Delivery over the number of nodes, with regression lines.",

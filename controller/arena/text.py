@@ -83,7 +83,8 @@ def columns_of(found: Comparison) -> list[tuple[str, str, str]]:
 def _rates(found: Comparison, judged: str, title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("allocator", no_wrap=True)
-    columns = columns_of(found)
+    # What the report has besides would not fit.
+    columns = [column for column in columns_of(found) if column[0] != "least_share"]
     for _, heading, _ in columns:
         table.add_column(heading, justify="right")
     for name in ranked(found):

@@ -120,7 +120,7 @@ def legend(
         for name, look in looks.items()
     ]
     if windows:
-        cross = Line2D([], [], color=INK, linestyle="none", marker="x", label="in time windows")
+        cross = Line2D([], [], color=INK, linestyle="none", marker="x", label="bound in windows")
         handles.insert(0, cross)
     if bound:
         line = Line2D([], [], color=INK, linestyle=(0, (5, 3)), linewidth=1.3, label="upper bound")
