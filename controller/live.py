@@ -213,7 +213,9 @@ def _play(
                     ),
                 )
             stage("waiting for agents and workers", None)
-            broker.gather(dispatch, setting.workers)
+            # A laboratory calibrates its links before its worker says hello.
+            patient_s = 600.0 if setting.rack is not None else 120.0
+            broker.gather(dispatch, setting.workers, timeout_s=patient_s)
             began = time.monotonic()
 
             def progress(telemetry: Telemetry) -> None:

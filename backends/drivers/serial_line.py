@@ -92,18 +92,23 @@ class SerialLine:
         try:
             port.timeout = max(0.0, timeout_s)
             first: bytes = port.read(1)
+            if not first and self._port is None:
+                raise DeviceError(f"{self.address}: the connection is closed")
             if not first:
                 raise DeviceTimeout(f"{self.address}: nothing arrived within {timeout_s:g} s")
             rest: bytes = port.read(port.in_waiting)
-        except OSError as wrong:
+        except (OSError, TypeError, ValueError) as wrong:
+            # pyserial raises the latter two where another thread closes the line meanwhile.
             raise DeviceError(f"{self.address}: the line is gone: {_reason(wrong)}") from wrong
         return first + rest
 
     def close(self) -> None:
-        """Release the line; safe to call twice."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        """Release the line; safe to call twice, and while another thread waits in receive()."""
+        port, self._port = self._port, None
+        if port is not None:
+            # Closing alone would not wake a thread that waits for bytes.
+            port.cancel_read()
+            port.close()
 
     def _open(self) -> serial.Serial:
         if self._port is None:
@@ -111,5 +116,5 @@ class SerialLine:
         return self._port
 
 
-def _reason(wrong: OSError) -> str:
-    return " ".join(str(wrong.strerror or wrong).split())
+def _reason(wrong: Exception) -> str:
+    return " ".join(str(getattr(wrong, "strerror", None) or wrong).split())

