@@ -33,6 +33,7 @@ _APT = """
 name = "{name}"
 kind = "apt"
 address = "stub"
+timeout_s = 1.0
 [instrument.stub.switches]
 velocity_deg_s = 2000.0
 acceleration_deg_s2 = 40000.0
@@ -85,7 +86,7 @@ def write_small_rack(
     text += "integration_s = 0.01\nmax_age_s = 2.0\nsettle_s = 0.0\nshared_clock = true\n"
     text += "timeout_s = 1.0\n"
     for name, kind in (("switch", "polatis"), ("nanowires", "websq"), ("shutter", "pc_rpc")):
-        text += f'\n[[instrument]]\nname = "{name}"\nkind = "{kind}"\naddress = "stub"\n'
+        text += f'\n[[instrument]]\nname = "{name}"\nkind = "{kind}"\naddress = "stub"\ntimeout_s = 1.0\n'
     for name in ("alice-quarter", "alice-half", "bob-quarter", "bob-half"):
         text += _APT.format(name=name)
     for name in ("north", "east"):
