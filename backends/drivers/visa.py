@@ -5,6 +5,7 @@ by the name that is given; the network is never searched. Sockets are what is te
 and VXI-11 resources go through the same calls.
 """
 
+import contextlib
 import re
 import select
 import socket
@@ -100,10 +101,14 @@ class VisaStream:
         return bytes(data)
 
     def close(self) -> None:
-        """Release the resource; safe to call twice."""
-        if self._resource is not None:
-            self._resource.close()
-            self._resource = self._socket = None
+        """Release the resource; safe to call twice, and while another thread waits on a socket."""
+        resource, wire = self._resource, self._socket
+        self._resource = self._socket = None
+        if wire is not None:
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+        if resource is not None:
+            resource.close()
 
     def _arrived(self, wire: socket.socket, timeout_s: float) -> int:
         """Wait for bytes on a socket; return how many there are.
@@ -116,7 +121,7 @@ class VisaStream:
             if not ready:
                 raise DeviceTimeout(f"{self.address}: nothing arrived within {timeout_s:g} s")
             count = len(wire.recv(_READ_BYTES, socket.MSG_PEEK))
-        except OSError as wrong:
+        except (OSError, ValueError) as wrong:
             raise DeviceError(f"{self.address}: the connection broke: {_reason(wrong)}") from wrong
         if not count:
             raise DeviceError(f"{self.address}: the instrument closed the connection")
