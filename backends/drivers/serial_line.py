@@ -37,7 +37,7 @@ def parse_line(address: str) -> Line:
             f"instrument address must be serial:///dev/NAME?baud=N&rtscts=0|1, got {address!r}"
         )
     options: dict[str, str] = {}
-    for text in (parts["options"] or "").split("&") if parts["options"] else []:
+    for text in [] if parts["options"] is None else parts["options"].split("&"):
         name, equals, value = text.partition("=")
         if name not in ("baud", "rtscts") or not equals or name in options:
             raise InputError(

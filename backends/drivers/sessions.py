@@ -42,6 +42,8 @@ def expand(address: str) -> set[str]:
     """
     bare = address.partition("?")[0]
     head, _, ports = bare.rpartition(":")
+    if "://" not in bare:
+        return {bare, f"visa://{bare}"}
     if not bare.startswith("tcp://") or not head.startswith("tcp://"):
         return {bare}
     host = head.removeprefix("tcp://").strip("[]")

@@ -93,6 +93,28 @@ def test_an_axis_that_lost_power_is_not_moved_and_has_no_angle(
     assert plate_deg(stub) == pytest.approx(10.0, abs=3e-4)
 
 
+def test_a_unit_without_power_is_silent_and_comes_back_without_its_zero(
+    homed: Apt, stub: StubProcess
+) -> None:
+    control(stub.control, do="power_cycle", off_s=1.5)
+    with faster_than(3.0), pytest.raises(DeviceTimeout):
+        homed.ping()
+    homed.home()
+    homed.move_deg(5.0)
+    assert plate_deg(stub) == pytest.approx(5.0, abs=3e-4)
+
+
+def test_a_plug_that_is_pulled_is_an_error() -> None:
+    with StubProcess("apt", FAST) as stub:
+        driver = Apt(stub.address, **QUICK)
+        control(stub.control, do="fault", kind="hang_up", left=1)
+        with faster_than(3.0), pytest.raises(DeviceError, match="line"):
+            driver.ping()
+        with faster_than(3.0), pytest.raises(DeviceError, match="cannot open the line"):
+            driver.safe_state()
+        driver.close()
+
+
 def test_a_move_that_never_ends_is_stopped_and_reported(homed: Apt, stub: StubProcess) -> None:
     control(stub.control, do="fault", kind="stuck", left=1)
     with (
