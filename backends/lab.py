@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,10 @@ from quantum.bell import BASES
 from quantum.errors import DeviceError, InputError
 from quantum.rack import STUB, load_rack
 
-__all__ = ["LabBackend"]
+if TYPE_CHECKING:
+    from backends.laboratory.backend import LaboratoryBackend
+
+__all__ = ["LabBackend", "open_lab"]
 
 Ints = NDArray[np.int64]
 
@@ -196,3 +200,18 @@ class LabBackend:
         self._basis = None
         self._configured = False
         self._surplus.clear()
+
+
+def open_lab(
+    rack: Path | None = None, *, link: int | None = None, opener: Opener = open_instrument
+) -> "LabBackend | LaboratoryBackend":
+    """Open what a rack file asks for: links with optics, or one whose tagger switches its basis.
+
+    ``rack`` is by default the shipped one with a stub of its own.
+    """
+    from backends.laboratory.backend import LaboratoryBackend
+
+    path = rack if rack is not None else SHIPPED_RACK
+    if load_rack(path).links[0].optics is not None:
+        return LaboratoryBackend(path, link=link, opener=opener)
+    return LabBackend(path, link=link, opener=opener)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends.contract import Backend, Outcome, Plan
-from quantum.batch import stack
+from quantum.batch import Batch, stack
 from quantum.egp import Done, Failed, Fault, Job, Task
 from quantum.errors import Code, DeviceError, InputError, RequestError
 from quantum.program import check
@@ -28,17 +28,17 @@ def execute(backend: Backend, job: Job, rng: np.random.Generator) -> Done | Fail
     fidelity = np.full(len(tasks), np.nan)
     source = "sim"
     fit = [i for i in range(len(tasks)) if i not in faults]
-    for places, batch in stack([tasks[i].program for i in fit]):
-        members = np.array(fit, dtype=np.int64)[places]
-        basis = np.array([tasks[i].basis for i in members], dtype=np.int64)
-        draw = np.array([tasks[i].draw for i in members], dtype=np.float64)
+    calibration = [""] * len(tasks)
+    for members, batch, plan in _batches(tasks, fit):
         try:
-            outcome = backend.run(batch, Plan(basis, (basis >= 0).astype(np.int64), draw), rng)
-            passed[members] = _passes(outcome, basis)
+            outcome = backend.run(batch, plan, rng)
+            passed[members] = _passes(outcome, plan.basis)
         except (InputError, RequestError, DeviceError) as wrong:
             faults.update({i: _fault(i, wrong) for i in members.tolist()})
             continue
         source = outcome.source
+        for i, name in zip(members.tolist(), outcome.calibration, strict=False):
+            calibration[i] = name
         if outcome.truth is not None:
             fidelity[members] = outcome.truth.populations[:, 0]
     if tasks and len(faults) == len(tasks):
@@ -53,7 +53,25 @@ def execute(backend: Backend, job: Job, rng: np.random.Generator) -> Done | Fail
         fidelity=tuple(fidelity.tolist()) if told else (),
         source_of_truth=source,
         faults=tuple(faults[i] for i in sorted(gone)),
+        calibration=tuple(calibration) if any(calibration) else (),
     )
+
+
+def _batches(tasks: tuple[Task, ...], fit: list[int]) -> Iterator[tuple[Ints, Batch, Plan]]:
+    """Return places in the job, programs and plans that can run at once.
+
+    Links of a laboratory are kept apart, so that one which fails does not harm the others.
+    """
+    by_link: dict[int, list[int]] = {}
+    for i in fit:
+        by_link.setdefault(tasks[i].link, []).append(i)
+    for link, mine in sorted(by_link.items()):
+        for places, batch in stack([tasks[i].program for i in mine]):
+            members = np.array(mine, dtype=np.int64)[places]
+            basis = np.array([tasks[i].basis for i in members], dtype=np.int64)
+            draw = np.array([tasks[i].draw for i in members], dtype=np.float64)
+            links = np.full(len(members), link) if link >= 0 else None
+            yield members, batch, Plan(basis, (basis >= 0).astype(np.int64), draw, links)
 
 
 def _refused(backend: Backend, tasks: tuple[Task, ...]) -> Iterator[tuple[int, Fault]]:

@@ -6,6 +6,8 @@
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -24,6 +26,8 @@ __all__ = ["known_backends", "main", "open_backend", "work"]
 
 #: A worker that hears nothing for so long says hello again.
 SILENCE_MS = 10_000
+#: A backend with nothing to do between jobs is asked again after so long.
+IDLE_MS = 20
 
 
 def known_backends() -> list[str]:
@@ -55,12 +59,13 @@ def work(config: WorkerConfig) -> None:
     socket.curve_publickey = config.public_key.encode()
     socket.curve_secretkey = config.secret_key.encode()
     hello = encode(Hello(VERSION, "worker", config.name, keeps=backend.keeps))
+    idle: Callable[[], bool] | None = getattr(backend, "idle", None)
     parent = os.getppid()
     try:
         socket.connect(config.address)
         socket.send(hello)
         while True:
-            if not socket.poll(SILENCE_MS):
+            if not _heard(socket, idle):
                 if os.getppid() != parent:
                     return  # whoever started us was killed; nobody will say goodbye
                 socket.send(hello)
@@ -83,6 +88,23 @@ def work(config: WorkerConfig) -> None:
     finally:
         backend.close()
         context.destroy(linger=500)
+
+
+def _heard(socket: "zmq.Socket[bytes]", idle: Callable[[], bool] | None) -> bool:
+    """Wait for a message; False after :data:`SILENCE_MS` without one.
+
+    ``idle`` is what a backend does between jobs, a short step at a time; False where it has nothing
+    to do.
+    """
+    if idle is None:
+        return bool(socket.poll(SILENCE_MS))
+    until = time.monotonic() + SILENCE_MS * 1e-3
+    while time.monotonic() < until:
+        if socket.poll(0):
+            return True
+        if not idle() and socket.poll(IDLE_MS):
+            return True
+    return False
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ comparison was interrupted.
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -38,20 +38,23 @@ def compare(
     processes: int | None = None,
     folder: Folder | None = None,
     keep: bool = False,
+    windowed: Collection[tuple[int, int]] = (),
     progress: Callable[[Unit], None] | None = None,
     convergence: Convergence | None = None,
 ) -> Comparison:
     """Play every allocator, by name, on every cell with every seed, and compare them in pairs.
 
     An open ``folder`` keeps units as they finish, and those that are there already are not played;
-    ``keep`` puts beside them what is needed to play each again. ``progress`` is given every unit,
-    first those that were there. ``processes`` is the number of cores by default. An interrupt ends
-    them and is passed on. Where an allocator fails, the others go on, and :class:`AllocatorError`
-    is raised at the end.
+    ``keep`` puts beside them what is needed to play each again. ``windowed`` are the units, as
+    (number of the cell, seed), that get the windowed bound as well. ``progress`` is given every
+    unit, first those that were there. ``processes`` is the number of cores by default. An interrupt
+    ends them and is passed on. Where an allocator fails, the others go on, and
+    :class:`AllocatorError` is raised at the end.
     """
     names, numbers = check(cells, allocators, seeds)
     workers = processes or os.cpu_count() or 1
     wanted = [(cell, seed) for cell in cells for seed in numbers]
+    expensive = {cell * len(numbers) + numbers.index(seed) for cell, seed in windowed}
     units: dict[int, Unit] = {}
     failures: list[_Failure] = []
     tasks = []
@@ -65,7 +68,9 @@ def compare(
                 progress(there)
         else:
             kept = folder.keep(cell, seed) if keep and folder is not None else None
-            tasks.append(_Task(place, cell, seed, names, seconds, warmup_s, kept))
+            tasks.append(
+                _Task(place, cell, seed, names, seconds, warmup_s, kept, place in expensive)
+            )
 
     def finished(task: _Task, found: Unit | _Failure) -> None:
         if isinstance(found, _Failure):
@@ -77,6 +82,8 @@ def compare(
         if progress is not None:
             progress(found)
 
+    # What takes longest comes first, so that no process is left alone with it at the end.
+    tasks.sort(key=lambda task: not task.windowed)
     spread(_work, tasks, processes=workers, finished=finished)
     if failures:
         raise _told(failures, len(units), len(wanted), folder)
@@ -110,6 +117,7 @@ class _Task(msgspec.Struct, frozen=True):
     seconds: float
     warmup_s: float
     keep: Path | None
+    windowed: bool
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -139,6 +147,7 @@ def _work(task: _Task) -> Unit | _Failure:
             warmup_s=task.warmup_s,
             plans=_plans(),
             keep=task.keep,
+            windowed=task.windowed,
         )
     except AllocatorError as wrong:
         return _Failure(task.place, str(wrong), traceback.format_exc())

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from controller.bounds import fair_of, fluid_of, windowed_of
 from controller.hearing import as_heard
 from controller.losses import (
     Alone,
@@ -20,15 +21,16 @@ from controller.losses import (
 from controller.plan import Flows, Plan, Plans, controller_node, delay_slots, flows_of, plan_of
 from controller.rivals.allocator import Allocator, Player
 from quantum.bell import correlators
-from quantum.bound import horizon, run_bound
+from quantum.bound import horizon
+from quantum.bound_fair import FairBound
+from quantum.bound_windows import WindowedBound
 from quantum.drift import drifted_populations
 from quantum.errors import InputError
 from quantum.flows import shortest_paths
-from quantum.ledger import Ledger, World, new_ledger, new_world, token_totals
+from quantum.ledger import Ledger, World, new_ledger, new_world
 from quantum.ledger import state as codes
 from quantum.ledger.belief import beliefs
-from quantum.ledger.state import Floats, Ints, tokens_within
-from quantum.presence import presence
+from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 from quantum.twin import Score, advance, counted, score
 
@@ -101,8 +103,23 @@ class Game:
     @cached_property
     def bound_ahead(self) -> float:
         """The bound for allocators that also swap before a request asks, never below ``bound``."""
-        found = _bound(self.scenario, self.world, self.max_rounds, swaps_ahead=True)
+        found = fluid_of(self.scenario, self.world, self.max_rounds, swaps_ahead=True)
         return max(self.bound, found)
+
+    @cached_property
+    def fair(self) -> FairBound:
+        """The fair share, see :mod:`quantum.bound_fair`."""
+        return fair_of(self.scenario, self.world, self.max_rounds)
+
+    @cached_property
+    def windowed(self) -> WindowedBound:
+        """The bound of a stretch of the run in time windows; expensive."""
+        return windowed_of(self.scenario, self.world, self.max_rounds)
+
+    @cached_property
+    def windowed_ahead(self) -> WindowedBound:
+        """That for allocators that also swap before a request asks."""
+        return windowed_of(self.scenario, self.world, self.max_rounds, swaps_ahead=True)
 
     def bound_of(self, allocator: Allocator) -> float:
         """Return the bound that holds for an allocator."""
@@ -157,7 +174,7 @@ def prepare(
         scenario=scenario,
         world=world,
         plan=plan_of(scenario, plans, max_rounds=max_rounds),
-        bound=_bound(scenario, world, max_rounds, swaps_ahead=False),
+        bound=fluid_of(scenario, world, max_rounds),
         max_rounds=max_rounds,
     )
 
@@ -194,27 +211,6 @@ def world_of(
         rounds=max_rounds,
     )
     return world._replace(belief=beliefs(world)) if measured_belief else world
-
-
-def _bound(scenario: Scenario, world: World, max_rounds: int, *, swaps_ahead: bool) -> float:
-    """Bound a run in pairs, on the tokens that are drawn in it."""
-    first, stop = horizon(scenario)
-    generation = np.ascontiguousarray(world.node.generation)
-    here = presence(
-        scenario.changes, scenario.network, slot_s=scenario.slot_s, first=first, stop=stop
-    )
-    tokens = token_totals(world.seed, generation, first, stop)
-    tokens -= tokens_within(world.seed, generation, here.away)
-    bound = run_bound(
-        scenario,
-        tokens=tokens,
-        max_rounds=max_rounds,
-        # No pair is ever better than its link was at its best.
-        correlators=np.abs(world.truth).max(axis=0) if world.truth_slots > 1 else None,
-        usable=here.opened,
-        swaps_ahead=swaps_ahead,
-    )
-    return bound.total
 
 
 def player_of(game: Game, allocator: Allocator) -> Player:

@@ -234,7 +234,9 @@ def _play(
             if pulse is not None:
                 pulse.watch(processes.ids())
             stage("waiting for agents and workers", None)
-            broker.gather(dispatch, setting.workers)
+            # A laboratory calibrates its links before its worker says hello.
+            patient_s = 600.0 if setting.rack is not None else 120.0
+            broker.gather(dispatch, setting.workers, timeout_s=patient_s)
             began = time.monotonic()
             if pulse is not None:
                 pulse.begin()

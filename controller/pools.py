@@ -23,11 +23,16 @@ class Pools:
     :func:`quantum.ledger.events.kinds_of`.
     """
 
-    def __init__(self, links: int, fidelities: Floats, *, window_slots: int) -> None:
+    def __init__(
+        self, links: int, fidelities: Floats, *, window_slots: int, own: Ints | None = None
+    ) -> None:
+        """``own`` (C,): links whose own tests alone say whether a class is met, -1 for others."""
         self._window = window_slots
+        self._own = own
+        self._by_link = np.zeros((links, 3, 2), dtype=np.int64)
         self._paths = np.zeros((2 * MAX_HOPS + 1, 3, 2), dtype=np.int64)
         self._links = np.zeros((links, 3, 2), dtype=np.int64)
-        self._recent: deque[tuple[int, int, int, int]] = deque()
+        self._recent: deque[tuple[int, int, int, int, int]] = deque()
         self._fidelities = fidelities
         self._levels, self._level = np.unique(fidelities, return_inverse=True)
         self._stale = set(range(1, 2 * MAX_HOPS + 1))
@@ -40,25 +45,40 @@ class Pools:
         """Sum of the closed-form fidelities of the tested assembled pairs."""
 
     def add(
-        self, slot: int, *, kind: int, link: int, basis: int, passed: bool, predicted: float
+        self,
+        slot: int,
+        *,
+        kind: int,
+        link: int,
+        basis: int,
+        passed: bool,
+        predicted: float,
+        of: int = -1,
     ) -> None:
-        """Add the outcome of a test of a fresh pair on ``link``, or of an assembled one (-1)."""
+        """Add the outcome of a test of a fresh pair on ``link``, or of an assembled one (-1).
+
+        ``of`` is the link of an assembled pair whose class goes by that link's own tests.
+        """
         outcome = 0 if passed else 1
         if link >= 0:
             self._links[link, basis, outcome] += 1
             self.links_total[basis, outcome] += 1
-            self._recent.append((slot, -1 - link, basis, outcome))
+            self._recent.append((slot, -1 - link, basis, outcome, -1))
         else:
             self._paths[kind, basis, outcome] += 1
             self.total[basis, outcome] += 1
             self.predicted += predicted
-            self._recent.append((slot, kind, basis, outcome))
+            self._recent.append((slot, kind, basis, outcome, of))
+            if of >= 0:
+                self._by_link[of, basis, outcome] += 1
         self._stale.add(1 if link >= 0 else kind)
 
     def forget(self, slot: int) -> None:
         """Drop what is older than the window."""
         while self._recent and self._recent[0][0] < slot - self._window:
-            _, kind, basis, outcome = self._recent.popleft()
+            _, kind, basis, outcome, of = self._recent.popleft()
+            if of >= 0:
+                self._by_link[of, basis, outcome] -= 1
             if kind < 0:
                 self._links[-1 - kind, basis, outcome] -= 1
             else:
@@ -81,8 +101,17 @@ class Pools:
             known = counts.shots > 0
             by_level = [probability_at_least(counts, f) if known else 0.0 for f in self._levels]
             self._trust[:, kind] = np.array(by_level)[self._level] if by_level else 0.0
+            if kind == 1 and self._own is not None:
+                self._trust_links(self._own)
         self._stale.clear()
         return self._trust
+
+    def _trust_links(self, own: Ints) -> None:
+        """Let classes go by the tests of their own link."""
+        for row in np.flatnonzero(own >= 0).tolist():
+            counts = Counts.from_array(self._by_link[own[row]])
+            asked = float(self._fidelities[row])
+            self._trust[row, 1] = probability_at_least(counts, asked) if counts.shots else 0.0
 
     def path(self, kind: int) -> Estimate:
         """Estimate the fidelity of paths of a kind."""

@@ -59,7 +59,10 @@ class Results:
         )
         self._group = {n: group for group, nodes in enumerate(rules.groups) for n in nodes}
         self.pools = Pools(
-            world.m, world.cls.fidelity.copy(), window_slots=round(rules.window_s / world.slot_s)
+            world.m,
+            world.cls.fidelity.copy(),
+            window_slots=round(rules.window_s / world.slot_s),
+            own=_links_of_classes(rules, self._classes) if rules.measured else None,
         )
         self.credit = np.zeros(world.n)
         """Reward of every node since it was last taken."""
@@ -77,7 +80,8 @@ class Results:
         rules, net = self._rules, self._rules.network
         basis, draw = draw_tests(seed_at(rules.world, slot), events, rules.measured)
         programs = programs_of(events, self._making, rules.world.slot_s, net.memory, net.gates)
-        tasks = map(Task, programs, basis.tolist(), draw.tolist())
+        links = _measured_links(events) if rules.measured else np.full(len(events), -1)
+        tasks = map(Task, programs, basis.tolist(), draw.tolist(), links.tolist())
         self._open[slot] = _Result(slot, events, basis, draw)
         return Job(slot, tuple(tasks))
 
@@ -139,6 +143,7 @@ class Results:
                     kind=kind,
                     # Where pairs are only measured, a link test is a pair like any other.
                     link=link if what == LINK_TESTED and not self._rules.measured else -1,
+                    of=link if self._rules.measured and kind == 1 else -1,
                     basis=basis,
                     passed=passed == 1,
                     predicted=true,
@@ -158,6 +163,8 @@ class Results:
             "source": answer.source_of_truth,
             "reward": reward,
         }
+        if answer.calibration:
+            entry["calibration"] = list(answer.calibration)
         if answer.faults:
             entry["faults"] = [[f.task, str(f.code), f.detail] for f in answer.faults]
         self._journal(entry)
@@ -204,6 +211,19 @@ class Results:
                 # Nobody knows the true state of a real pair: it counts if tests say it is good.
                 good[number] -= 1
             self._answer(group, Ok(number, a, b, attempt, goodness[kind], source))
+
+
+def _measured_links(events: Table) -> Ints:
+    """Return the link of every pair that is one link long, -1 for longer ones."""
+    links: Ints = np.where(events["hops"] == 1, events["links"][:, 0], -1)
+    return links
+
+
+def _links_of_classes(rules: Rules, classes: list[tuple[int, int, float]]) -> Ints:
+    """Return the link between the two nodes of every class of requests, -1 where there is none."""
+    ends = {(a, b): number for number, (a, b) in enumerate(rules.network.links.tolist())}
+    found = [ends.get((min(a, b), max(a, b)), -1) for a, b, _ in classes]
+    return np.array(found, dtype=np.int64)
 
 
 def _fits(answer: Done, basis: Ints) -> bool:

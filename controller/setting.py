@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from quantum.bell import fidelity
+from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.ledger.state import ACTION_TOKENS
 from quantum.network import Network
@@ -16,6 +17,7 @@ from quantum.presets import Cell, build, run_cell
 from quantum.rack import load_rack
 from quantum.scenario import Scenario
 from quantum.traffic import make_trace
+from quantum.traffic_files import is_file
 
 __all__ = ["Setting", "scenario_of"]
 
@@ -131,20 +133,24 @@ def scenario_of(
             warmup_s=setting.warmup_s,
             knee=knee,
         )
-    return _lab_scenario(setting, network or load_rack(Path(setting.rack)).network)
+    if network is None:
+        rack = load_rack(Path(setting.rack))
+        network = rack.network
+        if len(rack.links) > 1 and rack.links[0].optics is None:
+            raise InputError(
+                f"rack {network.name} has {len(rack.links)} links; a run plays racks of one link, "
+                "or of several that share their detectors (link.optics)"
+            )
+    return _lab_scenario(setting, network)
 
 
 def _lab_scenario(setting: Setting, network: Network) -> Scenario:
     """Ask a rack's links for pairs of a fidelity that they should be able to meet."""
-    if len(network.links) != 1:
-        raise InputError(
-            f"rack {network.name} has {len(network.links)} links; a run plays racks of one link"
-        )
     # Photons are measured as they come: nothing lives longer than a slot, and places are not
     # qubits but pairs that can be handled within one.
     places = np.full(len(network.nodes), ACTION_TOKENS)
     network = replace(network, cutoff_s=SLOT_S, qubits=places)
-    best = float(fidelity(network.populations).max(initial=0.25))
+    best = float(fidelity(network.populations).min(initial=1.0))
     asked = (round(max(0.5, best - 0.08), 3),)
     load = setting.load_hz or min(MOST_LAB_LOAD_HZ, LAB_LOAD * float(network.generation_hz.min()))
     trace = make_trace(
@@ -159,8 +165,31 @@ def _lab_scenario(setting: Setting, network: Network) -> Scenario:
     )
     return Scenario(
         network=network,
-        trace=trace,
+        trace=trace if is_file(setting.demand) else _between_neighbours(trace, network),
         seed=setting.seed,
         seconds=setting.seconds,
         warmup_s=setting.warmup_s,
+    )
+
+
+def _between_neighbours(trace: Trace, network: Network) -> Trace:
+    """Leave out requests of nodes without a link: light cannot be swapped."""
+    linked = {(a, b) for a, b in network.links.tolist()}
+    kept = np.array(
+        [(min(a, b), max(a, b)) in linked for a, b in trace.commodities.tolist()], dtype=bool
+    )
+    if kept.all():
+        return trace
+    number = np.cumsum(kept) - 1
+    asked = kept[trace.commodity]
+    weights = trace.weights[kept]
+    return replace(
+        trace,
+        commodities=trace.commodities[kept],
+        weights=weights / weights.sum(),
+        commodity=number[trace.commodity[asked]],
+        **{
+            name: getattr(trace, name)[asked]
+            for name in ("time_s", "pairs", "minimum_fidelity", "deadline_s", "told_s")
+        },
     )

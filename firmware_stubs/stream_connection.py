@@ -18,6 +18,7 @@ __all__ = ["Carrier", "Connection", "SocketCarrier", "StreamDevice", "StreamFact
 _READ_BYTES = 64 * 1024
 #: A client that reads so slowly that more than this waits for it is dropped.
 _OUT_BYTES = 1024 * 1024
+_KERNEL_BYTES = 256 * 1024
 #: How much of a request is kept for the `match` of a fault.
 _SEEN_BYTES = 4096
 
@@ -91,6 +92,8 @@ class SocketCarrier:
     def __init__(self, made: socket.socket) -> None:
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What the kernel keeps for a client that does not read is bounded too.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
         self._socket = made
 
     def fileno(self) -> int:

@@ -38,6 +38,8 @@ PORT_KINDS = ("refuse", "half_open")
 _NUMBERS = {"nan": b"NaN", "negative": b"-17", "overflow": str(2**31).encode()}
 _NUMBER = re.compile(rb"(?<![\w.])[+-]?[0-9]+(?:\.[0-9]+)?(?![\w.])")
 _GARBAGE = b"#?!~ 7e;;\x00x:\xff\xfe{[("
+_GUSH_BYTES = 64 * 1024
+_GUSH_S = 0.001
 _LARGEST_SIZE = 16 * 1024 * 1024
 
 
@@ -160,7 +162,12 @@ def damage_stream(output: bytes, fault: StreamFault | None) -> list[Piece]:
         case "garbage":
             return [Piece(_GARBAGE + output[-1:])]
         case "endless":
-            return [Piece(b"7" * fault.size)]
+            # Spread over time: a client that reads must not be taken for one that does not.
+            cuts = range(0, fault.size, _GUSH_BYTES)
+            return [
+                Piece(b"7" * min(_GUSH_BYTES, fault.size - cut), n * _GUSH_S)
+                for n, cut in enumerate(cuts)
+            ]
         case "reset":
             return [Piece(b"", end="reset")]
         case "half_reset":

@@ -176,6 +176,11 @@ class TcpPort:
         except OSError:
             return
         if len(self._connections) >= self._device.clients:
+            # The one before may have left already, without our having noticed.
+            for connection in list(self._connections.values()):
+                connection.readable(now_s)
+            self._forget()
+        if len(self._connections) >= self._device.clients:
             made.close()
             return
         factory = self._device

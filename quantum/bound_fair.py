@@ -36,12 +36,13 @@ class FairBound:
     """The largest share that all commodities can have at once, and flows that give it to them.
 
     ``share`` 0-1; ``shares`` (K,) that each commodity is sure of after the levels asked for, 0
-    where it has no reachable demand; ``delivered`` (C,) pairs per class when the rest is used for
-    the largest sum, and ``total`` their sum.
+    where it has no reachable demand; ``demand`` (K,) that demand in pairs; ``delivered`` (C,) pairs
+    per class when the rest is used for the largest sum, and ``total`` their sum.
     """
 
     share: float
     shares: Floats
+    demand: Floats
     delivered: Floats
     total: float
 
@@ -108,7 +109,7 @@ def _fair(problem: Problem, generation: Floats, swaps: Floats, levels: int) -> F
     demand = sums(classes.commodity.tolist(), wanted, count)
     growing, shares, share = demand > 0.0, np.zeros(count), 0.0
     if not growing.any():
-        return FairBound(0.0, shares, np.zeros(size), 0.0)
+        return FairBound(0.0, shares, demand, np.zeros(size), 0.0)
     columns = problem.columns
     for level in range(levels):
         solved = largest_scale(
@@ -134,7 +135,7 @@ def _fair(problem: Problem, generation: Floats, swaps: Floats, levels: int) -> F
         columns=columns,
     )
     delivered = sums([column.number for column in solved.columns], solved.paths, size)
-    return FairBound(share, shares, delivered, float(delivered.sum()))
+    return FairBound(share, shares, demand, delivered, float(delivered.sum()))
 
 
 def _groups(classes: Classes, wanted: Floats, need: Floats, floor: Floats) -> Groups:

@@ -170,12 +170,14 @@ class Speak(Frame, frozen=True, tag="speak"):
 class Task(Frame, frozen=True):
     """One program to execute once: ``basis`` -1 keeps the pair, 0 xx, 1 yy, 2 zz measures it.
 
-    ``draw`` is the keyed uniform that decides a simulated outcome.
+    ``draw`` is the keyed uniform that decides a simulated outcome. ``link`` is the link of the
+    run's network whose pair is measured, where a laboratory has to know it, else -1.
     """
 
     program: Program
     basis: int = -1
     draw: float = 0.0
+    link: int = -1
 
 
 class Job(Frame, frozen=True, tag="job"):
@@ -197,7 +199,8 @@ class Done(Frame, frozen=True, tag="done"):
     """What came of a job, task by task: 1 passed, 0 failed, -1 kept or not executed.
 
     ``fidelity`` is the true one where a simulator knows it: recorded for checks, never a reward; it
-    is 0 for a task that could not be executed. Those have a ``faults`` entry each.
+    is 0 for a task that could not be executed. Those have a ``faults`` entry each. ``calibration``
+    names, task by task, what a laboratory's link was calibrated by; empty where nothing is.
     """
 
     job: int
@@ -205,6 +208,7 @@ class Done(Frame, frozen=True, tag="done"):
     fidelity: tuple[float, ...] = ()
     source_of_truth: str = "sim"
     faults: tuple[Fault, ...] = ()
+    calibration: tuple[str, ...] = ()
 
 
 class Failed(Frame, frozen=True, tag="failed"):

@@ -97,7 +97,7 @@ class InstrumentEntry(_Strict, frozen=True, kw_only=True):
     threshold_v: Annotated[float, msgspec.Meta(ge=-2.0, le=2.0)] = 0.5
     integration_unit: Literal["ms", "ns"] = "ms"
     shared_clock: bool = False
-    settings: dict[str, bool | int | float | str | list[float]] = {}
+    settings: dict[str, bool | int | float | str | list[float] | dict[str, str]] = {}
     """What else the driver of this kind takes, by the names of its arguments."""
     stub: StubEntry = StubEntry()
     limits: Limits = Limits()

@@ -25,6 +25,8 @@ __all__ = [
     "Rotator",
     "Shutter",
     "Striking",
+    "Tags",
+    "TimeTagger",
 ]
 
 
@@ -131,6 +133,29 @@ class Rates(msgspec.Struct, frozen=True):
     period_s: float
     not_before_s: float
     not_after_s: float
+
+
+class Tags(msgspec.Struct, frozen=True):
+    """Time tags of one stretch of time, all of it between two moments of ``time.monotonic``."""
+
+    ps: tuple[NDArray[np.generic], ...]
+    """One row of integers for each channel: picoseconds of the tagger's own clock."""
+    duration_s: float
+    """How long the tagger recorded, by its own clock."""
+    lost: bool
+    """Whether an overflow lost tags somewhere in the stretch."""
+    not_before_s: float
+    not_after_s: float
+
+
+@runtime_checkable
+class TimeTagger(Instrument, Protocol):
+    """Tags pulses of several channels with their times. Channels are numbered from 0 here."""
+
+    channels: int
+
+    def tags(self, duration_s: float) -> Tags:
+        """Record a full stretch that begins after this call."""
 
 
 @runtime_checkable

@@ -95,7 +95,8 @@ class Connection:
         Without a deadline it waits for ``timeout_s``. A failure drops the connection.
         """
         self.ensure()
-        assert self._stream is not None
+        stream = self._stream
+        assert stream is not None
         if deadline_s is None:
             deadline_s = self._clock() + self.timeout_s
         searched = 0
@@ -113,7 +114,7 @@ class Connection:
                 searched = max(0, len(self._buffer) - len(self._separator) + 1)
                 left = deadline_s - self._clock()
                 # Also when it is late: what has arrived counts.
-                self._buffer += self._stream.receive(max(0.0, left))
+                self._buffer += stream.receive(max(0.0, left))
         except DeviceTimeout:
             half = f"; {len(self._buffer)} bytes of one came" if self._buffer else ""
             self.drop()

@@ -121,7 +121,7 @@ class Target:
             )
         request = {"action": "call", "name": method, "args": list(args), "kwargs": kwargs}
         what = f"{self.name}.{method}()"
-        self._line.say(encode(request, self._version).encode("ascii") + b"\n")
+        self._send(request)
         return lambda: self._result(what)
 
     def method_list(self) -> Any:
@@ -134,8 +134,14 @@ class Target:
         self._line.close()
 
     def _exchange(self, request: dict[str, Any], what: str) -> Any:
-        self._line.say(encode(request, self._version).encode("ascii") + b"\n")
+        self._send(request)
         return self._result(what)
+
+    def _send(self, request: dict[str, Any]) -> None:
+        said = encode(request, self._version).encode("ascii") + b"\n"
+        if self._line.waiting() or self._line.unfinished():
+            self._wrong("an answer came that nobody asked for")
+        self._line.say(said)
 
     def _result(self, what: str) -> Any:
         try:

@@ -37,7 +37,7 @@ def parse_line(address: str) -> Line:
             f"instrument address must be serial:///dev/NAME?baud=N&rtscts=0|1, got {address!r}"
         )
     options: dict[str, str] = {}
-    for text in (parts["options"] or "").split("&") if parts["options"] else []:
+    for text in [] if parts["options"] is None else parts["options"].split("&"):
         name, equals, value = text.partition("=")
         if name not in ("baud", "rtscts") or not equals or name in options:
             raise InputError(
@@ -92,18 +92,23 @@ class SerialLine:
         try:
             port.timeout = max(0.0, timeout_s)
             first: bytes = port.read(1)
+            if not first and self._port is None:
+                raise DeviceError(f"{self.address}: the connection is closed")
             if not first:
                 raise DeviceTimeout(f"{self.address}: nothing arrived within {timeout_s:g} s")
             rest: bytes = port.read(port.in_waiting)
-        except OSError as wrong:
+        except (OSError, TypeError, ValueError) as wrong:
+            # pyserial raises the latter two where another thread closes the line meanwhile.
             raise DeviceError(f"{self.address}: the line is gone: {_reason(wrong)}") from wrong
         return first + rest
 
     def close(self) -> None:
-        """Release the line; safe to call twice."""
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        """Release the line; safe to call twice, and while another thread waits in receive()."""
+        port, self._port = self._port, None
+        if port is not None:
+            # Closing alone would not wake a thread that waits for bytes.
+            port.cancel_read()
+            port.close()
 
     def _open(self) -> serial.Serial:
         if self._port is None:
@@ -111,5 +116,5 @@ class SerialLine:
         return self._port
 
 
-def _reason(wrong: OSError) -> str:
-    return " ".join(str(wrong.strerror or wrong).split())
+def _reason(wrong: Exception) -> str:
+    return " ".join(str(getattr(wrong, "strerror", None) or wrong).split())

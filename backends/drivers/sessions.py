@@ -35,16 +35,20 @@ __all__ = ["Recording", "Replay", "Session", "expand"]
 
 
 def expand(address: str) -> set[str]:
-    """Return the addresses that a driver may open for one: a port each, without options.
+    """Return the addresses that a driver may open for one: a port each, without options, or VISA.
 
-    >>> sorted(expand("tcp://10.0.0.1:12000,12345"))
+    >>> sorted(expand("tcp://10.0.0.1:12000,12345"))[:2]
     ['tcp://10.0.0.1:12000', 'tcp://10.0.0.1:12345']
     """
     bare = address.partition("?")[0]
     head, _, ports = bare.rpartition(":")
+    if "://" not in bare:
+        return {bare, f"visa://{bare}"}
     if not bare.startswith("tcp://") or not head.startswith("tcp://"):
         return {bare}
-    return {f"{head}:{port}" for port in ports.split(",")}
+    host = head.removeprefix("tcp://").strip("[]")
+    sockets = {f"visa://TCPIP::{host}::{port}::SOCKET" for port in ports.split(",")}
+    return {f"{head}:{port}" for port in ports.split(",")} | sockets
 
 
 class _Session:

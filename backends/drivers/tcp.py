@@ -6,6 +6,7 @@ the driver while we wait for an answer.
 """
 
 import contextlib
+import math
 import select
 import socket
 from types import TracebackType
@@ -76,10 +77,15 @@ class TcpStream:
         """
         connection = self._open()
         try:
-            ready, _, _ = select.select([connection], [], [], max(0.0, timeout_s))
+            # Not select(): it knows no descriptor above 1023.
+            waiting = select.poll()
+            waiting.register(connection, select.POLLIN)
+            ready = waiting.poll(math.ceil(max(0.0, timeout_s) * 1e3))
             data = connection.recv(_CHUNK_BYTES) if ready else None
-        except OSError as wrong:
-            raise DeviceError(f"{self.address}: {wrong.strerror or wrong}") from wrong
+        except (OSError, ValueError) as wrong:
+            # ValueError: another thread has closed the connection just now.
+            said = getattr(wrong, "strerror", None) or "the connection is closed"
+            raise DeviceError(f"{self.address}: {said}") from wrong
         if data is None:
             raise DeviceTimeout(f"{self.address}: no answer within {timeout_s:g} s")
         if not data:
@@ -87,11 +93,14 @@ class TcpStream:
         return data
 
     def close(self) -> None:
-        """Close the connection; safe to call twice."""
-        if self._socket is not None:
+        """Close the connection; safe to call twice, and while another thread waits in receive()."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            # Closing alone would not wake a thread that waits for bytes.
             with contextlib.suppress(OSError):
-                self._socket.close()
-            self._socket = None
+                connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                connection.close()
 
     def _open(self) -> socket.socket:
         if self._socket is None:

@@ -5,6 +5,7 @@ by the name that is given; the network is never searched. Sockets are what is te
 and VXI-11 resources go through the same calls.
 """
 
+import contextlib
 import re
 import select
 import socket
@@ -24,6 +25,8 @@ _RESOURCE = re.compile(
     r"|GPIB[0-9]*::[0-9]{1,2}(::[0-9]{1,2})?::INSTR)\Z"
 )
 _READ_BYTES = 4096
+#: A socket that is free takes as much at once.
+_WRITE_BYTES = 2048
 
 
 def resource_of(address: str) -> str:
@@ -43,12 +46,13 @@ def resource_of(address: str) -> str:
 
 
 class VisaStream:
-    """An open resource; not for use by two threads. ``timeout_s`` bounds the opening."""
+    """An open resource, not for two threads. ``timeout_s`` bounds the opening and sending."""
 
     def __init__(self, address: str, *, timeout_s: float) -> None:
         if not 0.0 < timeout_s <= 3600.0:
             raise InputError(f"timeout_s must be > 0 and at most 3600 seconds, got {timeout_s}")
         self.address = address
+        self._timeout_s = timeout_s
         self._resource: pyvisa.resources.MessageBasedResource | None = None
         name = resource_of(address)
         _look_up(address, name)
@@ -73,8 +77,12 @@ class VisaStream:
     def send(self, data: bytes) -> None:
         """Send all bytes."""
         resource = self._open()
+        # A message of USB or GPIB is one piece; a socket knows no messages.
+        size = len(data) if self._socket is None else _WRITE_BYTES
         try:
-            resource.write_raw(data)
+            for begin in range(0, len(data), size):
+                self._wait_until_free()
+                resource.write_raw(data[begin : begin + size])
         except (pyvisa.Error, OSError) as wrong:
             raise DeviceError(f"{self.address}: cannot send: {_reason(wrong)}") from wrong
 
@@ -100,10 +108,22 @@ class VisaStream:
         return bytes(data)
 
     def close(self) -> None:
-        """Release the resource; safe to call twice."""
-        if self._resource is not None:
-            self._resource.close()
-            self._resource = self._socket = None
+        """Release the resource; safe to call twice, and while another thread waits on a socket."""
+        resource, wire = self._resource, self._socket
+        self._resource = self._socket = None
+        if wire is not None:
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+        if resource is not None:
+            resource.close()
+
+    def _wait_until_free(self) -> None:
+        """Wait until a socket takes bytes: pyvisa-py would do so for ever."""
+        if self._socket is None:
+            return
+        _, free, _ = select.select([], [self._socket], [], self._timeout_s)
+        if not free:
+            raise DeviceTimeout(f"{self.address}: nothing was taken for {self._timeout_s:g} s")
 
     def _arrived(self, wire: socket.socket, timeout_s: float) -> int:
         """Wait for bytes on a socket; return how many there are.
@@ -116,7 +136,7 @@ class VisaStream:
             if not ready:
                 raise DeviceTimeout(f"{self.address}: nothing arrived within {timeout_s:g} s")
             count = len(wire.recv(_READ_BYTES, socket.MSG_PEEK))
-        except OSError as wrong:
+        except (OSError, ValueError) as wrong:
             raise DeviceError(f"{self.address}: the connection broke: {_reason(wrong)}") from wrong
         if not count:
             raise DeviceError(f"{self.address}: the instrument closed the connection")

@@ -6,6 +6,8 @@ after a request without answer the socket can never send again, so it is thrown 
 
 import re
 import socket
+import threading
+import time
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -18,6 +20,8 @@ __all__ = ["Asks", "Requester", "parse_address"]
 _ADDRESS = re.compile(r"tcp://(?P<host>[A-Za-z0-9_.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})\Z")
 _MAX_BYTES = 1024 * 1024
 _SHOWN = 60
+#: How often a thread that waits looks whether another one closes the connection.
+_LOOK_MS = 50
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -58,6 +62,8 @@ class Requester:
         self._peer = parse_address(address)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
+        self._asking = threading.Lock()
+        self._closing = False
         try:
             self._connect()
         except DeviceError:
@@ -66,14 +72,17 @@ class Requester:
 
     def ask(self, text: str) -> str:
         """Send one frame and return the one frame that answers it, stripped."""
+        with self._asking:
+            return self._ask(text)
+
+    def _ask(self, text: str) -> str:
         if self._context is None:
             raise DeviceError(f"{self.address}: the connection is closed")
         if self._socket is None:
             self._connect()
         assert self._socket is not None
-        patience_ms = max(1, round(self.timeout_s * 1e3))
         self._socket.send_string(text)
-        if not self._socket.poll(patience_ms):
+        if not self._answered():
             self._drop()
             raise DeviceTimeout(
                 f"{self.address}: no answer to {_short(text)} within {self.timeout_s:g} s"
@@ -91,11 +100,27 @@ class Requester:
             ) from wrong
 
     def close(self) -> None:
-        """Close the connection; safe to call twice."""
-        self._drop()
-        if self._context is not None:
-            self._context.term()
-            self._context = None
+        """Close the connection; safe to call twice, and while another thread waits in ask()."""
+        self._closing = True
+        with self._asking:
+            self._drop()
+            if self._context is not None:
+                self._context.term()
+                self._context = None
+
+    def _answered(self) -> bool:
+        """Wait for an answer; a socket of ZeroMQ must not be closed meanwhile, so look often."""
+        assert self._socket is not None
+        until = time.monotonic() + max(1e-3, self.timeout_s)
+        while True:
+            left_s = until - time.monotonic()
+            if self._socket.poll(max(1, min(_LOOK_MS, round(left_s * 1e3)))):
+                return True
+            if self._closing:
+                self._drop()
+                raise DeviceError(f"{self.address}: the connection was closed")
+            if left_s <= 0.0:
+                return False
 
     def __enter__(self) -> Self:
         return self

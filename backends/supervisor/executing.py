@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from backends.contract import Backend
-from backends.lab import LabBackend
+from backends.lab import open_lab
 from backends.laboratory.backend import LaboratoryBackend
 from backends.supervisor.desk import Start
 from backends.supervisor.guard import Gate
@@ -74,7 +74,7 @@ class Executor:
         if self._backend is None or self._token != token:
             # Another holder, another history: nothing that was counted before is his.
             self._drop()
-            self._backend = self._open()
+            self._backend = open_lab(self._path, opener=self._rig.guarded)
             self._token = -1 if token is None else token
         outcome = self._backend.run(batch, plan, generator(message.seed, "supervisor"))
         self._gate.check()
@@ -90,12 +90,6 @@ class Executor:
                 "calibration": list(outcome.calibration),
             },
         )
-
-    def _open(self) -> Backend:
-        """Open the backend that fits the rack: a measuring station, or one tagger."""
-        if self._rack.links[0].optics is not None:
-            return LaboratoryBackend(self._path, opener=self._rig.guarded)
-        return LabBackend(self._path, opener=self._rig.guarded)
 
     def _drop(self) -> None:
         """Let the backend of another holder go; its instruments are not its own to close."""

@@ -18,9 +18,10 @@ from controller.rivals.allocator import find
 from controller.rivals.tuned import tuned
 from quantum.errors import InputError
 from quantum.kernels import sources_of
-from quantum.presets import Cell
+from quantum.presets import Cell, sample
+from quantum.seeding import generator
 
-__all__ = ["Facts", "facts_of", "unit_key", "versions"]
+__all__ = ["Facts", "facts_of", "has_windows", "unit_key", "versions", "with_windows"]
 
 #: Whose versions can change a number: draws and kernels, the bound, learning.
 _PACKAGES = ("dpem", "numpy", "numba", "scipy", "torch")
@@ -30,6 +31,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A comparison to be played; ``allocators`` have their settings and the digest of their code.
 
     ``files`` are digests of the user's networks and demands, ``sources`` of the code that plays.
+    ``windowed`` are the units that get the windowed bound: numbers of cells, with seeds.
     """
 
     cells: list[Cell]
@@ -40,6 +42,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     sources: str
     files: dict[str, str]
+    windowed: list[tuple[int, int]] = []
 
     @property
     def digest(self) -> str:
@@ -62,8 +65,9 @@ def facts_of(
     *,
     seconds: float,
     warmup_s: float,
+    windowed: int = 0,
 ) -> Facts:
-    """Write down what a comparison is."""
+    """Write down what a comparison is; ``windowed`` of its units get the windowed bound."""
     return Facts(
         cells=list(cells),
         seeds=list(seeds),
@@ -73,7 +77,37 @@ def facts_of(
         versions=versions(),
         sources=_sources(),
         files={name: _file(name) for name in _named_files(cells)},
+        windowed=with_windows(cells, seeds, windowed),
     )
+
+
+def with_windows(cells: Sequence[Cell], seeds: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Pick units by key, as (number of the cell, seed): balanced over cells, then over seeds.
+
+    >>> from quantum.presets import cells
+    >>> [cell for cell, _ in with_windows(cells("paper"), [0, 1], 9)]
+    [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    """
+    if count < 0:
+        raise InputError(f"windowed must be at least 0 units, got {count}")
+    orders = [
+        generator(number, "windowed").permutation(list(seeds)) for number in range(len(cells))
+    ]
+    picked: list[tuple[int, int]] = []
+    for turn in range(len(seeds)):
+        left = count - len(picked)
+        if left <= 0:
+            break
+        some = set(sample(cells, left, seeds[0]))
+        picked += [
+            (number, int(orders[number][turn])) for number, cell in enumerate(cells) if cell in some
+        ]
+    return sorted(picked)
+
+
+def has_windows(facts: Facts, cell: Cell, seed: int) -> bool:
+    """Tell whether a unit gets the windowed bound."""
+    return any(of == seed and facts.cells[number] == cell for number, of in facts.windowed)
 
 
 def unit_key(facts: Facts, cell: Cell, seed: int) -> str:
@@ -89,6 +123,7 @@ def unit_key(facts: Facts, cell: Cell, seed: int) -> str:
             sorted(facts.versions.items()),
             facts.sources,
             [facts.files[name] for name in own],
+            *([True] if has_windows(facts, cell, seed) else []),
         ]
     )[:32]
 

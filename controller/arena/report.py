@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controller.arena.summary import MARGIN, Comparison
 from controller.arena.tables import rows_of
-from controller.arena.text import columns_of, p_text, ranked, relative_text, tests_of
+from controller.arena.text import bounds_text, columns_of, p_text, ranked, relative_text, tests_of
 from controller.statistics import Coefficient, Mixed
 from quantum.output import write_whole
 
@@ -15,10 +15,12 @@ __all__ = ["draw", "report_text", "write_report"]
 
 #: What a figure shows, by its file name.
 _CAPTIONS = {
-    "delivery": "Delivered over requested pairs over the load; dashed: the upper bound. The band "
+    "delivery": "Delivered over requested pairs over the load; dashed: the upper bound; crosses: "
+    "the bound in time windows, for the requests of ten seconds, where it was asked for. The band "
     "of the judged allocator is a 95 % interval over networks and seeds.",
     "pairs": "The judged allocator against each rival, on the same draws, with 95 % intervals.",
-    "regimes": "Who has the largest fraction of the bound in which regime, and by how many points.",
+    "regimes": "Who has the largest fraction of the bound in which regime, and by how many points; "
+    "the oracle, which knows the future, takes no part.",
     "contention": "Contention, and pairs lost to other requests, over the load.",
     "delay": "Fractions of the bound over the service time of a central controller.",
     "sizes": "Delivery over the number of nodes, with regression lines.",
@@ -76,6 +78,9 @@ def _lines(found: Comparison, title: str, figures: list[str]) -> Iterator[str]:
     yield from _left_out(found)
     yield from ("", "## Who reached what", "")
     yield from _rates(found, judged)
+    if found.bounds is not None:
+        yield from ("", bounds_text(found))
+        yield from _windowed(found)
     if found.paired:
         yield from ("", f"## {judged} against each rival", "")
         yield from _pairs(found, judged)
@@ -111,6 +116,17 @@ def _rates(found: Comparison, judged: str) -> Iterator[str]:
             for value, (_, _, form) in zip(values, columns, strict=True)
         ]
         yield f"| {f'**{name}**' if name == judged else name} | " + " | ".join(texts) + " |"
+
+
+def _windowed(found: Comparison) -> Iterator[str]:
+    """Say what the allocators reach of the bound in time windows, where a unit has it."""
+    reached = {name: found.allocators[name].fraction_of_windowed for name in ranked(found)}
+    known = {name: value for name, value in reached.items() if value is not None}
+    if known:
+        yield ""
+        yield "Of the bound in time windows, for its requests: " + ", ".join(
+            f"{name} {value:.3f}" for name, value in known.items()
+        )
 
 
 def _pairs(found: Comparison, judged: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ from controller.statistics import (
 )
 from quantum.seeding import generator
 
-__all__ = ["MARGIN", "Comparison", "summarise"]
+__all__ = ["MARGIN", "Bounds", "Comparison", "summarise"]
 
 #: What is compared in pairs: name in the result, figure, which way is better.
 _CONTRASTS: tuple[tuple[str, str, Better], ...] = (
@@ -38,6 +38,22 @@ MARGIN = 0.01
 _SIZES = 3
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """What nobody could exceed, as means over units; None where no unit tells.
+
+    ``fluid`` is the bound over the pairs requested. ``fair_share`` is the share of its demand that
+    every node pair can have at once, and ``fair_total`` the most pairs that leave it to them, over
+    the fluid bound. ``windowed`` is the bound in time windows over the fluid bound of the same
+    requests, in ``windowed_units`` units.
+    """
+
+    fluid: float | None
+    fair_share: float | None
+    fair_total: float | None
+    windowed: float | None
+    windowed_units: int
+
+
 class Comparison(msgspec.Struct, frozen=True):
     """The result of ``dpem compare``; its JSON has these keys.
 
@@ -46,7 +62,8 @@ class Comparison(msgspec.Struct, frozen=True):
     fractions of the bound. ``anova`` is on the delivery rate, None where there is nothing to
     compare; ``mixed`` is a model of the fraction of the bound. ``sizes`` are lines of delivery over
     the number of nodes, where networks have at least three sizes. ``convergence`` is that of a
-    learner, if one was trained. ``left_out`` says which units could not be played, and why.
+    learner, if one was trained. ``bounds`` are means over the units played.
+    ``left_out`` says which units could not be played, and why.
     """
 
     preset: str
@@ -59,6 +76,7 @@ class Comparison(msgspec.Struct, frozen=True):
     mixed: Mixed | None = None
     sizes: dict[str, dict[str, Regression]] = {}
     left_out: list[dict[str, Any]] = []
+    bounds: Bounds | None = None
 
 
 def summarise(
@@ -101,6 +119,27 @@ def summarise(
             for unit in units
             if unit.note is not None
         ],
+        bounds=_bounds(played) if played else None,
+    )
+
+
+def _bounds(units: Sequence[Unit]) -> Bounds:
+    def mean(values: Sequence[float]) -> float | None:
+        return math.fsum(values) / len(values) if values else None
+
+    windowed = [
+        unit.windowed / unit.windowed_fluid
+        for unit in units
+        if unit.windowed is not None and unit.windowed_fluid
+    ]
+    return Bounds(
+        fluid=mean([unit.bound / unit.pairs_requested for unit in units]),
+        fair_share=mean([unit.fair_share for unit in units if unit.fair_share is not None]),
+        fair_total=mean(
+            [unit.fair_total / unit.bound for unit in units if unit.fair_total is not None]
+        ),
+        windowed=mean(windowed),
+        windowed_units=len(windowed),
     )
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from controller.arena.summary import Comparison
 from controller.arena.unit import Figures
 
-__all__ = ["columns_of", "p_text", "ranked", "relative_text", "show", "tests_of"]
+__all__ = ["bounds_text", "columns_of", "p_text", "ranked", "relative_text", "show", "tests_of"]
 
 #: Field, heading and form of the figures that have one; others are shown by their names.
 _HEADINGS = {
@@ -23,8 +23,9 @@ _HEADINGS = {
     "fidelity": ("fidelity", "{:.4f}"),
     "latency_ms": ("ms", "{:.0f}"),
     "jain": ("Jain", "{:.3f}"),
+    "least_share": ("least", "{:.3f}"),
 }
-_HIDDEN = ("pairs_delivered", "latency_p50_ms", "latency_p99_ms")
+_HIDDEN = ("pairs_delivered", "latency_p50_ms", "latency_p99_ms", "fraction_of_windowed")
 
 
 def show(found: Comparison, title: str, console: Console) -> None:
@@ -36,10 +37,31 @@ def show(found: Comparison, title: str, console: Console) -> None:
     if len(found.left_out) == len(found.cells):
         return
     console.print(_rates(found, judged, title))
+    console.print(bounds_text(found), highlight=False)
     if found.paired:
         console.print(_pairs(found, judged))
     for line in tests_of(found):
         console.print(line, highlight=False)
+
+
+def bounds_text(found: Comparison) -> str:
+    """Say in a sentence or two what nobody could exceed."""
+    bounds = found.bounds
+    if bounds is None or bounds.fluid is None:
+        return ""
+    said = f"The upper bound is {bounds.fluid:.1%} of what was requested."
+    if bounds.fair_share is not None and bounds.fair_total is not None:
+        said += (
+            f" Every node pair can have {bounds.fair_share:.1%} of its demand at once; with that "
+            f"left to all, the sum is at most {bounds.fair_total:.1%} of the bound."
+        )
+    if bounds.windowed is not None:
+        plural = "s" * (bounds.windowed_units != 1)
+        said += (
+            f" In time windows ({bounds.windowed_units} unit{plural}, ten seconds each) the bound "
+            f"is {bounds.windowed:.1%} of the fluid one of the same requests."
+        )
+    return said
 
 
 def ranked(found: Comparison) -> list[str]:
@@ -61,7 +83,8 @@ def columns_of(found: Comparison) -> list[tuple[str, str, str]]:
 def _rates(found: Comparison, judged: str, title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("allocator", no_wrap=True)
-    columns = columns_of(found)
+    # What the report has besides would not fit.
+    columns = [column for column in columns_of(found) if column[0] != "least_share"]
     for _, heading, _ in columns:
         table.add_column(heading, justify="right")
     for name in ranked(found):

@@ -3,8 +3,10 @@
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from controller.arena.cells import label
 from controller.decisions import Decisions, record
@@ -24,6 +26,8 @@ __all__ = ["Figures", "Unit", "game_of", "play_unit"]
 
 #: More than rounding above the bound, relative and in pairs.
 _ABOVE = 1e-6
+#: The fair share is found in networks of so many nodes at most.
+_FAIR_NODES = 200
 _NOTHING = dict.fromkeys(
     ("delivery_rate", "fraction_of_bound", "contention", "contention_loss", "pairs_delivered"), 0.0
 )
@@ -33,7 +37,9 @@ class Figures(msgspec.Struct, frozen=True):
     """What an allocator reached, in one unit or as means over units.
 
     ``fidelity`` (true, mean) and latencies (network time; mean, median, 99 %) are of delivered
-    pairs, None without any. ``jain`` is Jain's index of the node pairs' delivery rates.
+    pairs, None without any. ``jain`` is Jain's index of the node pairs' delivery rates and
+    ``least_share`` the smallest of these, over node pairs that can be served at all.
+    ``fraction_of_windowed`` is of the windowed bound, for its requests, where a unit has it.
     ``failed_claims`` and ``messages_per_pair`` are what the mechanism costs, over the whole run.
     """
 
@@ -49,13 +55,20 @@ class Figures(msgspec.Struct, frozen=True):
     jain: float | None = None
     failed_claims: float | None = None
     messages_per_pair: float | None = None
+    least_share: float | None = None
+    fraction_of_windowed: float | None = None
 
 
 class Unit(msgspec.Struct, frozen=True):
     """One cell with one seed: what was asked, the bound in pairs, and what each allocator did.
 
     ``note`` says why nobody could deliver anything, where that is so; such a unit is not played,
-    and means and tests leave it out. ``nodes`` is the size of the network.
+    and means and tests leave it out. ``nodes`` is the size of the network. ``fair_share`` is the
+    largest share of its demand that every node pair can have at once, and ``fair_total`` the most
+    pairs that leave all of them that share; None in networks where finding it takes long.
+    Where it was asked for, ``windowed`` is the bound in time windows, in pairs, for the requests of
+    the first ten seconds, which ask for ``windowed_requested`` pairs; ``windowed_fluid`` is the
+    fluid bound of the same requests.
     """
 
     cell: Cell
@@ -68,6 +81,11 @@ class Unit(msgspec.Struct, frozen=True):
     allocators: dict[str, Figures]
     nodes: int = 0
     note: str | None = None
+    fair_share: float | None = None
+    fair_total: float | None = None
+    windowed: float | None = None
+    windowed_fluid: float | None = None
+    windowed_requested: int | None = None
 
 
 def play_unit(
@@ -79,12 +97,13 @@ def play_unit(
     warmup_s: float = 10.0,
     plans: Plans | None = None,
     keep: Path | None = None,
+    windowed: bool = False,
 ) -> Unit:
     """Play a cell with a seed by every allocator; ``plans`` keeps flows for the next unit.
 
     Raises :class:`AllocatorError` that names allocator, cell and seed where one fails, delivers
-    more than the bound or breaks conservation. ``keep`` is a folder for all that is needed to play
-    the unit again.
+    more than a bound or breaks conservation. ``windowed`` adds the windowed bound. ``keep`` is a
+    folder for all that is needed to play the unit again.
     """
     try:
         game = game_of(cell, seed, seconds=seconds, warmup_s=warmup_s, plans=plans)
@@ -104,7 +123,9 @@ def play_unit(
     figures = {}
     for name in allocators:
         try:
-            figures[name] = _figures_of(game, name, tokens, None if keep is None else kept)
+            figures[name] = _figures_of(
+                game, name, tokens, None if keep is None else kept, windowed=windowed
+            )
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as wrong:
@@ -123,7 +144,24 @@ def play_unit(
         bound=game.bound,
         allocators=figures,
         nodes=game.world.n,
+        fair_share=game.fair.share if _is_small(game) else None,
+        fair_total=min(game.bound, game.fair.total) if _is_small(game) else None,
+        **(_windowed(game) if windowed else {}),
     )
+
+
+def _windowed(game: Game) -> dict[str, Any]:
+    found = game.windowed
+    return {
+        "windowed": found.total,
+        "windowed_fluid": found.fluid,
+        "windowed_requested": int(game.world.request.pairs[found.requests].sum()),
+    }
+
+
+def _is_small(game: Game) -> bool:
+    """Tell whether the fair share is cheap beside playing the unit."""
+    return game.world.n <= _FAIR_NODES
 
 
 def game_of(
@@ -148,7 +186,9 @@ def game_of(
     )
 
 
-def _figures_of(game: Game, name: str, tokens: int, kept: dict[str, Decisions] | None) -> Figures:
+def _figures_of(
+    game: Game, name: str, tokens: int, kept: dict[str, Decisions] | None, *, windowed: bool
+) -> Figures:
     allocator = find(name)
     if kept is None:
         ledger = ledger_of(game, allocator)
@@ -156,13 +196,35 @@ def _figures_of(game: Game, name: str, tokens: int, kept: dict[str, Decisions] |
     else:
         ledger, kept[name] = record(game, allocator)
     delivered = int(ledger.request.good[counted(game.world)].sum())
-    bound = game.bound_of(allocator)
-    if delivered > bound * (1.0 + _ABOVE) + _ABOVE:
-        raise AllocatorError(f"{delivered} pairs delivered, but the bound is {bound:.1f}")
+    _check(delivered, game.bound_of(allocator), "")
+    least = of_windowed = None
+    if windowed:
+        narrow = game.windowed_ahead if allocator.swaps_ahead else game.windowed
+        early = int(ledger.request.good[narrow.requests].sum())
+        _check(early, narrow.total, " in time windows")
+        of_windowed = early / narrow.total if narrow.total > 0.0 else None
+    if _is_small(game):
+        least = _least_share(game, ledger)
+        # Swaps ahead may use tokens that the fair share does not count.
+        if not allocator.swaps_ahead and least > game.fair.share * (1.0 + _ABOVE) + _ABOVE:
+            raise AllocatorError(
+                f"every node pair gets {least:.4f} of its demand, but the fair share is "
+                f"{game.fair.share:.4f}"
+            )
     wrong = audit(game.world, ledger, tokens)
     if wrong:
         raise AllocatorError(f"conservation is broken: {wrong}")
-    return _figures(game, ledger, result_of(game, allocator, ledger))
+    return msgspec.structs.replace(
+        _figures(game, ledger, result_of(game, allocator, ledger)),
+        least_share=least,
+        fraction_of_windowed=of_windowed,
+    )
+
+
+def _check(delivered: int, bound: float, what: str) -> None:
+    """Refuse what is above a bound by more than rounding."""
+    if delivered > bound * (1.0 + _ABOVE) + _ABOVE:
+        raise AllocatorError(f"{delivered} pairs delivered, but the bound{what} is {bound:.1f}")
 
 
 def _figures(game: Game, ledger: Ledger, result: Result) -> Figures:
@@ -181,6 +243,15 @@ def _figures(game: Game, ledger: Ledger, result: Result) -> Figures:
         failed_claims=float(result.totals["failed_claims"]),
         messages_per_pair=result.messages_per_pair,
     )
+
+
+def _least_share(game: Game, ledger: Ledger) -> float:
+    """Return the smallest share delivered of the demand of a node pair that can be served."""
+    which, demand = counted(game.world), game.fair.demand
+    got = np.zeros(len(demand))
+    np.add.at(got, game.scenario.trace.commodity[which], ledger.request.good[which])
+    some = demand > 0.0
+    return float((got[some] / demand[some]).min(initial=1.0))
 
 
 def _jain(game: Game, ledger: Ledger) -> float | None:

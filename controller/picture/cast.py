@@ -96,7 +96,12 @@ def draw_curve(axes: Axes, look: Look, x: Sequence[float], y: Sequence[float]) -
 
 
 def legend(
-    figure: Figure, looks: Mapping[str, Look], *, bound: bool = False, title: str | None = None
+    figure: Figure,
+    looks: Mapping[str, Look],
+    *,
+    bound: bool = False,
+    windows: bool = False,
+    title: str | None = None,
 ) -> None:
     """Put one legend for all panels on the right, in the order of the looks."""
     from matplotlib.lines import Line2D
@@ -114,6 +119,9 @@ def legend(
         )
         for name, look in looks.items()
     ]
+    if windows:
+        cross = Line2D([], [], color=INK, linestyle="none", marker="x", label="bound in windows")
+        handles.insert(0, cross)
     if bound:
         line = Line2D([], [], color=INK, linestyle=(0, (5, 3)), linewidth=1.3, label="upper bound")
         handles.insert(0, line)

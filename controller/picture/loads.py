@@ -56,7 +56,8 @@ def delivery_figure(rows: Sequence[Row], judged: str, *, kind: str = "png") -> b
             panel.set_axis_off()
         for panel in panels[::across]:
             panel.set_ylabel("pairs delivered / requested")
-        legend(figure, looks, bound=True)
+        windows = any(row.get("windowed") is not None for row in rows)
+        legend(figure, looks, bound=True, windows=windows)
         headline(figure, _finding(rows, judged))
         return to_bytes(figure, kind)
 
@@ -97,6 +98,12 @@ def _delivery(
 ) -> None:
     asked = [{**row, "share": min(1.0, row["bound"] / row["pairs_requested"])} for row in rows]
     axes.plot(*curve(asked, x, "share"), color=INK, linestyle=(0, (5, 3)), linewidth=1.3, zorder=3)
+    tight = [
+        {**row, "share": row["windowed"] / row["windowed_requested"]}
+        for row in rows
+        if row.get("windowed") is not None
+    ]
+    axes.plot(*curve(tight, x, "share"), color=INK, linestyle="none", marker="x", zorder=10)
     for name, mine in looks.items():
         inside = [row for row in rows if row["allocator"] == name]
         draw_curve(axes, mine, *curve(inside, x, "delivery_rate"))

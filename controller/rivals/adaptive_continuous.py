@@ -154,6 +154,7 @@ def make(
             scarce=0.0,
             age=age,
             fidelity=fidelity,
+            rounds=plan.rounds,
         )
 
     def play(game: Game) -> Player:

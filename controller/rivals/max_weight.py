@@ -32,6 +32,8 @@ from controller.rivals.tuned import tuned
 from quantum.kernels import Table, lean, table
 from quantum.ledger import Ledger, Rule, World, act_by_rule, close_slot, generate, open_slot
 from quantum.ledger.acts import FAILED, join
+from quantum.ledger.refine import refine
+from quantum.ledger.serve import serve_best
 from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 
@@ -103,7 +105,11 @@ def _play(
         open_slot(world, ledger, rule)
         act_by_rule(world, ledger, rule)
         generate(world, ledger, rule)
+        if rule.rounds > 0:
+            refine(world, ledger, rule)
         _serve(world, ledger, rule, board, weight, levers)
+        if rule.rounds > 0:
+            serve_best(world, ledger, rule, False)
         if levers.ahead > 0.0:
             for node in range(world.n):
                 _ahead(world, ledger, rule, board, first, ways, levers, node)
@@ -206,7 +212,7 @@ def make(
     levers = Levers(backlog, thrift, ahead, ready, spill, least, lack)
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
-        return rule_of(stock * plan.mean_targets)
+        return rule_of(stock * plan.mean_targets)._replace(rounds=plan.rounds, refined=plan.refined)
 
     def player(game: Game) -> Player:
         world, own = game.world, rule(game.scenario, game.plan)

@@ -46,8 +46,11 @@ LEVERS = {
 _UNSERVED = 0.3
 
 
-def problem_of(network: Network, world: World) -> Problem:
-    """Prepare the program of a world's classes of requests, for any demand."""
+def problem_of(network: Network, world: World, *, max_rounds: int = 0) -> Problem:
+    """Prepare the program of a world's classes of requests, for any demand.
+
+    Paths may have links distilled up to ``max_rounds`` times.
+    """
     classes = Classes(
         commodities=np.stack([world.cls.a, world.cls.b], axis=1),
         commodity=np.arange(len(world.cls)),
@@ -55,7 +58,7 @@ def problem_of(network: Network, world: World) -> Problem:
         pairs=np.zeros(len(world.cls)),
     )
     generates, swaps = network.generation_hz > 0, network.swap_hz > 0
-    return prepare(network, classes, generates=generates, swaps=swaps)
+    return prepare(network, classes, generates=generates, swaps=swaps, max_rounds=max_rounds)
 
 
 def asked_hz(world: World, ledger: Ledger, window_s: float) -> Floats:
@@ -72,10 +75,11 @@ def asked_hz(world: World, ledger: Ledger, window_s: float) -> Floats:
 
 def use_hz(
     problem: Problem, demand_hz: Floats, scale: float, columns: tuple[Column, ...] | None = None
-) -> tuple[Floats, Bound]:
+) -> tuple[Floats, Floats, Bound]:
     """Return the pairs/s of each link (m,) that ``demand_hz`` (C,) uses, and the solution.
 
-    The program is solved for ``scale`` times the demand. ``columns`` of an earlier solution help.
+    First all pairs, of which a distilled one is two, then the distilled ones among them (m,). The
+    program is solved for ``scale`` times the demand. ``columns`` of an earlier solution help.
     """
     network = problem.network
     bound = solve(
@@ -85,31 +89,41 @@ def use_hz(
         swaps=network.swap_hz,
         columns=columns,
     )
-    use = np.zeros(len(network.links))
+    use, refined = np.zeros(len(network.links)), np.zeros(len(network.links))
     served = bound.delivered > 1e-6 * demand_hz * scale
     share = demand_hz / np.maximum(bound.delivered, 1e-300)
     for flow in bound.paths:
         if served[flow.commodity]:
-            use[list(flow.links)] += flow.pairs * share[flow.commodity]
+            pairs, links = flow.pairs * share[flow.commodity], list(flow.links)
+            use[links] += pairs * np.exp2(flow.rounds)
+            refined[links] += pairs * (np.array(flow.rounds) > 0)
     first = {column.number: column.arcs for column in reversed(problem.columns)}
     for number in np.flatnonzero(problem.reachable & ~served & (demand_hz > 0.0)).tolist():
-        use[problem.graph.link[list(first[number])]] += _UNSERVED * demand_hz[number]
-    return use, bound
+        way = list(first[number])
+        use[problem.graph.link[way]] += _UNSERVED * demand_hz[number]
+        refined[problem.graph.link[way]] += (
+            _UNSERVED * demand_hz[number] * (problem.graph.rounds[way] > 0)
+        )
+    return use, refined, bound
 
 
 def _targets(
     game: Game, *, window_s: float, spread: float, stock_s: float, reserve: float
-) -> Callable[[Ledger], Floats]:
-    """Return what gives the targets of the coming period; it remembers the paths it found."""
-    problem = problem_of(game.scenario.network, game.world)
+) -> Callable[[Ledger], tuple[Floats, Floats]]:
+    """Return what gives the targets of the coming period; it remembers the paths it found.
+
+    Pairs in stock (m,), and distilled ones (m,), one more where any are used, as in the plan of
+    mean demand.
+    """
+    problem = problem_of(game.scenario.network, game.world, max_rounds=game.max_rounds)
     columns: list[tuple[Column, ...] | None] = [None]
 
-    def targets(ledger: Ledger) -> Floats:
+    def targets(ledger: Ledger) -> tuple[Floats, Floats]:
         demand_hz = asked_hz(game.world, ledger, window_s)
         scale = spread * game.plan.knee_hz / max(1e-9, float(demand_hz.sum()))
-        use, bound = use_hz(problem, demand_hz, max(1.0, scale), columns[0])
+        use, refined, bound = use_hz(problem, demand_hz, max(1.0, scale), columns[0])
         columns[0] = bound.columns
-        return use * stock_s + reserve
+        return use * stock_s + reserve, np.where(refined > 0.0, refined * stock_s + 1.0, 0.0)
 
     return targets
 
@@ -127,7 +141,9 @@ def make(
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
         # For a request alone: what it would keep had it long seen the demand.
-        return rule_of(stock_of(plan, stock_s=stock_s, reserve=reserve), **weights)
+        return rule_of(stock_of(plan, stock_s=stock_s, reserve=reserve), **weights)._replace(
+            rounds=plan.rounds, refined=plan.refined
+        )
 
     def play(game: Game) -> Player:
         world, period = game.world, max(1, round(period_s / game.world.slot_s))
@@ -138,14 +154,14 @@ def make(
             stock_s=stock_s,
             reserve=reserve,
         )
-        settings = rule_of(np.full(world.m, reserve), **weights)
-        kept = settings.targets
+        kept, refined = np.full(world.m, reserve), np.zeros(world.m)
+        settings = rule_of(kept, **weights)._replace(rounds=game.plan.rounds, refined=refined)
 
         def player(ledger: Ledger, stop: int) -> None:
             while ledger.now[0].clock < stop:
                 slot = int(ledger.now[0].clock)
                 if slot % period == 0 and slot > 0:
-                    kept[:] = targets(ledger)
+                    kept[:], refined[:] = targets(ledger)
                 until = min(stop, (slot // period + 1) * period)
                 advance(world, ledger, settings, until)
                 ledger.now[0].events = 0

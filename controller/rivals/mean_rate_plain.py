@@ -15,7 +15,7 @@ from controller.plan import Plan
 from controller.rivals.allocator import Allocator
 from controller.rivals.on_demand import plain
 from controller.rivals.tuned import tuned
-from quantum.flows import link_shares
+from quantum.flows import shares_by_grade
 from quantum.ledger import Rule
 from quantum.scenario import Scenario
 
@@ -32,12 +32,13 @@ def make(*, stock: float = 1.0) -> Allocator:
     @lru_cache(maxsize=1)
     def rule(scenario: Scenario, plan: Plan) -> Rule:
         trace, network = scenario.trace, scenario.network
-        targets = np.zeros(len(network.links))
+        targets, refined = np.zeros(len(network.links)), np.zeros(len(network.links))
         if plan.knee_hz > 0.0:
-            shares = link_shares(network, trace, trace.load_hz)
-            targets = stock * network.cutoff_s * trace.load_hz * (trace.weights @ shares)
+            shares, better = shares_by_grade(network, trace, trace.load_hz, max_rounds=plan.rounds)
+            pairs = stock * network.cutoff_s * trace.load_hz
+            targets, refined = pairs * (trace.weights @ shares), pairs * (trace.weights @ better)
         return plain(scenario, plan, fill=2)._replace(
-            targets=targets, gap=1.0, relative=0.0, peer_fill=0.0
+            targets=targets, gap=1.0, relative=0.0, peer_fill=0.0, refined=refined
         )
 
     return Allocator(

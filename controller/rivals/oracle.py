@@ -26,6 +26,7 @@ from quantum.ledger import (
     serve,
 )
 from quantum.ledger.claims import ANNOUNCED_S
+from quantum.ledger.refined import claim_best, claim_refined, price_refined
 from quantum.ledger.shares import begin_shares, claim_share, end_shares
 from quantum.scenario import Scenario
 
@@ -51,23 +52,56 @@ def _claim(world: World, ledger: Ledger, rule: Rule, ahead: int) -> None:
         request = ledger.queue[index].live
         if world.request[request].arrival <= start:
             claim_share(world, ledger, rule, request)
-    request = ledger.now[0].next_arrival
-    # Word of a request travels: some have arrived and are not known yet.
-    while request > 0 and world.request[request - 1].arrival >= slot - ahead:
-        request -= 1
-    while request < len(world.request) and world.request[request].arrival <= slot + ahead:
+    first = _first_unheard(world, ledger, ahead)
+    for request in range(first, len(world.request)):
+        if world.request[request].arrival > slot + ahead:
+            break
         if ledger.request[request].visible > slot and world.request[request].deadline >= slot:
             claim_share(world, ledger, rule, request)
-        request += 1
     end_shares(world, ledger)
+    if rule.rounds > 0:
+        claim_refined(world, ledger, rule, start)
+        _claim_refined_ahead(world, ledger, rule, first, ahead)
+
+
+@lean
+def _first_unheard(world: World, ledger: Ledger, ahead: int) -> int:
+    """Return the first request that may be to come; word travels, so some have arrived already."""
+    request, slot = ledger.now[0].next_arrival, ledger.now[0].clock
+    while request > 0 and world.request[request - 1].arrival >= slot - ahead:
+        request -= 1
+    return int(request)
+
+
+@lean
+def _claim_refined_ahead(world: World, ledger: Ledger, rule: Rule, first: int, ahead: int) -> None:
+    """Let the requests to come claim distilled pairs, as those that are known have done."""
+    slot, priced = ledger.now[0].clock, False
+    for request in range(first, len(world.request)):
+        if world.request[request].arrival > slot + ahead:
+            break
+        row = world.request[request].cls
+        if ledger.request[request].visible <= slot or world.request[request].deadline < slot:
+            continue
+        if world.cls[row].refined == 0:
+            continue
+        if not priced:
+            price_refined(world, ledger, rule)
+            priced = True
+        claim_best(world, ledger, rule, request, row)
 
 
 @kernel
-def play_foreseen(world: World, ledger: Ledger, rule: Rule, ahead: int, stop: int) -> None:
-    """Play slots up to ``stop``; requests of the next ``ahead`` slots claim as well."""
+def play_foreseen(
+    world: World, ledger: Ledger, rule: Rule, opening: Rule, ahead: int, stop: int
+) -> None:
+    """Play slots up to ``stop``; requests of the next ``ahead`` slots claim as well.
+
+    ``opening`` is the rule by which slots open: its claims are made anew, so they may be cheap.
+    """
     links = ledger.link
     while ledger.now[0].clock < stop:
-        open_slot(world, ledger, rule)
+        open_slot(world, ledger, opening)
         # open_slot claimed for those that are known; here all claim together.
         for number in range(world.m):
             links[number].wanted = 0.0
@@ -91,16 +125,18 @@ def make(
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
         targets = stock_of(plan, stock_s=stock_s, reserve=reserve)
-        return rule_of(underneath * targets, **weights)
+        return rule_of(underneath * targets, **weights)._replace(
+            rounds=plan.rounds, refined=plan.refined
+        )
 
     def play(game: Game) -> Player:
         world = game.world
-        # The ledger's own claims are made anew, so they may be cheap.
-        settings = rule(game.scenario, game.plan)._replace(complete=0)
+        settings = rule(game.scenario, game.plan)
+        opening = settings._replace(complete=0, rounds=0)
         ahead = round(horizon_s / world.slot_s)
 
         def player(ledger: Ledger, stop: int) -> None:
-            play_foreseen(world, ledger, settings, ahead, stop)
+            play_foreseen(world, ledger, settings, opening, ahead, stop)
 
         return player
 

@@ -27,12 +27,14 @@ from controller.rivals.allocator import Allocator, Player
 from controller.rivals.mcf_lp import problem_of, use_hz
 from controller.rivals.on_demand import plain
 from controller.rivals.reps_program import Paths, provision, select
-from controller.rivals.reps_round import begin, deliver, drop_all, end, spare_tokens
+from controller.rivals.reps_round import begin, deliver, drop_all, end, make_links
 from controller.rivals.tuned import tuned
 from quantum.bound_columns import cheapest
 from quantum.bound_values import Column
-from quantum.ledger import Ledger, Rule, World, generate, open_slot, serve
+from quantum.ledger import Ledger, Rule, World, open_slot, serve
 from quantum.ledger.prices import price_stock
+from quantum.ledger.refine import refine
+from quantum.ledger.serve import serve_best
 from quantum.ledger.state import Floats, Ints, seed_at
 from quantum.scenario import Scenario
 from quantum.seeding import generator
@@ -64,7 +66,7 @@ def _paths(game: Game) -> Paths:
         return Paths.of(world, problem, columns)
     for spread in _SPREADS:
         demand = np.full(size, spread * game.plan.knee_hz / size)
-        columns = use_hz(problem, demand, 1.0, columns)[1].columns
+        columns = use_hz(problem, demand, 1.0, columns)[2].columns
     found = dict.fromkeys(columns)
     rng = generator(seed_at(world, 0), "reps paths")
     for _ in range(_DRAWS):
@@ -88,31 +90,40 @@ class _Rounds:
     def __init__(
         self, game: Game, rule: Rule, *, round_s: float, redundancy: float, keep: bool
     ) -> None:
-        self.world, self.network, self.rule = game.world, game.scenario.network, rule
+        self.world, self.network = game.world, game.scenario.network
+        self.rule, self.better = rule._replace(rounds=0), rule._replace(complete=1)
         self.paths, self.redundancy, self.keep = _paths(game), redundancy, keep
         self.length = _round_slots(game.world, round_s)
         self.quota, self.extra = np.zeros(game.world.m), np.zeros(game.world.m)
+        self.ledger: Ledger | None = None
 
     def __call__(self, ledger: Ledger, stop: int) -> None:
-        world, rule = self.world, self.rule
+        world, rule, better = self.world, self.rule, self.better
+        quotas = self.quota, self.extra, self.keep
+        if self.ledger is not ledger:
+            # A ledger that comes in the middle of a round has nothing provisioned until the next.
+            self.ledger = ledger
+            self.quota[:] = self.extra[:] = 0.0
         while ledger.now[0].clock < stop:
             place = int(ledger.now[0].clock) % self.length
             if place == 0:
                 open_slot(world, ledger, rule)
                 self._provision(ledger)
-                spare_tokens(world, ledger, self.quota, self.extra, self.keep)
-                generate(world, ledger, rule)
+                make_links(world, ledger, rule, better, *quotas)
                 end(world, ledger)
             elif place < self.length - 1:
                 rest = self.length - 1 - place
                 until = min(stop, int(ledger.now[0].clock) + rest)
-                begin(world, ledger, rule, self.quota, self.extra, self.keep, until)
+                begin(world, ledger, rule, better, *quotas, until)
             else:
                 open_slot(world, ledger, rule)
-                spare_tokens(world, ledger, self.quota, self.extra, self.keep)
-                generate(world, ledger, rule)
+                make_links(world, ledger, rule, better, *quotas)
                 self._select(ledger)
                 serve(world, ledger, rule)
+                if better.rounds > 0:
+                    # Not eagerly: the selection has the first choice of the links that came.
+                    refine(world, ledger, better)
+                    serve_best(world, ledger, better, True)
                 if not self.keep:
                     drop_all(ledger)
                 end(world, ledger)
@@ -196,6 +207,7 @@ def _make(
         play=play,
         paper="Y. Zhao, C. Qiao, IEEE INFOCOM 2021",
         plays_alone=True,
+        history_s=0.0,
         levers=LEVERS,
     )
 

@@ -1,4 +1,7 @@
-"""The two linear programs of REPS, over a fixed set of paths (HiGHS, through SciPy)."""
+"""The two linear programs of REPS, over a fixed set of paths.
+
+Small ones are solved by :mod:`controller.rivals.simplex`, large ones by HiGHS, through SciPy.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csc_array, csr_array, vstack
 
+from controller.rivals.simplex import maximise
 from quantum.bound_program import Problem
 from quantum.bound_values import Column
 from quantum.errors import DpemError
@@ -16,8 +20,14 @@ from quantum.ledger.state import Floats, Ints
 
 __all__ = ["Paths", "provision", "select"]
 
+#: What a link costs against a pair, to settle ties.
+_LENGTH = 1e-3
 #: Solutions of the selection that are rounded, one after the other.
 _TURNS = 3
+#: Programs of so many coefficients at most are small.
+_SMALL = 60_000
+#: Pivots for each row and column before a small program is given to HiGHS after all.
+_PIVOTS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +35,8 @@ class Paths:
     """P paths of a network's classes, and the matrix of the provisioning program over all of them.
 
     ``row`` (P,) class; ``chain`` (P, H) links from the destination on, -1 padded; ``uses`` (m, P)
-    and ``swaps`` (n, P) are 1 where a path uses a link or swaps at a node. ``matrix`` has a column
+    and ``swaps`` (n, P) are 1 where a path uses a link or swaps at a node, ``both`` (m + n, P) is
+    one above the other. ``matrix`` has a column
     for each path, then one for each end of each link, which makes pairs of it; its rows are
     classes, links, tokens, swap tokens and memories.
     """
@@ -34,6 +45,7 @@ class Paths:
     chain: Ints
     uses: Any
     swaps: Any
+    both: Any
     matrix: Any
 
     @staticmethod
@@ -62,7 +74,8 @@ class Paths:
                 [np.zeros((world.n, size)), both],
             ]
         )
-        return Paths(row, chain, csc_array(uses), csc_array(swaps), csc_array(matrix))
+        both = csc_array(np.vstack([uses, swaps]))
+        return Paths(row, chain, csc_array(uses), csc_array(swaps), both, csc_array(matrix))
 
 
 def provision(
@@ -88,7 +101,9 @@ def provision(
     part = paths.matrix[:, np.concatenate([which, size + links, size + m + links])]
     rows = np.unique(part.indices)
     limits = np.concatenate([wants, stock, tokens, swaps, room])
+    # Of equal solutions the one with fewer links, and without pairs that no path needs.
     price = np.repeat([-1.0, 1e-6], [len(which), 2 * len(links)])
+    price[: len(which)] += _LENGTH * np.asarray(paths.uses[:, which].sum(axis=0)).ravel()
     flow = _solve(price, part[rows], limits[rows])[: len(which)]
     quota: Floats = paths.uses[:, which] @ flow
     return quota
@@ -101,7 +116,8 @@ def select(paths: Paths, wants: Ints, stock: Ints, swaps: Floats) -> Ints:
     tokens last; what is left is solved again.
 
     >>> one = csc_array(np.ones((1, 1)))
-    >>> lone = Paths(np.zeros(1, int), np.zeros((1, 1), int), one, csc_array((1, 1)), one)
+    >>> none = csc_array((1, 1))
+    >>> lone = Paths(np.zeros(1, int), np.zeros((1, 1), int), one, none, vstack([one, none]), one)
     >>> select(lone, np.array([5]), np.array([3]), np.zeros(1)).tolist()
     [3]
     """
@@ -114,8 +130,10 @@ def select(paths: Paths, wants: Ints, stock: Ints, swaps: Floats) -> Ints:
         if len(which) == 0:
             break
         classes, demand = _by_class(paths.row[which])
-        matrix = vstack([demand, paths.uses[:, which], paths.swaps[:, which]])
-        limits = np.concatenate([wants[classes], stock, swaps])
+        part = csc_array(paths.both[:, which])
+        rows = np.unique(part.indices)
+        matrix = vstack([demand, part[rows]])
+        limits = np.concatenate([wants[classes], np.concatenate([stock, swaps])[rows]])
         # Of equal solutions the one with fewer swaps.
         price = -1.0 + 1e-3 * np.asarray(paths.swaps[:, which].sum(axis=0)).ravel()
         flow = _solve(price, matrix, limits)
@@ -147,8 +165,13 @@ def _by_class(row: Ints) -> tuple[Ints, Any]:
 
 
 def _solve(price: Floats, matrix: Any, limits: Floats) -> Floats:
+    if matrix.shape[0] * matrix.shape[1] <= _SMALL:
+        dense = np.ascontiguousarray(matrix.toarray())
+        found, best = maximise(-price, dense, limits, _PIVOTS * sum(matrix.shape))
+        if found:
+            flow: Floats = best
+            return flow
     result = linprog(price, A_ub=matrix, b_ub=limits, method="highs")
     if result.status != 0:
         raise DpemError(f"a linear program of reps failed: {result.message}")
-    flow: Floats = np.maximum(0.0, result.x)
-    return flow
+    return np.asarray(np.maximum(0.0, result.x))

@@ -4,27 +4,53 @@ import numpy as np
 
 from quantum.kernels import kernel
 from quantum.ledger import Ledger, Rule, World, close_slot, generate, open_slot
+from quantum.ledger.claims import ANNOUNCED_S
 from quantum.ledger.places import take
+from quantum.ledger.refined import claim_refined
 from quantum.ledger.serve import assemble, choose_pairs
 from quantum.ledger.state import DROPPED, TIES, Floats, Ints, seed_at
 from quantum.seeding import uniform
 
-__all__ = ["begin", "deliver", "drop_all", "end", "spare_tokens"]
+__all__ = ["begin", "deliver", "drop_all", "end", "make_links", "spare_tokens"]
 
-#: Added to what a link lacks of its quota proper, so that it comes before any redundant pair.
+#: Added to what a link lacks of its quota proper, twice, and of claims for distilled pairs, once,
+#: so that the one comes before the other, and both before any redundant pair.
 _FIRST = 1e6
 
 
 @kernel
 def begin(
-    world: World, ledger: Ledger, rule: Rule, quota: Floats, extra: Floats, busy: bool, stop: int
+    world: World,
+    ledger: Ledger,
+    rule: Rule,
+    better: Rule,
+    quota: Floats,
+    extra: Floats,
+    busy: bool,
+    stop: int,
 ) -> None:
     """Play slots up to ``stop`` in which links are made and nothing is swapped."""
     while ledger.now[0].clock < stop:
         open_slot(world, ledger, rule)
-        spare_tokens(world, ledger, quota, extra, busy)
-        generate(world, ledger, rule)
+        make_links(world, ledger, rule, better, quota, extra, busy)
         end(world, ledger)
+
+
+@kernel
+def make_links(
+    world: World, ledger: Ledger, rule: Rule, better: Rule, quota: Floats, extra: Floats, busy: bool
+) -> None:
+    """Make the pairs of a slot.
+
+    Requests that need distilled pairs claim them in every slot, by the rule ``better``.
+    """
+    for number in range(world.m):
+        ledger.link[number].wanted = 0.0
+    if better.rounds > 0:
+        soon = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
+        claim_refined(world, ledger, better, soon)
+    spare_tokens(world, ledger, quota, extra, busy)
+    generate(world, ledger, rule)
 
 
 @kernel
@@ -38,8 +64,9 @@ def end(world: World, ledger: Ledger) -> None:
 def spare_tokens(world: World, ledger: Ledger, quota: Floats, extra: Floats, busy: bool) -> None:
     """Put every token on the link that lacks most of its ``quota`` (m,), if one with room does.
 
-    Where none does, the redundant quota ``extra`` (m,) counts. Where no link lacks that either, the
-    token is idle, or, ``busy``, makes a pair on a link drawn evenly.
+    Where none does, what requests claim for distilled pairs counts, then the redundant quota
+    ``extra`` (m,). Where no link lacks that either, the token is idle, or, ``busy``, makes a pair
+    on a link drawn evenly.
     """
     nodes, links, fixed = ledger.node, ledger.link, world.node
     for node in range(world.n):
@@ -62,7 +89,13 @@ def spare_tokens(world: World, ledger: Ledger, quota: Floats, extra: Floats, bus
                     if ledger.choice[node, before] == k:
                         stock += 1.0
                 lacks = quota[link] - stock
-                lacks = _FIRST + lacks if lacks > 1e-9 else extra[link] - stock
+                claimed = lacks + max(0.0, links[link].wanted - 2.0 * links[link].refined)
+                if lacks > 1e-9:
+                    lacks += 2.0 * _FIRST
+                elif claimed > 1e-9:
+                    lacks = _FIRST + claimed
+                else:
+                    lacks = extra[link] - stock
                 if lacks > most + 1e-9:
                     best, most = k, lacks
             if best < 0 and busy and some > 0:

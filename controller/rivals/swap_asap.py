@@ -30,7 +30,9 @@ from quantum.ledger.acts import discard
 from quantum.ledger.claims import ANNOUNCED_S
 from quantum.ledger.paths import find_path
 from quantum.ledger.prices import CLOSED, STOCK
-from quantum.ledger.serve import assemble, choose_pairs
+from quantum.ledger.refine import refine
+from quantum.ledger.refined import claim_refined
+from quantum.ledger.serve import assemble, choose_pairs, serve_best
 from quantum.ledger.state import MAX_HOPS
 from quantum.scenario import Scenario
 
@@ -54,9 +56,15 @@ def _play(
                 if pair.u >= 0 and pair.link < 0 and slot - pair.birth > cutoff:
                     discard(world, ledger, place)
         _claim_all(world, ledger, desk, 2 * slot)
+        if rule.rounds > 0:
+            claim_refined(world, ledger, rule, slot + int(ANNOUNCED_S / world.slot_s))
         act_by_rule(world, ledger, rule)
         generate(world, ledger, rule)
+        if rule.rounds > 0:
+            refine(world, ledger, rule)
         _swap_all(world, ledger, rule, desk, 2 * slot + 1, gaps)
+        if rule.rounds > 0:
+            serve_best(world, ledger, rule, False)
         close_slot(world, ledger)
 
 
@@ -163,7 +171,13 @@ def make(*, stock: float = 1.0, cutoff: float = 1.0, gaps: float = 1.0) -> Alloc
     """
 
     def rule(scenario: Scenario, plan: Plan) -> Rule:
-        return Rule(fill=2 if stock > 0.0 else 0, complete=1, targets=stock * plan.mean_targets)
+        return Rule(
+            fill=2 if stock > 0.0 else 0,
+            complete=1,
+            targets=stock * plan.mean_targets,
+            rounds=plan.rounds,
+            refined=plan.refined,
+        )
 
     def player(game: Game) -> Player:
         world, targets = game.world, rule(game.scenario, game.plan)

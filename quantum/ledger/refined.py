@@ -15,7 +15,7 @@ from quantum.ledger.prices import CLOSED, making_price, price_nodes
 from quantum.ledger.refine import dejmps
 from quantum.ledger.state import Ledger, Rule, World
 
-__all__ = ["choose_best", "claim_refined", "price_best"]
+__all__ = ["choose_best", "claim_best", "claim_refined", "price_best", "price_refined"]
 
 
 @lean
@@ -30,13 +30,13 @@ def claim_refined(world: World, ledger: Ledger, rule: Rule, start: int) -> None:
         if world.request[request].arrival > start or world.cls[row].refined == 0:
             continue
         if not priced:
-            _price_refined(world, ledger, rule)
+            price_refined(world, ledger, rule)
             priced = True
-        _claim(world, ledger, rule, request, row)
+        claim_best(world, ledger, rule, request, row)
 
 
 @lean
-def _price_refined(world: World, ledger: Ledger, rule: Rule) -> None:
+def price_refined(world: World, ledger: Ledger, rule: Rule) -> None:
     """Price every link for claims of distilled pairs: two pairs over the chance that it works.
 
     Links that distillation does not improve are closed.
@@ -63,8 +63,11 @@ def _price_refined(world: World, ledger: Ledger, rule: Rule) -> None:
 
 
 @lean
-def _claim(world: World, ledger: Ledger, rule: Rule, request: int, row: int) -> None:
-    """Claim the links of one request, distilled on as few of them as will do."""
+def claim_best(world: World, ledger: Ledger, rule: Rule, request: int, row: int) -> None:
+    """Claim the links of one request, distilled on as few of them as will do.
+
+    Links must be priced (:func:`price_refined`).
+    """
     links, chain, missing = ledger.link, ledger.chain, float(ledger.request[request].left)
     length, counted = 0, 0.0
     if rule.complete == 0:

@@ -24,7 +24,7 @@ from quantum.ledger.state import (
 )
 from quantum.seeding import uniform
 
-__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve", "serve_best"]
 
 
 @lean
@@ -58,18 +58,23 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
     if heard >= 0:
         show(world, ledger)
     if rule.rounds > 0:
-        _serve_best(world, ledger, rule)
+        serve_best(world, ledger, rule, False)
 
 
 @lean
-def _serve_best(world: World, ledger: Ledger, rule: Rule) -> None:
-    """Assemble the best stored pairs of links, distilled ones among them."""
+def serve_best(world: World, ledger: Ledger, rule: Rule, needy: bool) -> None:
+    """Assemble the best stored pairs of links, distilled ones among them.
+
+    ``needy``: only for requests that no path of pairs as they are made can meet.
+    """
     slot, stale, heard = ledger.now[0].clock, True, -1
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
             continue
         row = world.request[request].cls
+        if needy and world.cls[row].refined == 0:
+            continue
         a, b = world.cls[row].a, world.cls[row].b
         if ledger.node[a].used == 0 or ledger.node[b].used == 0:
             continue

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lines import control, faster_than
@@ -93,6 +92,28 @@ def test_an_axis_that_lost_power_is_not_moved_and_has_no_angle(
     assert plate_deg(stub) == pytest.approx(10.0, abs=3e-4)
 
 
+def test_a_unit_without_power_is_silent_and_comes_back_without_its_zero(
+    homed: Apt, stub: StubProcess
+) -> None:
+    control(stub.control, do="power_cycle", off_s=1.5)
+    with faster_than(3.0), pytest.raises(DeviceTimeout):
+        homed.ping()
+    homed.home()
+    homed.move_deg(5.0)
+    assert plate_deg(stub) == pytest.approx(5.0, abs=3e-4)
+
+
+def test_a_plug_that_is_pulled_is_an_error() -> None:
+    with StubProcess("apt", FAST) as stub:
+        driver = Apt(stub.address, **QUICK)
+        control(stub.control, do="fault", kind="hang_up", left=1)
+        with faster_than(3.0), pytest.raises(DeviceError, match="line"):
+            driver.ping()
+        with faster_than(3.0), pytest.raises(DeviceError, match="cannot open the line"):
+            driver.safe_state()
+        driver.close()
+
+
 def test_a_move_that_never_ends_is_stopped_and_reported(homed: Apt, stub: StubProcess) -> None:
     control(stub.control, do="fault", kind="stuck", left=1)
     with (
@@ -176,17 +197,6 @@ def test_a_client_that_comes_back_finds_the_instrument_as_it_was(
     again.close()
 
 
-def test_limits_of_the_controller_itself(tmp_path: Path) -> None:
-    scenario = tmp_path / "limits.toml"
-    scenario.write_text("[switches]\nsoft_limits_deg = [-1.0, 90.0]\n")
-    with StubProcess("apt", [*FAST, "--scenario", str(scenario)]) as stub:
-        driver = Apt(stub.address, **QUICK)
-        driver.home()
-        with pytest.raises(DeviceLimit, match=r"ended at 90\.000 deg, at a limit"):
-            driver.move_deg(120.0)
-        driver.close()
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_unplugged_or_hanging_unit_is_an_error_and_no_hang(how: signal.Signals) -> None:
     with StubProcess("apt", FAST) as stub:
@@ -201,17 +211,6 @@ def test_an_unplugged_or_hanging_unit_is_an_error_and_no_hang(how: signal.Signal
             driver.close()
             if how == signal.SIGSTOP:
                 os.kill(stub.pid, signal.SIGCONT)
-
-
-def test_k10cr1_by_its_scale(tmp_path: Path) -> None:
-    scenario = tmp_path / "k10.toml"
-    scenario.write_text('[switches]\nmodel = "K10CR1"\ncounts_per_deg = 136533.0\n')
-    with StubProcess("apt", [*FAST, "--scenario", str(scenario)]) as stub:
-        driver = Apt(stub.address, mount="k10cr1")
-        driver.home()
-        driver.move_deg(67.5)
-        assert plate_deg(stub) == pytest.approx(67.5, abs=1e-5)
-        driver.close()
 
 
 @pytest.mark.parametrize(

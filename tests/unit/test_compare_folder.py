@@ -27,6 +27,8 @@ TIMES = {"seconds": 3.0, "warmup_s": 1.0}
 #: 2 cells with 4 seeds.
 LINE = ["--topology", "geometric-30", "--demand", "poisson", "--seconds", "12", "--warmup", "1"]
 LINE += ["--sample", "2", "--seeds", "4", "--allocators", "mean-rate,uniform", "--processes", "2"]
+#: Two of the 8 units have the windowed bound.
+LINE += ["--windowed", "2"]
 
 
 def cells(*loads):
@@ -133,6 +135,8 @@ def test_killed_or_interrupted_it_goes_on_and_gives_the_same_bytes(tmp_path):
     assert whole.startswith(second)
     keys = [json.loads(line)["key"] for line in whole.splitlines()]
     assert len(keys) == len(set(keys)) == 8
+    tight = [json.loads(line)["unit"]["windowed"] for line in whole.splitlines()]
+    assert sum(bound is not None for bound in tight) == 2
     results = [(tmp_path / name / "result.json").read_bytes() for name in "ab"]
     assert results[0] == results[1] == said[0][0]
     for name in ("report.md", "units.csv", "units.parquet", "figures/delivery.png"):

@@ -1,5 +1,6 @@
 """Distillation in the ledger: against density matrices and backends, its books, what it pays."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -336,9 +337,38 @@ def test_distillation_pays_for_every_rule_and_never_beats_the_bound():
         assert got[1] > 1.04 * got[0], name
 
 
+#: Those with chains, rounds or players of their own; dpem learns, and is tested elsewhere.
+PLAYERS = (
+    *("adaptive-continuous", "max-weight", "mcf-lp", "mean-rate-plain", "oracle", "swap-asap"),
+    *("pant", "pant-cached", "q-cast", "q-cast-cached", "q-pass", "q-pass-cached"),
+    *("reps", "reps-cached"),
+)
+
+
+@pytest.fixture(scope="module")
+def poor():
+    """Two games of the preset ``fidelity``."""
+    return [game(seed, demand) for seed, demand in ((0, "poisson"), (1, "scheduled"))]
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_distillation_pays_for_every_rival_and_never_beats_the_bound(name, poor):
+    """Paired: the same allocator on the same draws, with a plan that knows of no distillation."""
+    allocator, got = find(name), {0: 0, 1: 0}
+    for of in poor:
+        assert allocator.rule(of.scenario, of.plan).rounds == 1
+        plain = replace(of, plan=replace(of.plan, rounds=0, refined=np.zeros(0)), max_rounds=0)
+        for rounds, one in enumerate((plain, of)):
+            result = play(one, allocator, with_losses=False)
+            assert result.score.pairs_delivered <= of.bound_of(allocator) + 1e-6
+            assert (result.totals["distilled"] > 0) == (rounds == 1)
+            got[rounds] += result.score.pairs_delivered
+    assert got[1] > got[0]
+
+
 def test_without_distillation_nothing_asks_for_it():
     of = game(0, max_rounds=0, drift=False)
-    for name in ("mean-rate", "uniform", "on-demand"):
+    for name in ("mean-rate", "uniform", "on-demand", *PLAYERS):
         assert find(name).rule(of.scenario, of.plan).rounds == 0
     assert not of.world.cls.refined.any()
     assert not of.plan.refined.any()

@@ -148,7 +148,7 @@ def load_toml(block: Block, folder: Path) -> object:
         return raw["project"]["entry-points"]
     if "node" in raw:
         return load_rack(path)
-    if "bench" in raw:
+    if "bench" in raw or "event" in raw:
         return load_scenario(path)
     setting = msgspec.convert(raw, Setting).check()
     assert {setting.allocator, *setting.rivals} <= set(known())

@@ -312,7 +312,7 @@ def test_program_reaches_the_optimum_of_mean_rates():
     problem = mcf_lp.problem_of(of.network, game.world)
     keys = game.world.request.cls
     demand = np.bincount(keys, weights=game.world.request.pairs, minlength=len(game.world.cls))
-    best_hz = mcf_lp.use_hz(problem, demand / 122.0, 1.0)[1].total
+    best_hz = mcf_lp.use_hz(problem, demand / 122.0, 1.0)[2].total
     got_hz = delivered(game, mcf_lp.make()) / 120.0
     tests = 1.0 - of.test_share
     assert 0.9 * tests * best_hz < got_hz

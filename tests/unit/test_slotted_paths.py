@@ -61,7 +61,7 @@ def world_of(links, n, ends, *, rng=None, success=1.0, pairs=4, fidelity=0.3, qu
 def protocol(world, kind=ONLINE, **more):
     values = {"round_slots": 10, "cached": 1, "early": 1, "reach": 0, "metric": 1, "detour": 4}
     rule = Rule(fill=0, complete=0, targets=np.zeros(world.m))
-    return Protocol(**{**values, "kind": kind, "thrift": 0.0, "rule": rule, **more})
+    return Protocol(**{**values, "kind": kind, "thrift": 0.0, "rule": rule, "better": rule, **more})
 
 
 def begun(world, plan, stock=()):

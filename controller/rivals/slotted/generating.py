@@ -9,12 +9,14 @@ import numpy as np
 
 from controller.rivals.slotted.state import REALISED, Protocol, Round
 from quantum.kernels import kernel
+from quantum.ledger.claims import ANNOUNCED_S
 from quantum.ledger.generate import CLAIMED, choose, is_crowded, score_links, surplus_of, urgency_of
 from quantum.ledger.observe import STOCK, observe
+from quantum.ledger.refined import claim_refined
 from quantum.ledger.state import RAW, TIES, Ledger, World, seed_at
 from quantum.seeding import uniform
 
-__all__ = ["act", "find_needs"]
+__all__ = ["act", "find_needs", "need_better"]
 
 _NOBODY = 1 << 40
 
@@ -54,6 +56,24 @@ def _want(ledger: Ledger, state: Round, number: int, count: int, rank: int) -> N
     if real.wanted > real.stock:
         link.need = real.wanted - real.stock
         link.rank = min(link.rank, rank)
+
+
+@kernel
+def need_better(world: World, ledger: Ledger, state: Round, plan: Protocol) -> None:
+    """Let requests that need distilled pairs claim them, and links miss the pairs for these.
+
+    As for every allocator in every slot: rounds and their paths know pairs as they are made only.
+    """
+    start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
+    for number in range(world.m):
+        state.link[number].spare = ledger.link[number].wanted
+    claim_refined(world, ledger, plan.better, start)
+    for number in range(world.m):
+        link, real = state.link[number], ledger.link[number]
+        missing = real.wanted - real.stock - 2.0 * real.refined
+        if real.wanted > link.spare and missing > 0.0:
+            link.need = max(link.need, missing)
+            link.rank = min(link.rank, len(state.path))
 
 
 @kernel

@@ -124,7 +124,8 @@ def protocol_of(settings: Settings, world: World, rule: Rule) -> Protocol:
         metric=int(settings.metric),
         detour=int(settings.detour),
         thrift=float(settings.thrift),
-        rule=rule,
+        rule=rule._replace(rounds=0),
+        better=rule._replace(complete=1),
     )
 
 

@@ -4,7 +4,7 @@ from controller.game import Game
 from controller.rivals.allocator import Player
 from controller.rivals.slotted.commit import commit_paths, commit_recoveries
 from controller.rivals.slotted.corridor import find_corridors, pull_towards
-from controller.rivals.slotted.generating import act, find_needs
+from controller.rivals.slotted.generating import act, find_needs, need_better
 from controller.rivals.slotted.state import (
     REALISED,
     Candidates,
@@ -17,6 +17,8 @@ from controller.rivals.slotted.swapping import swap_greedily, swap_paths
 from quantum.kernels import kernel
 from quantum.ledger import Ledger, World, close_slot, generate, open_slot
 from quantum.ledger.places import take
+from quantum.ledger.refine import refine
+from quantum.ledger.serve import serve_best
 from quantum.ledger.state import DROPPED
 
 __all__ = ["advance_rounds", "player_with"]
@@ -53,13 +55,19 @@ def advance_rounds(
         find_needs(world, ledger, state, plan)
         if plan.kind == REALISED:
             pull_towards(world, ledger, state)
+        if plan.better.rounds > 0:
+            need_better(world, ledger, state, plan)
         act(world, ledger, state, plan)
         generate(world, ledger, plan.rule)
+        if plan.better.rounds > 0:
+            refine(world, ledger, plan.better)
         last = slot % plan.round_slots == plan.round_slots - 1
         if plan.kind == REALISED:
             swap_greedily(world, ledger, state, plan, last)
         else:
             swap_paths(world, ledger, state, plan, last)
+        if plan.better.rounds > 0 and (last or plan.early == 1):
+            serve_best(world, ledger, plan.better, True)
         if last and plan.cached == 0:
             _drop_all(ledger)
         close_slot(world, ledger)

@@ -43,6 +43,7 @@ class Protocol(NamedTuple):
     detour: int  # links that a path may have more than the shortest
     thrift: float  # how much scarce swap nodes count against a path
     rule: Rule  # for prices, for idle tokens and for full memories
+    better: Rule  # for distilled pairs: claims, stock and chains
 
 
 class Candidates(NamedTuple):
@@ -83,7 +84,7 @@ def new_round(world: World) -> Round:
             stock=int,  # stored pairs that no path was promised
             need=float,  # pairs that are to be made
             rank=int,  # of the first path that misses one
-            spare=int,  # whether a recovery path misses one
+            spare=float,  # what paths as pairs are made want
             used=int,  # last path that this link is part of
             demand=float,  # pairs that requests want through it
             corr=(float, 3),

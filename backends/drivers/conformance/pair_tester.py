@@ -1,4 +1,4 @@
-"""Checks that every driver of a pair tester must pass, ours or a third party's.
+"""Checks of a pair tester: what it counts is fresh, possible, and of the basis that was asked.
 
 Give :func:`check_pair_tester` a function that opens the driver, on a stub or on the instrument
 itself. The light should be on: some checks need counts. Each check answers with a finding, so that
@@ -8,27 +8,14 @@ one failure does not hide the next.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from backends.drivers.capabilities import Coincidences, PairTester
+from backends.drivers.conformance.findings import Finding
 from quantum.errors import DeviceError, DpemError, InputError
 
-__all__ = ["Finding", "check_pair_tester"]
+__all__ = ["check_pair_tester"]
 
 _WINDOWS = 3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found; ``detail`` is empty where all is well."""
-
-    check: str
-    detail: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the driver does what the check asks."""
-        return not self.detail
 
 
 def check_pair_tester(
