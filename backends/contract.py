@@ -93,6 +93,9 @@ class Follower(Protocol):
     def follow(self, broker: Connection) -> None:
         """Work only while the broker's pulses say that it and all agents are alive."""
 
+    def prepare(self) -> None:
+        """Do what has to be done before the first request, however long it takes."""
+
 
 def plan_of(programs: list[Program]) -> Plan:
     """Return the plan that the programs' last steps ask for, with free draws.

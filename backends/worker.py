@@ -17,7 +17,7 @@ import zmq
 from backends.contract import Backend, Follower
 from backends.service import execute
 from quantum.egp import VERSION, Bye, Hello, Job, Refuse, Welcome
-from quantum.errors import DeviceError, InputError, WireError
+from quantum.errors import DeviceError, InputError, RequestError, WireError
 from quantum.joining import WorkerConfig
 from quantum.seeding import generator
 from quantum.wire import MAX_BYTES, decode, encode
@@ -51,6 +51,11 @@ def work(config: WorkerConfig) -> None:
     backend = open_backend(config.backend, config.rack)
     if config.pulse and isinstance(backend, Follower):
         backend.follow(config)
+        try:
+            backend.prepare()
+        except BaseException:
+            backend.close()
+            raise
     rng = generator(config.seed, "worker", config.name)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
@@ -114,7 +119,7 @@ def main() -> None:
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
     try:
         work(config)
-    except (InputError, DeviceError) as wrong:
+    except (InputError, DeviceError, RequestError) as wrong:
         sys.stderr.write(f"dpem worker: {wrong}\n")
         sys.exit(wrong.exit_code)
 

@@ -1,6 +1,7 @@
 """Whether all who command a laboratory's instruments are alive. Pure: times are given.
 
-Nobody is missed before :meth:`Liveness.begin`: starting and compiling may take as long as it does.
+Nobody's heart is missed before :meth:`Liveness.begin`: to start and to compile may take long. Who
+is killed or stopped is lost at any time.
 """
 
 from pathlib import Path
@@ -49,8 +50,8 @@ class Liveness:
         """Note that the run has ended in order."""
         self.over = not self.lost
 
-    def pulse(self, now_s: float) -> Pulse | None:
-        """Return what workers are told now; nothing before the run has begun."""
+    def pulse(self, now_s: float) -> Pulse:
+        """Return what workers are told now."""
         if self._begun:
             for agent, heard_s in self._heard.items():
                 if now_s - heard_s > self._silence_s:
@@ -61,7 +62,7 @@ class Liveness:
             return Pulse(lost=self.lost)
         if self.over:
             return Pulse(over=True)
-        return Pulse() if self._begun else None
+        return Pulse()
 
 
 def is_running(pid: int) -> bool:

@@ -138,8 +138,6 @@ class _Loop:
 
     def _send(self, now_s: float) -> None:
         pulse = self._live.pulse(now_s)
-        if pulse is None:
-            return
         if pulse.lost and not self._said:
             self._said = pulse.lost
             _print(pulse.lost)

@@ -15,7 +15,7 @@ from backends.rack import SHIPPED_RACK
 from backends.supervisor.client import Client, granted, key_of, new_rid
 from backends.supervisor.keeper import Keeper
 from backends.supervisor.launching import find_or_launch
-from backends.supervisor.messages import VERSION, Acquire, Act, Did, Release, Run
+from backends.supervisor.messages import VERSION, Acquire, Act, Did, Prepare, Release, Run
 from backends.supervisor.work import pack
 from quantum.batch import Batch
 from quantum.errors import DeviceError, DpemError, InputError
@@ -23,6 +23,9 @@ from quantum.joining import Connection
 from quantum.rack import load_rack
 
 __all__ = ["SupervisedLab"]
+
+#: Calibrating all links of a rack may take minutes.
+_PREPARE_S = 600.0
 
 
 class SupervisedLab:
@@ -66,6 +69,10 @@ class SupervisedLab:
             self._keeper = Keeper(self.at, self._key, self.token, self._pulses)
             self._keeper.start()
         return self.token
+
+    def prepare(self) -> None:
+        """Get the rack ready for its first request: links are calibrated now, not then."""
+        self._client.demand(Prepare(new_rid(), self.acquire()), _PREPARE_S)
 
     def run(self, batch: Batch, plan: Plan, rng: np.random.Generator) -> Outcome:
         """Have the supervisor test as many pairs as the plan asks for."""

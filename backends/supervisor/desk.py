@@ -17,6 +17,7 @@ from backends.supervisor.messages import (
     Act,
     Estop,
     Granted,
+    Prepare,
     Rearm,
     Refused,
     Release,
@@ -40,6 +41,7 @@ _NEEDS: dict[type[Request], Role] = {
     Renew: "operate",
     Release: "operate",
     Trip: "operate",
+    Prepare: "operate",
     Run: "operate",
     Act: "observe",
     Status: "observe",
@@ -55,7 +57,7 @@ class Start:
     """Something to carry out; ``lease`` is the one it is made under."""
 
     who: str
-    message: Run | Act | Release | Trip | Rearm | Status
+    message: Prepare | Run | Act | Release | Trip | Rearm | Status
     lease: Lease | None = None
 
 
@@ -148,7 +150,7 @@ class Desk:
                     )
                 lease = self.leases.acquire(who, message.name, now_s)
                 return Granted(message.rid, lease.token, self.leases.lease_s, self.mode)
-            case Run() | Release() | Trip():
+            case Prepare() | Run() | Release() | Trip():
                 self._not_latched()
                 return Start(who, message, self._lease(who, message.token, now_s))
             case _:

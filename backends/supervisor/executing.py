@@ -16,7 +16,7 @@ from backends.lab import open_lab
 from backends.laboratory.backend import LaboratoryBackend
 from backends.supervisor.desk import Start
 from backends.supervisor.guard import Gate
-from backends.supervisor.messages import Act, Did, Rearm, Refused, Reply, Run
+from backends.supervisor.messages import Act, Did, Prepare, Rearm, Refused, Reply, Run
 from backends.supervisor.notes import Notes
 from backends.supervisor.rig import Rig
 from backends.supervisor.work import unpack
@@ -47,6 +47,9 @@ class Executor:
             match start.message:
                 case Run():
                     return self._run(start.message, token)
+                case Prepare():
+                    self._ready(token)
+                    return Did(rid)
                 case Act():
                     return Did(rid, self._act(start.message))
                 case Rearm(_, reason):
@@ -70,13 +73,8 @@ class Executor:
 
     def _run(self, message: Run, token: int | None) -> Did:
         batch, plan = unpack(message.work)
-        self._gate.check()
-        if self._backend is None or self._token != token:
-            # Another holder, another history: nothing that was counted before is his.
-            self._drop()
-            self._backend = open_lab(self._path, opener=self._rig.guarded)
-            self._token = -1 if token is None else token
-        outcome = self._backend.run(batch, plan, generator(message.seed, "supervisor"))
+        backend = self._ready(token)
+        outcome = backend.run(batch, plan, generator(message.seed, "supervisor"))
         self._gate.check()
         counts = np.ascontiguousarray(outcome.counts, dtype="<i8")
         self._note(message, token, counts, outcome.source)
@@ -110,6 +108,16 @@ class Executor:
             return False
         finally:
             self._gate.context = {}
+
+    def _ready(self, token: int | None) -> Backend:
+        """Return the backend of a lease, opened and calibrated if need be."""
+        self._gate.check()
+        if self._backend is None or self._token != token:
+            # Another holder, another history: nothing that was counted before is his.
+            self._drop()
+            self._backend = open_lab(self._path, opener=self._rig.guarded)
+            self._token = -1 if token is None else token
+        return self._backend
 
     def _note(self, message: Run, token: int | None, counts: Any, source: str) -> None:
         total = counts.sum(axis=0)

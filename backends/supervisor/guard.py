@@ -63,6 +63,10 @@ class Gate:
         with self._lock:
             self.latched, self.reason = False, NOBODY
 
+    def executes(self, thread: int) -> bool:
+        """Tell whether a thread is the one that a signal can preempt."""
+        return thread == self._executing
+
     def check(self) -> None:
         """Refuse an act while the gate is shut."""
         if self.reason:
@@ -111,6 +115,8 @@ class Instrument:
         self.own_stub = False
         """Whether the guardian started a stub in its place."""
         self.lock = threading.RLock()
+        self.user = 0
+        """The thread that holds the lock."""
         self.dirty = False
         self.trouble = ""
         self.odd = 0
@@ -133,6 +139,7 @@ class Instrument:
         began = time.monotonic()
         try:
             with self.lock:
+                self.user = threading.get_ident()
                 value = self._inside(acting, method, given, named)
         except DpemError as wrong:
             self.trouble = str(wrong) if isinstance(wrong, DeviceError) else self.trouble

@@ -19,6 +19,7 @@ __all__ = [
     "Did",
     "Estop",
     "Granted",
+    "Prepare",
     "Rearm",
     "Refused",
     "Release",
@@ -81,6 +82,13 @@ class Trip(_Frame, frozen=True, tag="trip"):
     rid: Rid
     token: Token
     why: Reason
+
+
+class Prepare(_Frame, frozen=True, tag="prepare"):
+    """Get the rack ready: links are calibrated, which may take long."""
+
+    rid: Rid
+    token: Token
 
 
 class Run(_Frame, frozen=True, tag="run"):
@@ -177,7 +185,7 @@ class Stopped(_Frame, frozen=True, tag="stopped"):
     read_back: dict[str, str]
 
 
-Request = Acquire | Renew | Release | Trip | Run | Act | Status | Rearm | Estop
+Request = Acquire | Renew | Release | Trip | Prepare | Run | Act | Status | Rearm | Estop
 Reply = Granted | Did | Refused | Report | Stopped
 
 _encoder = msgspec.msgpack.Encoder()

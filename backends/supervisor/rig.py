@@ -64,6 +64,8 @@ class Rig:
     def __init__(self, rack: Rack, mode: str, stubs: dict[str, str], gate: Gate) -> None:
         self.rack, self.mode = rack, mode
         self._folder = rack.folder
+        self.stuck = False
+        """Whether a connection is lost to a thread that hangs: then the guardian has to act."""
         self.instruments: dict[str, Instrument] = {}
         self._pool = ThreadPoolExecutor(max(2, 2 * len(rack.instruments)), "safe")
         try:
@@ -116,18 +118,28 @@ class Rig:
                 if done.safe:
                     return self._note(instrument, done)
             if not had:
-                # Some thread hangs in this driver: leave it to it, and go on with a new one.
-                instrument.lock = threading.RLock()
-                instrument.driver = None
+                self._cut_off(instrument)
             return self._note(instrument, self._safe_anew(instrument))
         finally:
             if had:
                 instrument.lock.release()
 
+    def _cut_off(self, instrument: Instrument) -> None:
+        """Take the driver away from a thread that is in the middle of a method.
+
+        Closing the connection ends that method. The executing thread has had its signal; if it
+        still hangs, in a library that hears none, only the end of this process frees the connection.
+        """
+        if instrument.gate.executes(instrument.user):
+            self.stuck = True
+            instrument.driver = None
+        instrument.lock = threading.RLock()
+
     def _safe_anew(self, instrument: Instrument) -> Safed:
         """Open the instrument anew, as its conversation was cut or fails, and make it safe."""
         if instrument.driver is not None:
-            with contextlib.suppress(DeviceError):
+            # A thread may be using it: whatever its closing raises, the new one counts.
+            with contextlib.suppress(DeviceError, OSError, TypeError, ValueError):
                 instrument.driver.close()
         try:
             instrument.driver = open_at(instrument.entry, instrument.address, self._folder, None)

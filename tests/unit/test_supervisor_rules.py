@@ -241,14 +241,14 @@ def test_frames_that_are_too_much() -> None:
 
 def test_nobody_is_missed_before_the_run_begins() -> None:
     live = Liveness({"key": "agent-0"}, 1.0, 60.0)
-    assert live.pulse(1000.0) is None
+    assert live.pulse(1000.0) == Pulse()
     live.begin(2000.0)
     assert live.pulse(2000.9) == Pulse()
     live.beat("key", 2000.9)
     live.beat("stranger", 2002.0)
     assert live.pulse(2001.8) == Pulse()
     lost = live.pulse(2002.0)
-    assert lost is not None and lost.lost == "agent-0 was not heard for 1 s"
+    assert lost.lost == "agent-0 was not heard for 1 s"
     live.beat("key", 2002.1)
     live.end()
     assert live.pulse(2002.2) == lost, "nobody comes back to life"
@@ -261,7 +261,7 @@ def test_slots_have_to_go_on_once_the_first_was_played() -> None:
     live.move(1000.0)
     assert live.pulse(1059.0) == Pulse()
     lost = live.pulse(1061.0)
-    assert lost is not None and "no slot was played" in lost.lost
+    assert "no slot was played" in lost.lost
     ended = Liveness({}, 1.0, 60.0)
     ended.begin(0.0)
     ended.end()
