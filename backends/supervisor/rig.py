@@ -24,6 +24,8 @@ MODES = ("sim", "stub", "shadow", "armed")
 
 #: How long the lock of an instrument is waited for before it is opened anew without it.
 _LOCK_S = 0.03
+#: How often an instrument that could not be made safe is tried again at once.
+_AGAIN = 3
 #: A dead instrument must not keep the report about the others.
 _SAFE_S = 2.5
 
@@ -119,7 +121,14 @@ class Rig:
                     return self._note(instrument, done)
             if not had:
                 self._cut_off(instrument)
-            return self._note(instrument, self._safe_anew(instrument))
+            done = self._safe_anew(instrument)
+            for _ in range(_AGAIN):
+                if done.safe:
+                    break
+                # A line that another thread is just letting go of can be opened a moment later.
+                time.sleep(_LOCK_S)
+                done = self._safe_anew(instrument)
+            return self._note(instrument, done)
         finally:
             if had:
                 instrument.lock.release()
@@ -128,7 +137,7 @@ class Rig:
         """Take the driver away from a thread that is in the middle of a method.
 
         Closing the connection ends that method. The executing thread has had its signal; if it
-        still hangs, in a library that hears none, only the end of this process frees the connection.
+        still hangs, in a library that hears none, only the end of this process frees the line.
         """
         if instrument.gate.executes(instrument.user):
             self.stuck = True
