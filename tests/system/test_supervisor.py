@@ -1,6 +1,7 @@
 """A supervisor at work on stubs: limits, interlock, emergency stop, fencing, modes, lost logs."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -296,6 +297,33 @@ def test_an_instrument_that_hangs_does_not_keep_the_others(
         assert bench.light() == (False, False)
     finally:
         os.kill(bench.tagger.pid, signal.SIGCONT)
+
+
+def fill_the_disk(lab: SupervisedLab) -> None:
+    """Let the supervisor write no more into its log than stands there already, and a little."""
+    size = (place_of(path_of(lab)) / "audit.jsonl").stat().st_size + 20
+    at = endpoint_of(path_of(lab))
+    resource.prlimit(at.supervisor, resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_a_lost_log_stops_the_rack(lab: SupervisedLab, bench: Bench) -> None:
+    lab.command("shutter", "set_open", True)
+    fill_the_disk(lab)
+    refused(lab, "the audit log is lost", "shutter", "set_output", True)
+    until = time.monotonic() + 2.0
+    while bench.light() != (False, False):
+        assert time.monotonic() < until
+    assert "audit log is lost" in status(path_of(lab)).latched
+
+
+@pytest.mark.parametrize("lab", [{"more": 'log_failure = "continue"'}], indirect=True)
+def test_stubs_may_go_on_without_a_log(lab: SupervisedLab, bench: Bench) -> None:
+    lab.acquire()
+    fill_the_disk(lab)
+    lab.command("shutter", "set_open", True)
+    assert bench.light()[0] is True
+    shown = status(path_of(lab))
+    assert "audit log is lost" in shown.log and not shown.latched
 
 
 def test_status_and_check_and_audit_by_command(lab: SupervisedLab) -> None:
