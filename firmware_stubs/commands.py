@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import entry_points
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -14,7 +15,34 @@ from quantum.output import json_option
 __all__ = ["command"]
 
 
-@click.command(name="stub")
+class _WithTools(click.Command):
+    """The command, and the tools that have the place of a kind: ``record`` and ``compare``."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        tool = _tool(args[0]) if args else None
+        if tool is not None:
+            return tool.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
+
+def _tool(name: str) -> click.Command | None:
+    if name not in ("record", "compare"):
+        return None
+    from firmware_stubs.tools import compare_command, record_command
+
+    return record_command if name == "record" else compare_command
+
+
+@click.command(name="stub", cls=_WithTools)
 @click.argument("kind")
 @click.option(
     "--bind",
@@ -80,6 +108,9 @@ def command(
     "datalink ADDRESS". Where KIND is a rack file (its name ends in .toml), all stubs of the rack
     run on one bench: a line for each, "NAME KIND ADDRESS control ADDRESS", and at last
     "bench RACK control ADDRESS".
+
+    "dpem stub record KIND --address ADDRESS" writes a transcript of a real instrument, and
+    "dpem stub compare TRANSCRIPT KIND" holds the stub to it; both have --help.
     """
     if kind.endswith(".toml"):
         _serve_rack(Path(kind), scenario, everything, json_path, until_eof)
@@ -96,7 +127,8 @@ def command(
         raise InputError(f"stub {kind!r} is unknown; known: {', '.join(sorted(known))}")
     if not 0.0 < speed <= 1e6:
         raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
-    for option, where in (("--bind", bind), ("--control", control)):
+    places = (("--bind", bind), ("--control", control), ("--datalink", datalink))
+    for option, where in places:
         _guard(option, where, allow_remote)
     plan = Scenario() if scenario is None else load_scenario(scenario)
     optics = plan.bench

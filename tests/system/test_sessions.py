@@ -9,13 +9,15 @@ import pytest
 
 from backends.contract import plan_of
 from backends.drivers.capabilities import Coincidences
+from backends.drivers.conformance.capability import capabilities_of
 from backends.drivers.id900 import ID900
 from backends.drivers.sessions import Recording, Replay, expand
 from backends.lab import LabBackend
-from backends.rack import StubProcess
+from backends.rack import StubProcess, open_instrument
 from quantum.batch import stack
 from quantum.errors import DeviceTimeout, InputError, RecordError
 from quantum.program import Generate, Measure, Program
+from quantum.rack import InstrumentEntry
 from quantum.seeding import generator
 
 WINDOW_S = 0.005
@@ -224,6 +226,38 @@ def test_a_rack_replays_to_equal_counts(tmp_path: Path) -> None:
     assert counts[0] == counts[1]
     assert sources == ["stub", "stub"]
     assert took[1] < took[0] / 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "polatis",
+        "scpi",
+        *(pytest.param(k, marks=pytest.mark.long) for k in ("websq", "apt", "epc", "pc_rpc")),
+    ],
+)
+def test_every_kind_replays(tmp_path: Path, kind: str) -> None:
+    """What a driver of each kind reads comes again, from the same clock, without its stub."""
+    entry = InstrumentEntry(name="one", kind=kind, address="stub")
+    seen = []
+    for session in (Recording(tmp_path / "s.jsonl"), None):
+        session = session or Replay(tmp_path / "s.jsonl")
+        driver, stub = open_instrument(entry, tmp_path, session)
+        try:
+            seen.append([driver.identify()])
+            driver.ping()
+            if kind == "websq":
+                seen[-1].append(driver.rates())
+            seen[-1] += [one.read(driver) for one in capabilities_of(driver) if kind != "apt"]
+            driver.safe_state()
+        finally:
+            driver.close()
+            session.close()
+            if stub is not None:
+                stub.close()
+        assert (stub is None) == session.replays
+    assert seen[0] == seen[1]
+    session.finish()
 
 
 def test_expand() -> None:
