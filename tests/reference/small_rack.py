@@ -45,7 +45,7 @@ name = "small"
 [calibration]
 calibrate = "{calibrate}"
 window_s = 2.0
-alarm_below = 0.9
+alarm_below = 0.91
 reached = 0.93
 shots = 250
 search_ps = 20000
