@@ -127,7 +127,8 @@ def command(
         raise InputError(f"stub {kind!r} is unknown; known: {', '.join(sorted(known))}")
     if not 0.0 < speed <= 1e6:
         raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
-    for option, where in (("--bind", bind), ("--control", control)):
+    places = (("--bind", bind), ("--control", control), ("--datalink", datalink))
+    for option, where in places:
         _guard(option, where, allow_remote)
     plan = Scenario() if scenario is None else load_scenario(scenario)
     optics = plan.bench

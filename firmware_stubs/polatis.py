@@ -19,8 +19,9 @@ import msgspec
 from firmware_stubs.lone_ports import LoneSwitch
 from firmware_stubs.polatis_lists import read_pairs, read_ports, show_pairs
 from firmware_stubs.polatis_mirrors import FAULTS, Mirrors
+from firmware_stubs.polatis_session import Session
 from firmware_stubs.ports import SwitchPort
-from firmware_stubs.scpi import Command, ScpiError, Tree, split
+from firmware_stubs.scpi import Command, ScpiError, Tree
 from firmware_stubs.server import StubOptions
 from firmware_stubs.stream_faults import StreamFaults
 from firmware_stubs.stream_server import Station, run_station
@@ -29,7 +30,6 @@ from quantum.errors import InputError
 __all__ = ["Polatis", "Switches", "serve", "station"]
 
 _SIZE = re.compile(r"-(\d{1,3})x(\d{1,3})-")
-_LINE_BYTES = 64 * 1024
 _QUEUE = 32
 _MOST_POWERS = 256
 
@@ -107,7 +107,7 @@ class Polatis:
         )
         self._errors: deque[tuple[int, str]] = deque()
 
-    def connection(self) -> "Session":
+    def connection(self) -> Session:
         """Make the device of a new connection."""
         return Session(self)
 
@@ -242,77 +242,6 @@ class Polatis:
         if not all(1 <= port <= self.mirrors.inputs + self.mirrors.outputs for port in ports):
             raise ScpiError(*self.switches.out_of_range)
         return ports
-
-
-class Session:
-    """One client: its half-received line, and its commands that wait for the mirrors."""
-
-    clients = 1
-
-    def __init__(self, instrument: Polatis) -> None:
-        self._instrument = instrument
-        self._buffer = bytearray()
-        self._waiting: deque[Command | ScpiError | None] = deque()
-        self._replies: list[str] = []
-
-    def opened(self, now_s: float) -> bytes:
-        """No greeting."""
-        return b""
-
-    def received(self, data: bytes, now_s: float) -> bytes:
-        """Take bytes; carry out every command of every whole line."""
-        self._buffer += data
-        *lines, rest = bytes(self._buffer).split(b"\n")
-        self._buffer[:] = rest
-        for line in lines:
-            self._waiting.extend(split(line.decode("ascii", errors="replace")))
-            self._waiting.append(None)
-        if len(rest) > _LINE_BYTES or len(self._waiting) > _LINE_BYTES:
-            self._buffer.clear()
-            self._waiting.clear()
-            self._instrument.complain(ScpiError(-363, "Input buffer overrun"))
-        return self._go_on(now_s)
-
-    def due(self, now_s: float) -> bytes:
-        """Go on after ``*opc?``."""
-        return self._go_on(now_s)
-
-    def due_s(self, now_s: float) -> float | None:
-        """Return when to go on."""
-        return self._instrument.mirrors.settle(now_s) if self._waiting else now_s + 1.0
-
-    def closed(self, now_s: float) -> None:
-        """Forget what was half said."""
-        self._waiting.clear()
-
-    def power_cycle(self, now_s: float) -> None:
-        """The connection is gone anyway."""
-
-    def state(self) -> dict[str, Any]:
-        """Return the instrument's settings."""
-        return self._instrument.state()
-
-    def _go_on(self, now_s: float) -> bytes:
-        answers = b""
-        while self._waiting:
-            command = self._waiting[0]
-            if command is None:
-                if self._replies:
-                    answers += ";".join(self._replies).encode() + b"\n"
-                self._replies.clear()
-            else:
-                try:
-                    if isinstance(command, ScpiError):
-                        raise command
-                    if command.path == ("*OPC",) and not self._instrument.mirrors.settled(now_s):
-                        break
-                    reply = self._instrument.carry_out(command, now_s)
-                    if reply is not None:
-                        self._replies.append(reply)
-                except ScpiError as wrong:
-                    self._instrument.complain(wrong)
-            self._waiting.popleft()
-        return answers
 
 
 def station(port: SwitchPort, *, seed: int, switches: dict[str, Any], speed: float) -> Station:

@@ -138,15 +138,18 @@ def port_of(rack: Rack, name: str, bench: SharedBench) -> Any:
 
     Raises :class:`InputError` where no link says what the instrument is for.
     """
+    kind = rack.instruments[name].kind
     for number, link in enumerate(rack.links):
         optics = link.optics
         if optics is None:
             continue
         if name in optics.plates:
+            _must_be("apt", "turn a plate", kind)
             return Plate(bench, optics.plates.index(name))
         if name == optics.polarisation:
+            _must_be("epc", "squeeze a fibre", kind)
             return Squeezer(bench, number)
-        if name == optics.laser and rack.instruments[name].kind == "scpi":
+        if name == optics.laser and kind == "scpi":
             return Pump(bench)
     by_kind: dict[str, Callable[[], Any]] = {
         "polatis": lambda: Switch(bench),
@@ -154,7 +157,11 @@ def port_of(rack: Rack, name: str, bench: SharedBench) -> Any:
         "pc_rpc": lambda: (Shutter(bench), Pump(bench)),
         "scpi": lambda: Meter(bench),
     }
-    kind = rack.instruments[name].kind
     if kind not in by_kind:
         raise InputError(f"instrument {name}: no link says what this {kind} is for")
     return by_kind[kind]()
+
+
+def _must_be(known: str, what: str, kind: str) -> None:
+    if kind != known:
+        raise InputError(f"only the stub {known} can {what} here, its kind is {kind}")

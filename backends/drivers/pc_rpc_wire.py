@@ -128,7 +128,10 @@ class Target:
         self._line.close()
 
     def _exchange(self, request: dict[str, Any], what: str) -> Any:
-        self._line.say(encode(request, self._version).encode("ascii") + b"\n")
+        said = encode(request, self._version).encode("ascii") + b"\n"
+        if self._line.waiting() or self._line.unfinished():
+            self._wrong("an answer came that nobody asked for")
+        self._line.say(said)
         try:
             answer = self._decoded(self._answer(what))
         except DeviceTimeout as wrong:

@@ -263,7 +263,7 @@ class Polatis:
 
     def _ask(self, question: str) -> str:
         """Send a line, return the line that answers it."""
-        if self._line.waiting():
+        if self._line.waiting() or self._line.unfinished():
             self._line.drop()
             raise DeviceProtocol(f"{self.address}: an answer came that nobody asked for")
         self._line.say(question.encode("ascii") + b"\n")

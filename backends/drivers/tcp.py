@@ -6,6 +6,7 @@ the driver while we wait for an answer.
 """
 
 import contextlib
+import math
 import select
 import socket
 from types import TracebackType
@@ -76,7 +77,10 @@ class TcpStream:
         """
         connection = self._open()
         try:
-            ready, _, _ = select.select([connection], [], [], max(0.0, timeout_s))
+            # Not select(): it knows no descriptor above 1023.
+            waiting = select.poll()
+            waiting.register(connection, select.POLLIN)
+            ready = waiting.poll(math.ceil(max(0.0, timeout_s) * 1e3))
             data = connection.recv(_CHUNK_BYTES) if ready else None
         except (OSError, ValueError) as wrong:
             # ValueError: another thread has closed the connection just now.

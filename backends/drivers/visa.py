@@ -25,6 +25,8 @@ _RESOURCE = re.compile(
     r"|GPIB[0-9]*::[0-9]{1,2}(::[0-9]{1,2})?::INSTR)\Z"
 )
 _READ_BYTES = 4096
+#: A socket that is free takes as much at once.
+_WRITE_BYTES = 2048
 
 
 def resource_of(address: str) -> str:
@@ -44,12 +46,13 @@ def resource_of(address: str) -> str:
 
 
 class VisaStream:
-    """An open resource; not for use by two threads. ``timeout_s`` bounds the opening."""
+    """An open resource, not for two threads. ``timeout_s`` bounds the opening and sending."""
 
     def __init__(self, address: str, *, timeout_s: float) -> None:
         if not 0.0 < timeout_s <= 3600.0:
             raise InputError(f"timeout_s must be > 0 and at most 3600 seconds, got {timeout_s}")
         self.address = address
+        self._timeout_s = timeout_s
         self._resource: pyvisa.resources.MessageBasedResource | None = None
         name = resource_of(address)
         _look_up(address, name)
@@ -74,9 +77,13 @@ class VisaStream:
     def send(self, data: bytes) -> None:
         """Send all bytes."""
         resource = self._open()
+        # A message of USB or GPIB is one piece; a socket knows no messages.
+        size = len(data) if self._socket is None else _WRITE_BYTES
         try:
-            resource.write_raw(data)
-        except (pyvisa.Error, OSError) as wrong:
+            for begin in range(0, len(data), size):
+                self._wait_until_free()
+                resource.write_raw(data[begin : begin + size])
+        except (pyvisa.Error, OSError, ValueError) as wrong:
             raise DeviceError(f"{self.address}: cannot send: {_reason(wrong)}") from wrong
 
     def receive(self, timeout_s: float) -> bytes:
@@ -109,6 +116,15 @@ class VisaStream:
                 wire.shutdown(socket.SHUT_RDWR)
         if resource is not None:
             resource.close()
+
+    def _wait_until_free(self) -> None:
+        """Wait until a socket takes bytes: pyvisa-py would do so for ever."""
+        wire = self._socket
+        if wire is None:
+            return
+        _, free, _ = select.select([], [wire], [], self._timeout_s)
+        if not free:
+            raise DeviceTimeout(f"{self.address}: nothing was taken for {self._timeout_s:g} s")
 
     def _arrived(self, wire: socket.socket, timeout_s: float) -> int:
         """Wait for bytes on a socket; return how many there are.

@@ -306,12 +306,14 @@ class LaboratoryBackend:
             next(steps)
         except StopIteration as done:
             self._working = None
-            self._finish(link, done.value)
+            self._finish(link, *done.value)
         except (DeviceError, RequestError) as wrong:
             self._working = None
             self._fail(link, str(wrong))
 
-    def _finish(self, link: int, found: Calibration) -> None:
+    def _finish(self, link: int, found: Calibration, counted: Evidence) -> None:
+        for window in counted.windows:
+            self._evidence[link].add(window)
         self._numbers[link] += 1
         self._skews[link] = found.skew_ps
         self.calibrations = [*self.calibrations, found][-_REMEMBERED:]

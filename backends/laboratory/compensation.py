@@ -77,6 +77,7 @@ class Compensation:
     _starts: int = 1
     _last: float = -1.0
     _first_basis: int = 0
+    _tops: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._at = within(self.start_mv, self.half_wave_mv, self.range_mv)
@@ -141,7 +142,10 @@ class Compensation:
         self._last = top
         if self._sweep < _SWEEPS and not stalled:
             return True
-        if self._starts >= _STARTS:
+        # Two starts that end alike have found the top: what is missing is not polarisation.
+        same = abs(self.best_mean - self._tops[-1]) < 0.03 if self._tops else False
+        self._tops.append(top)
+        if self._starts >= _STARTS or (same and abs(top - self.best_mean) < 0.03):
             return False
         a, b, c, d = (h * self.half_wave_mv for h in _FRESH[self._starts - 1])
         self._at = within((a, b, c, d), self.half_wave_mv, self.range_mv)

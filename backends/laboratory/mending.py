@@ -23,7 +23,7 @@ __all__ = ["Calibration", "Count", "mend"]
 
 #: Counts one window of a link in a basis, at a skew.
 Count = Callable[[int, int, int], Window]
-Steps = Generator[None, None, "Calibration"]
+Steps = Generator[None, None, tuple["Calibration", Evidence]]
 
 #: Windows without enough coincidences after which a count is given up.
 _MOST_WINDOWS = 60
@@ -77,8 +77,9 @@ def mend(
 ) -> Steps:
     """Calibrate a link; ``names`` are those of the calibration and of the link.
 
-    Yields after each step and returns the :class:`Calibration`. Raises :class:`DeviceError` where
-    the link could not be mended, :class:`RequestError` REJECTED where an interlock is open.
+    Yields after each step; returns the :class:`Calibration` and its last counts. Raises
+    :class:`DeviceError` where the link could not be mended, :class:`RequestError` REJECTED where an
+    interlock is open.
     """
     case = _Case(link, trouble, skew_ps, first)
     if station.interlock_open(link):
@@ -104,7 +105,7 @@ def mend(
     rates = evidence.rates()
     assert rates is not None
     alice, bob = sum(rates.singles_hz[:2]), sum(rates.singles_hz[2:])
-    return Calibration(
+    found = Calibration(
         name=names[0],
         link=names[1],
         cause=str(trouble),
@@ -117,6 +118,7 @@ def mend(
         probes=probes,
         mended=tuple(mended),
     )
+    return found, evidence
 
 
 def _light(

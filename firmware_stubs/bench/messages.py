@@ -66,7 +66,7 @@ class Latch(_Message, frozen=True, tag="latch"):
 
 
 class Contact(_Message, frozen=True, tag="interlock"):
-    """Open or close the interlock contact."""
+    """Open or close the interlock contact; where it opens, the shutter falls shut."""
 
     closed: bool
 
@@ -119,7 +119,8 @@ def apply_to_bench(
             latched[detector] = True
             history.change(bench_s, latched=tuple(latched))
         case Contact(closed):
-            history.change(bench_s, interlock_closed=closed)
+            is_open = history.now.shutter_open and closed
+            history.change(bench_s, interlock_closed=closed, shutter_open=is_open)
         case LinkTruth(link, gate_ps):
             if link is not None:
                 return bench.link_truth(_place(link, names), bench_s, gate_ps)

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from lines import control, faster_than
@@ -198,17 +197,6 @@ def test_a_client_that_comes_back_finds_the_instrument_as_it_was(
     again.close()
 
 
-def test_limits_of_the_controller_itself(tmp_path: Path) -> None:
-    scenario = tmp_path / "limits.toml"
-    scenario.write_text("[switches]\nsoft_limits_deg = [-1.0, 90.0]\n")
-    with StubProcess("apt", [*FAST, "--scenario", str(scenario)]) as stub:
-        driver = Apt(stub.address, **QUICK)
-        driver.home()
-        with pytest.raises(DeviceLimit, match=r"ended at 90\.000 deg, at a limit"):
-            driver.move_deg(120.0)
-        driver.close()
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_an_unplugged_or_hanging_unit_is_an_error_and_no_hang(how: signal.Signals) -> None:
     with StubProcess("apt", FAST) as stub:
@@ -223,17 +211,6 @@ def test_an_unplugged_or_hanging_unit_is_an_error_and_no_hang(how: signal.Signal
             driver.close()
             if how == signal.SIGSTOP:
                 os.kill(stub.pid, signal.SIGCONT)
-
-
-def test_k10cr1_by_its_scale(tmp_path: Path) -> None:
-    scenario = tmp_path / "k10.toml"
-    scenario.write_text('[switches]\nmodel = "K10CR1"\ncounts_per_deg = 136533.0\n')
-    with StubProcess("apt", [*FAST, "--scenario", str(scenario)]) as stub:
-        driver = Apt(stub.address, mount="k10cr1")
-        driver.home()
-        driver.move_deg(67.5)
-        assert plate_deg(stub) == pytest.approx(67.5, abs=1e-5)
-        driver.close()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from backends.drivers.epc import Epc
 from backends.rack import StubProcess
 from firmware_stubs.blind_ports import BlindSqueezer
 from firmware_stubs.epc import Epc as Instrument
+from firmware_stubs.epc import Switches
 from quantum.errors import DeviceError, DeviceLimit, DeviceProtocol, DeviceTimeout, InputError
 
 VOLTAGES = (1000.0, -2000.0, 4999.0, 0.0)
@@ -86,15 +86,14 @@ def test_scrambling_that_does_not_end_is_an_error(driver: Epc, stub: StubProcess
     assert truth(stub) == (ZERO, False)
 
 
-def test_scrambling_from_power_on(tmp_path: Path) -> None:
-    scenario = tmp_path / "left.toml"
-    scenario.write_text("[switches]\nscrambling_at_power_on = true\n")
-    with StubProcess("epc", ["--scenario", str(scenario)]) as stub:
-        driver = Epc(stub.address, safe_mv=(100.0, 200.0, -300.0, 0.0))
-        assert driver.is_scrambling()
-        driver.safe_state()
-        assert truth(stub) == ((100.0, 200.0, -300.0, 0.0), False)
-        driver.close()
+def test_scrambling_from_power_on() -> None:
+    port = BlindSqueezer()
+    stream = DeviceStream(Instrument(port, switches=Switches(scrambling_at_power_on=True)))
+    safe_mv = (100.0, 200.0, -300.0, 0.0)
+    driver = Epc("stream", stream=stream, safe_mv=safe_mv, clock=stream.clock)
+    assert driver.is_scrambling() and port.scrambling
+    driver.safe_state()
+    assert port.voltages_mv == safe_mv and not port.scrambling
 
 
 def test_a_missing_done_is_a_timeout_and_then_all_is_well(driver: Epc, stub: StubProcess) -> None:

@@ -205,6 +205,15 @@ def test_a_dead_or_hanging_instrument_is_an_error_and_no_hang(how: signal.Signal
                 os.kill(stub.pid, signal.SIGCONT)
 
 
+def test_a_peer_that_takes_nothing_is_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        stream = VisaStream(f"visa://TCPIP::127.0.0.1::{port}::SOCKET", timeout_s=0.2)
+        with faster_than(10.0), pytest.raises(DeviceTimeout, match="nothing was taken"):
+            stream.send(bytes(1 << 24))
+        stream.close()
+
+
 def test_nobody_there_is_an_error_at_once() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -182,6 +182,7 @@ def test_no_descriptor_is_left(stub: StubProcess) -> None:
     [
         (["polatis", "--bind", "0.0.0.0:0"], "--bind 0.0.0.0:0 is not a loopback address"),
         (["websq", "--control", "0.0.0.0:0"], "--control 0.0.0.0:0 is not a loopback"),
+        (["id900", "--datalink", "0.0.0.0:0"], "--datalink 0.0.0.0:0 is not a loopback"),
         (["id900", "--bind", "[::]:0"], "is not a loopback address"),
         (["polatis", "--bind", "example.org:0"], "is not a loopback address"),
         (["polatis", "--bind", "127.0.0.1:1,2"], "cannot bind"),

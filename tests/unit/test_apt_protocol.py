@@ -60,14 +60,18 @@ def test_garbage_is_stepped_over_and_memory_stays_small(noise: bytes) -> None:
 
 
 def rig(
-    pieces: list[int] | None = None, mangle: object = None, **switches: object
+    pieces: list[int] | None = None,
+    mangle: object = None,
+    mount: str = "prm1-z8",
+    **switches: object,
 ) -> tuple[Apt, DeviceStream, BlindRotator]:
     port = BlindRotator()
     device = AptRotator(port, switches=Switches(**switches), power_on_deg=100.0)  # type: ignore[arg-type]
     sizes = iter(pieces or [])
     keywords = {} if mangle is None else {"mangle": mangle}
     stream = DeviceStream(device, lambda: next(sizes, 1 << 20), **keywords)  # type: ignore[arg-type]
-    return Apt("stream", stream=stream, timeout_s=1.0, clock=stream.clock), stream, port
+    driver = Apt("stream", stream=stream, timeout_s=1.0, mount=mount, clock=stream.clock)
+    return driver, stream, port
 
 
 @settings(max_examples=40)
@@ -159,6 +163,22 @@ def test_a_limit_is_seen_whatever_the_controller_says_of_it(answer: str) -> None
     with pytest.raises(DeviceLimit, match=r"ended at 90\.000 deg, at a limit"):
         driver.move_deg(120.0)
     assert port.angle_deg == pytest.approx(90.0)
+
+
+def test_k10cr1_by_its_scale() -> None:
+    driver, _, port = rig(mount="k10cr1", model="K10CR1", counts_per_deg=136533.0)
+    driver.home()
+    driver.move_deg(67.5)
+    assert port.angle_deg == pytest.approx(67.5, abs=1e-5)
+    assert driver.identify().model == "K10CR1"
+
+
+def test_a_wrong_scale_is_not_hidden_by_the_counts() -> None:
+    """The unit agrees with itself; that the plate stands elsewhere only light can tell."""
+    driver, _, port = rig(counts_per_deg=136533.0)
+    driver.home()
+    driver.move_deg(90.0)
+    assert port.angle_deg == pytest.approx(90.0 * 1919.64 / 136533.0, abs=1e-3)
 
 
 def test_power_that_is_lost_in_the_middle_of_a_move_is_noticed() -> None:

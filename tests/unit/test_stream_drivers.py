@@ -241,6 +241,26 @@ def test_counts_that_cannot_be(line: bytes) -> None:
         driver.rates()
 
 
+@pytest.mark.parametrize(
+    "extra", [b"1\n", b'{"status": "ok", "ret": true}\n', b"(@1),(@17)\n", b"("]
+)
+@pytest.mark.parametrize(
+    ("build", "read"),
+    [(polatis, lambda d: d.connections()), (pc_rpc, lambda d: d.is_open())],
+    ids=["polatis", "pc_rpc"],
+)
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(
+    build: Callable[..., Any], read: Callable[[Any], Any], extra: bytes
+) -> None:
+    spoil = Spoiler(lambda answer: answer + extra)
+    driver = build(whole(), spoil)
+    spoil.armed = True
+    read(driver)
+    spoil.armed = False
+    with pytest.raises(DeviceError, match="nobody asked for"):
+        read(driver)
+
+
 class Flood:
     """A peer that never ends a line."""
 
