@@ -159,8 +159,8 @@ def timeouts(subject: Subject) -> str:
 
 def cancelled(subject: Subject) -> str:
     """close() from another thread ends a read that waits, which raises DeviceError."""
-    driver = subject.open(60.0)
     trouble = _trouble(subject)
+    driver = subject.open(60.0)
     ended: list[BaseException | None] = []
 
     def wait() -> None:
