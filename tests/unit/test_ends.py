@@ -1,0 +1,49 @@
+"""Searches from both ends answer as the search by layers does, in whatever state a network is."""
+
+import numpy as np
+import pytest
+
+from quantum.flows import shortest_paths
+from quantum.ledger import Rule, new_ledger, new_world
+from quantum.ledger.ends import TOO_LONG, connects, meet
+from quantum.ledger.paths import _last_swap, find_path, search_layers
+from quantum.ledger.prices import CLAIMS, CLOSED, LEFT, STOCK
+from quantum.presets import build, run_cell
+from quantum.twin import advance
+
+
+@pytest.mark.parametrize(("topology", "load_hz"), [("mesh", 60.0), ("grid-6x6", 8.0)])
+def test_both_ends_find_what_the_layers_find(topology, load_hz):
+    scenario = build(run_cell(topology, "poisson", load_hz=load_hz), 3, seconds=6.0, warmup_s=0.0)
+    world = new_world(scenario, paths=shortest_paths)
+    rule = Rule(fill=2, complete=1, targets=np.full(world.m, 1.0))
+    ledger, rng = new_ledger(world, events=0), np.random.default_rng(2)
+    seen = dict.fromkeys(
+        [("found", CLAIMS), ("found", LEFT), ("found", STOCK), ("apart", STOCK), ("other", STOCK)],
+        0,
+    )
+    for stop in range(40, 300, 40):
+        advance(world, ledger, rule, stop)
+        # Requests ask for more than there is, and some beliefs are poor.
+        ledger.link.wanted = rng.integers(0, 3, world.m)
+        for row in range(len(world.cls)):
+            for kind, slack in ((CLAIMS, 20), (LEFT, 5), (STOCK, 0)):
+                last = _last_swap(world, ledger, rule, row, slack, kind)
+                source = world.distance[world.cls[row].row, world.cls[row].a]
+                known = CLOSED if row % 2 else 9.0
+                length = 0
+                if last < CLOSED or source == 1:
+                    length = search_layers(world, ledger, rule, row, slack, kind, known, last)
+                chain = ledger.chain[:length].tolist()
+                joined = connects(world, ledger, row)
+                assert joined or kind != STOCK or length == 0
+                seen["apart", STOCK] += kind == STOCK and not joined
+                if last < CLOSED and (joined or kind != STOCK):
+                    met = meet(world, ledger, rule, row, slack, kind, known, last)
+                    assert met in (length, TOO_LONG)
+                    assert met == TOO_LONG or ledger.chain[:length].tolist() == chain
+                    seen["found", kind] += met > 0
+                    seen["other", STOCK] += met == TOO_LONG
+                assert find_path(world, ledger, rule, row, slack, kind, known) == length
+                assert ledger.chain[:length].tolist() == chain
+    assert min(seen.values()) > 0, seen
