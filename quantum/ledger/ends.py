@@ -87,7 +87,8 @@ def meet(
     seen = ledger.seen
     fixed, ends, inc_link, inc_node = world.node, world.link, world.inc_link, world.inc_node
     wish = world.cls[row]
-    distance, source, target = world.distance[wish.row], wish.a, wish.b
+    distance, back = world.distance[wish.row], wish.back
+    source, target = wish.a, wish.b
     loss_price = rule.fidelity / wish.budget
     link_least, node_least = least_prices(rule, kind, world.bucket)
     least = link_least + node_least
@@ -113,16 +114,18 @@ def meet(
                 cost += node_price(nodes[u].swap_tokens, fixed[u].bucket, rule.bucket, rule.inverse)
             for k in range(fixed[u].degree):
                 v = inc_node[u, k]
-                spot = sides[v]
-                met = seen[v, 1 - side] == stamp
-                reached = seen[v, side] == stamp
                 total = cost + link_least
-                if reached and total >= spot.cost[side]:
-                    continue
                 if side == _FORTH:
                     left = distance[v]
                     if left > 0 and total + (left * least + last) >= best:
                         continue
+                elif back >= 0 and total + world.distance[back, v] * least >= best:
+                    continue
+                met = seen[v, 1 - side] == stamp
+                reached = seen[v, side] == stamp
+                spot = sides[v]
+                if reached and total >= spot.cost[side]:
+                    continue
                 if not met and total + facing >= best:
                     continue
                 via = inc_link[u, k]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quantum.flows import shortest_paths
-from quantum.ledger import Rule, new_ledger, new_world
+from quantum.ledger import Rule, new_ledger, new_world, open_slot
 from quantum.ledger.ends import TOO_LONG, connects, meet
 from quantum.ledger.paths import _last_swap, find_path, search_layers
 from quantum.ledger.prices import CLAIMS, CLOSED, LEFT, STOCK
@@ -47,3 +47,39 @@ def test_both_ends_find_what_the_layers_find(topology, load_hz):
                 assert find_path(world, ledger, rule, row, slack, kind, known) == length
                 assert ledger.chain[:length].tolist() == chain
     assert min(seen.values()) > 0, seen
+
+
+def test_a_claim_is_kept_for_a_while_but_not_when_it_cannot_be_used():
+    scenario = build(run_cell("mesh", "poisson", load_hz=60.0), 3, seconds=6.0, warmup_s=0.0)
+    world = new_world(scenario, paths=shortest_paths)
+    rule = Rule(fill=2, complete=1, targets=np.full(world.m, 1.0))
+    ledger = new_ledger(world, events=0)
+    kept = left = 0
+    for stop in range(20, 200):
+        advance(world, ledger, rule, stop)
+        asked = ledger.request
+        live = ledger.queue.live[: ledger.now[0].live]
+        stays = [q for q in live.tolist() if asked.claimed[q] > 1 and asked.search[q] > stop + 1]
+        if not stays:
+            continue
+        claims = {q: asked.claim[q, : asked.claimed[q]].tolist() for q in stays}
+        spoiled = stays[-1]
+        first, second = (world.link[link] for link in claims[spoiled][:2])
+        node = first.a if first.a in (second.a, second.b) else first.b
+        ledger.node.swap_tokens[node] = -1e3  # never again a token there by the deadline
+        open_slot(world, ledger, rule)
+        for q in stays:
+            now = asked.claim[q, : asked.claimed[q]].tolist()
+            through = [link for link in now if node in (world.link[link].a, world.link[link].b)]
+            if node in (world.cls[world.request[q].cls].a, world.cls[world.request[q].cls].b):
+                continue
+            assert len(through) < 2
+            if len([k for k in claims[q] if node in (world.link[k].a, world.link[k].b)]) < 2:
+                assert now == claims[q]
+                kept += 1
+        left += 1
+        ledger = new_ledger(world, events=0)
+        if left == 5:
+            break
+        rule = rule._replace(targets=rule.targets + 0.5)
+    assert kept > 0 and left == 5
