@@ -17,14 +17,15 @@ def test_both_ends_find_what_the_layers_find(topology, load_hz):
     scenario = build(run_cell(topology, "poisson", load_hz=load_hz), 3, seconds=6.0, warmup_s=0.0)
     world = new_world(scenario, paths=shortest_paths)
     rule = Rule(fill=2, complete=1, targets=np.full(world.m, 1.0))
+    # Some classes may not go around: for them the cheapest path of all is often too long.
+    nearest = world.distance[world.cls.row, world.cls.a]
+    world.cls.hops[::3] = np.minimum(world.cls.hops, nearest)[::3]
     ledger, rng = new_ledger(world, events=0), np.random.default_rng(2)
-    seen = dict.fromkeys(
-        [("found", CLAIMS), ("found", LEFT), ("found", STOCK), ("apart", STOCK), ("other", STOCK)],
-        0,
-    )
+    kinds = (CLAIMS, LEFT, STOCK)
+    seen = dict.fromkeys([*(("found", kind) for kind in kinds), "apart", "too long"], 0)
     for stop in range(40, 300, 40):
         advance(world, ledger, rule, stop)
-        # Requests ask for more than there is, and some beliefs are poor.
+        # Requests ask for more than there is.
         ledger.link.wanted = rng.integers(0, 3, world.m)
         for row in range(len(world.cls)):
             for kind, slack in ((CLAIMS, 20), (LEFT, 5), (STOCK, 0)):
@@ -37,13 +38,13 @@ def test_both_ends_find_what_the_layers_find(topology, load_hz):
                 chain = ledger.chain[:length].tolist()
                 joined = connects(world, ledger, row)
                 assert joined or kind != STOCK or length == 0
-                seen["apart", STOCK] += kind == STOCK and not joined
-                if last < CLOSED and (joined or kind != STOCK):
+                seen["apart"] += kind == STOCK and not joined
+                if last < CLOSED:
                     met = meet(world, ledger, rule, row, slack, kind, known, last)
                     assert met in (length, TOO_LONG)
                     assert met == TOO_LONG or ledger.chain[:length].tolist() == chain
                     seen["found", kind] += met > 0
-                    seen["other", STOCK] += met == TOO_LONG
+                    seen["too long"] += met == TOO_LONG
                 assert find_path(world, ledger, rule, row, slack, kind, known) == length
                 assert ledger.chain[:length].tolist() == chain
     assert min(seen.values()) > 0, seen
