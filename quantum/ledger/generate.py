@@ -8,6 +8,7 @@ rule's ``evict``.
 
 import numpy as np
 
+from quantum.draws import uniform
 from quantum.kernels import Table, lean, small
 from quantum.ledger.heard import hide, remember
 from quantum.ledger.observe import OLDEST, OPEN, PEER_FILL, STOCK, WANTED, observe
@@ -25,7 +26,6 @@ from quantum.ledger.state import (
     World,
     seed_at,
 )
-from quantum.seeding import uniform
 
 __all__ = [
     "CLAIMED",

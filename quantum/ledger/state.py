@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum.draws import uniform
 from quantum.kernels import Table, kernel, lean, small
-from quantum.seeding import stream, uniform
+from quantum.seeding import stream
 
 __all__ = [
     "ACTION_TOKENS",
