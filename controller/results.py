@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.pools import Pools
+from controller.pools import Pools, own_links
 from controller.rules import Answer, Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Ok, Task
 from quantum.errors import Code, DeviceError, WireError
@@ -60,7 +60,7 @@ class Results:
             world.m,
             world.cls.fidelity.copy(),
             window_slots=round(rules.window_s / world.slot_s),
-            own=_links_of_classes(rules, self._classes) if rules.measured else None,
+            own=own_links(rules.network.links, world.cls) if rules.measured else None,
         )
         self.credit = np.zeros(world.n)
         """Reward of every node since it was last taken."""
@@ -209,13 +209,6 @@ def _measured_links(events: Table) -> Ints:
     """Return the link of every pair that is one link long, -1 for longer ones."""
     links: Ints = np.where(events["hops"] == 1, events["links"][:, 0], -1)
     return links
-
-
-def _links_of_classes(rules: Rules, classes: list[tuple[int, int, float]]) -> Ints:
-    """Return the link between the two nodes of every class of requests, -1 where there is none."""
-    ends = {(a, b): number for number, (a, b) in enumerate(rules.network.links.tolist())}
-    found = [ends.get((min(a, b), max(a, b)), -1) for a, b, _ in classes]
-    return np.array(found, dtype=np.int64)
 
 
 def _fits(answer: Done, basis: Ints) -> bool:
