@@ -217,6 +217,8 @@ def _fits(answer: Done, basis: Ints) -> bool:
         return False
     if answer.source_of_truth not in _SOURCES:
         return False
+    if len(answer.calibration) not in (0, len(basis)):
+        return False
     if not all(-1e-9 <= f <= 1.0 + 1e-9 for f in answer.fidelity):
         return False
     faulty = [fault.task for fault in answer.faults]
