@@ -80,6 +80,11 @@ def twin() -> dict[str, Any]:
         "ratio": {
             "node_slots_vs_plain": 100 * _mesh_slots(100, 0, _PLAIN_SLOTS) / plain,
             **{
+                f"node_slot_cost_{nodes}_vs_100": results["node_slots_per_cpu_s_100"]
+                / results[f"node_slots_per_cpu_s_{nodes}"]
+                for nodes, _, _ in _SIZES[1:]
+            },
+            **{
                 f"{key}_vs_numpy": results[f"{key}_pairs_per_cpu_s"]
                 / numpy[f"numpy_{key}_pairs_per_cpu_s"]
                 for key in ("chain3", "chain100", "closed_form")
