@@ -86,6 +86,14 @@ def test_a_run_over_two_links(tmp_path: Path) -> None:
     assert summary["delivery_rate"] > 0.7
     assert summary["fidelity"]["low"] > ASKED - 0.05
     assert verify(tmp_path / "run").complete
+    again = subprocess.run(
+        [*DPEM, "replay", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=120.0,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
     results: list[dict[str, Any]] = [
         dict(event) for event in read(tmp_path / "run").events if event["event"] == "results"
     ]
