@@ -19,10 +19,19 @@ from backends.drivers.sessions import Session
 from quantum.errors import DeviceError, DeviceTimeout, InputError, RecordError
 from quantum.rack import STUB, InstrumentEntry
 
-__all__ = ["SHIPPED_RACK", "StubProcess", "driver_of", "open_instrument", "stub_options"]
+__all__ = [
+    "FOUR_LINKS",
+    "SHIPPED_RACK",
+    "StubProcess",
+    "driver_of",
+    "open_instrument",
+    "stub_options",
+]
 
 #: The rack that is used when none is given: one stub.
 SHIPPED_RACK = Path(__file__).parent / "racks" / "id900.toml"
+#: Four links that share their detectors through a switch, on stubs.
+FOUR_LINKS = Path(__file__).parent / "racks" / "four-links.toml"
 
 _FIRST_LINE = re.compile(
     r"(?P<kind>\S+) (?P<address>(?:tcp|serial)://\S+) control (?P<control>tcp://\S+)"

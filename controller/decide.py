@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.policy import Actor, logits, pick
+from quantum.draws import uniform
 from quantum.kernels import Table, kernel
 from quantum.ledger.generate import score_links, surplus_of, urgency_of
 from quantum.ledger.observe import FORECAST, PEER_BUCKET, PEER_FILL, STOCK, WANTED
 from quantum.ledger.state import TIES, Floats, Ints, Rule
-from quantum.seeding import stream, uniform
+from quantum.seeding import stream
 
 __all__ = ["FEATURES", "IDLE", "Memory", "decide", "new_memory"]
 

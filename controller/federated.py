@@ -21,8 +21,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum.draws import uniforms
 from quantum.errors import InputError
-from quantum.seeding import generator, stream, uniforms
+from quantum.seeding import generator, stream
 
 __all__ = [
     "aggregate",

@@ -11,9 +11,21 @@ import numpy as np
 
 from quantum.counts import Counts
 from quantum.estimate import Estimate, estimate, probability_at_least
+from quantum.kernels import Table
 from quantum.ledger.state import MAX_HOPS, Floats, Ints
 
-__all__ = ["Pools"]
+__all__ = ["Pools", "own_links"]
+
+
+def own_links(links: Ints, classes: Table) -> Ints:
+    """Return the link between the two nodes of every class of requests, -1 where there is none.
+
+    ``links`` (m, 2) are the ends of links in order, ``classes`` (C,) a world's table.
+    """
+    ends = {(a, b): number for number, (a, b) in enumerate(links.tolist())}
+    pairs = zip(classes["a"].tolist(), classes["b"].tolist(), strict=True)
+    found = [ends.get((min(a, b), max(a, b)), -1) for a, b in pairs]
+    return np.array(found, dtype=np.int64)
 
 
 class Pools:

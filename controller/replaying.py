@@ -16,7 +16,7 @@ from controller.entries import note, rows_of
 from controller.game import world_of
 from controller.hearing import as_heard
 from controller.plan import delay_slots, plan_of
-from controller.pools import Pools
+from controller.pools import Pools, own_links
 from controller.recorded import (
     Failed,
     Note,
@@ -131,6 +131,7 @@ class _Again:
             self._world.m,
             self._world.cls.fidelity.copy(),
             window_slots=round(self._setting.trust_window_s / self._world.slot_s),
+            own=own_links(scenario.network.links, self._world.cls) if lab else None,
         )
         self._digest = Digest()
         self._open: dict[int, Table] = {}
@@ -237,7 +238,8 @@ class _Again:
             self._pools.add(
                 event.slot,
                 kind=kind,
-                link=int(each.links[0]) if each.kind == LINK_TESTED else -1,
+                link=int(each.links[0]) if each.kind == LINK_TESTED and not self._measured else -1,
+                of=int(each.links[0]) if self._measured and kind == 1 else -1,
                 basis=int(basis[index]),
                 passed=passed == 1,
                 predicted=float(each.true),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.pools import Pools
+from controller.pools import Pools, own_links
 from controller.rules import Answer, Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Ok, Task
 from quantum.errors import Code, DeviceError, WireError
@@ -62,7 +62,7 @@ class Results:
             world.m,
             world.cls.fidelity.copy(),
             window_slots=round(rules.window_s / world.slot_s),
-            own=_links_of_classes(rules, self._classes) if rules.measured else None,
+            own=own_links(rules.network.links, world.cls) if rules.measured else None,
         )
         self.credit = np.zeros(world.n)
         """Reward of every node since it was last taken."""
@@ -219,18 +219,13 @@ def _measured_links(events: Table) -> Ints:
     return links
 
 
-def _links_of_classes(rules: Rules, classes: list[tuple[int, int, float]]) -> Ints:
-    """Return the link between the two nodes of every class of requests, -1 where there is none."""
-    ends = {(a, b): number for number, (a, b) in enumerate(rules.network.links.tolist())}
-    found = [ends.get((min(a, b), max(a, b)), -1) for a, b, _ in classes]
-    return np.array(found, dtype=np.int64)
-
-
 def _fits(answer: Done, basis: Ints) -> bool:
     """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, else -1."""
     if len(answer.passed) != len(basis) or len(answer.fidelity) not in (0, len(basis)):
         return False
     if answer.source_of_truth not in _SOURCES:
+        return False
+    if len(answer.calibration) not in (0, len(basis)):
         return False
     if not all(-1e-9 <= f <= 1.0 + 1e-9 for f in answer.fidelity):
         return False

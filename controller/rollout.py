@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum.draws import uniforms
 from quantum.errors import InputError
-from quantum.seeding import stream, uniforms
+from quantum.seeding import stream
 
 __all__ = ["Rollout", "minibatch", "shuffled"]
 

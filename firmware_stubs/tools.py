@@ -102,7 +102,7 @@ def _identity(kind: str, address: str) -> str:
 
 
 @click.command("compare")
-@click.argument("transcript", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("transcript", type=click.Path(path_type=Path))
 @click.argument("kind")
 @click.option("--address", help="A stub that runs already; one is started unless given.")
 @click.option("--scenario", type=click.Path(path_type=Path), help="For the stub that is started.")
@@ -128,7 +128,12 @@ def compare_command(
     from firmware_stubs.compare import compare, own_stub
     from firmware_stubs.transcript import describe, encode_bytes, read_transcript
 
-    turns = read_transcript(kind, transcript.read_text(encoding="utf-8"))
+    try:
+        text = transcript.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as wrong:
+        said = getattr(wrong, "strerror", None) or wrong
+        raise InputError(f"cannot read {transcript}: {said}") from wrong
+    turns = read_transcript(kind, text)
     if section is not None:
         turns = [turn for turn in turns if turn.section == section]
     if not any(turn.said for turn in turns):

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from quantum.draws import uniforms
 from quantum.errors import InputError
 from quantum.network import Network
-from quantum.seeding import stream, uniforms
+from quantum.seeding import stream
 
 __all__ = ["drifted_populations"]
 

@@ -14,7 +14,7 @@ from quantum.ledger import (
     Ledger,
     Rule,
     World,
-    act_by_rule,
+    act_as_needed,
     close_slot,
     generate,
     open_slot,
@@ -30,7 +30,7 @@ def advance(world: World, ledger: Ledger, rule: Rule, stop: int) -> None:
     """Play slots by the rule until ``ledger.clock`` is ``stop``."""
     while ledger.now[0].clock < stop:
         open_slot(world, ledger, rule)
-        act_by_rule(world, ledger, rule)
+        act_as_needed(world, ledger, rule)
         generate(world, ledger, rule)
         serve(world, ledger, rule)
         close_slot(world, ledger)

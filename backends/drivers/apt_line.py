@@ -89,15 +89,15 @@ class AptLine:
 
     def drop(self) -> None:
         """Throw the stream away; the next use opens a new one."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
         self._messages.forget()
 
     def close(self) -> None:
-        """Close for good; safe to call twice."""
-        self.drop()
+        """Close for good; safe to call twice, and while another thread waits for bytes."""
         self._closed = True
+        self.drop()
 
     def _await(self, ident: int) -> Message | None:
         deadline = self._clock() + self.timeout_s

@@ -49,8 +49,7 @@ class Connection:
 
     def ensure(self) -> None:
         """Open the stream where it is not open."""
-        if self._closed:
-            raise DeviceError(f"{self.address}: the connection is closed")
+        self._refuse_closed()
         if self._stream is not None:
             return
         if self._given is not None and self.opened:
@@ -58,6 +57,13 @@ class Connection:
         self._stream = self._given or open_stream(self.address, self.timeout_s)
         self._buffer.clear()
         self.opened += 1
+        self._refuse_closed()
+
+    def _refuse_closed(self) -> None:
+        """Raise where the connection was closed, perhaps by another thread just now."""
+        if self._closed:
+            self.drop()
+            raise DeviceError(f"{self.address}: the connection is closed")
 
     def renew(self) -> None:
         """Open the stream where it is not open, or where the peer has closed it while it was idle.
@@ -169,14 +175,15 @@ class Connection:
 
     def drop(self) -> None:
         """Throw the stream away with all that is on its way; the next use opens a new one."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
         self._buffer.clear()
 
     def close(self) -> None:
-        """Close for good; safe to call twice."""
+        """Close for good; safe to call twice, and while another thread waits for bytes."""
+        # First: the thread that is woken must find it closed, and open nothing anew.
+        self._closed = True
         self.drop()
         if self._given is not None:
             self._given.close()
-        self._closed = True

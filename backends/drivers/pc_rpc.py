@@ -168,9 +168,9 @@ class PcRpc:
 
     def close(self) -> None:
         """Release all connections; safe to call twice."""
+        self._closed = True
         for target in self._targets.values():
             target.close()
-        self._closed = True
 
     def _named(self) -> list[str]:
         return [name for name in (self._shutter, self._laser) if name is not None]

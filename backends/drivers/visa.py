@@ -83,7 +83,7 @@ class VisaStream:
             for begin in range(0, len(data), size):
                 self._wait_until_free()
                 resource.write_raw(data[begin : begin + size])
-        except (pyvisa.Error, OSError) as wrong:
+        except (pyvisa.Error, OSError, ValueError) as wrong:
             raise DeviceError(f"{self.address}: cannot send: {_reason(wrong)}") from wrong
 
     def receive(self, timeout_s: float) -> bytes:
@@ -119,9 +119,10 @@ class VisaStream:
 
     def _wait_until_free(self) -> None:
         """Wait until a socket takes bytes: pyvisa-py would do so for ever."""
-        if self._socket is None:
+        wire = self._socket
+        if wire is None:
             return
-        _, free, _ = select.select([], [self._socket], [], self._timeout_s)
+        _, free, _ = select.select([], [wire], [], self._timeout_s)
         if not free:
             raise DeviceTimeout(f"{self.address}: nothing was taken for {self._timeout_s:g} s")
 

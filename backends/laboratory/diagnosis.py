@@ -63,8 +63,9 @@ class LinkState:
 _GONE = 0.15
 #: Coincidences below this share of what singles promise mean that the windows miss the peak.
 _MISSED = 0.5
-#: One in a million: an alarm must not come by chance, with thousands of windows an hour.
-_SURE = 1.0 - 1e-6
+#: Confidence at which a link is below the alarm. By chance this only happens to one that is close
+#: to it, where a new compensation does no harm.
+_SURE = 0.999
 #: Time over which a jump is looked for, in shares of the estimate's window.
 _RECENT = (0.1, 0.3, 1.0)
 

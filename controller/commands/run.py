@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_DEFAULT_RACK = "id900"
+
 
 @click.command("run")
 @click.option("--config", "config_path", metavar="FILE", help="Options from a TOML file.")
@@ -30,7 +32,11 @@ __all__ = ["command"]
 @click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
 @click.option("--backend", metavar="NAME", help="aer (default), analytic or lab.")
-@click.option("--rack", metavar="FILE", help="Rack file of a laboratory (with --backend lab).")
+@click.option(
+    "--rack",
+    metavar="FILE",
+    help="Rack file of a laboratory (with --backend lab), or four-links, which is shipped.",
+)
 @click.option("--allocator", metavar="NAME", help="dpem (default) or the name of a rival.")
 @click.option("--seconds", type=float, help="Network time that is counted (60).")
 @click.option("--warmup", "warmup_s", type=float, help="Network time before that (10).")
@@ -98,7 +104,7 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
     for name in (setting.allocator, *setting.rivals):
         find(name)
     if setting.backend == "lab":
-        rack = setting.rack or str(_shipped_rack())
+        rack = _rack_file(setting.rack)
         rivals = () if "rivals" not in values else setting.rivals
         return msgspec.structs.replace(setting, rack=rack, rivals=rivals)
     if setting.rack is not None:
@@ -112,13 +118,17 @@ def _known(what: str, name: str, group: str) -> None:
         raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
 
 
-def _shipped_rack() -> Path:
-    """Return the rack with an own stub that the laboratory's package ships."""
-    for point in entry_points(group="dpem.racks"):
-        path = point.load()
+def _rack_file(wanted: str | None) -> str:
+    """Return the rack file that is meant: a path, or the name of a rack that is shipped."""
+    shipped = {point.name: point for point in entry_points(group="dpem.racks")}
+    name = wanted or _DEFAULT_RACK
+    if name in shipped and not Path(name).exists():
+        path = shipped[name].load()
         assert isinstance(path, Path)
-        return path
-    raise InputError("rack: no rack is shipped here; give one with --rack FILE")
+        return str(path)
+    if wanted is None:
+        raise InputError("rack: no rack is shipped here; give one with --rack FILE")
+    return wanted
 
 
 def _new_folder(seed: int) -> Path:

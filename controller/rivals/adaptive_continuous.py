@@ -18,13 +18,13 @@ from controller.game import Game
 from controller.plan import Plan
 from controller.rivals.allocator import NEVER, Allocator, Player
 from controller.rivals.tuned import tuned
+from quantum.draws import uniform
 from quantum.kernels import Table, kernel
 from quantum.ledger import RAW, Ledger, Rule, World, close_slot, generate, open_slot, serve
 from quantum.ledger.generate import choose, score_links, urgency_of
 from quantum.ledger.observe import STOCK, observe
 from quantum.ledger.state import LINK_TESTED, TIES, Floats, Ints, seed_at
 from quantum.scenario import Scenario
-from quantum.seeding import uniform
 
 __all__ = ["allocator", "even", "learn", "make", "neighbour_of", "play_adaptive"]
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from quantum.draws import uniform
 from quantum.kernels import kernel
 from quantum.ledger import Ledger, Rule, World, close_slot, generate, open_slot
 from quantum.ledger.claims import ANNOUNCED_S
@@ -9,7 +10,6 @@ from quantum.ledger.places import take
 from quantum.ledger.refined import claim_refined
 from quantum.ledger.serve import assemble, choose_pairs
 from quantum.ledger.state import DROPPED, TIES, Floats, Ints, seed_at
-from quantum.seeding import uniform
 
 __all__ = ["begin", "deliver", "drop_all", "end", "make_links", "spare_tokens"]
 

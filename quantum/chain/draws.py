@@ -6,8 +6,8 @@ a library, so that loops over trajectories use vector instructions.
 
 import numpy as np
 
+from quantum.draws import mix
 from quantum.kernels import kernel, small
-from quantum.seeding import mix
 
 __all__ = ["attempts_of", "base_key", "trajectory_key", "uniform_of"]
 

@@ -15,7 +15,7 @@ asks the agents between ``observe`` and ``generate``.
 
 from quantum.ledger.build import new_world, no_paths
 from quantum.ledger.fresh import new_ledger
-from quantum.ledger.generate import act_by_rule, generate
+from quantum.ledger.generate import act_as_needed, act_by_rule, generate
 from quantum.ledger.observe import observe
 from quantum.ledger.serve import serve
 from quantum.ledger.slot import close_slot, open_slot
@@ -35,6 +35,7 @@ __all__ = [
     "Ledger",
     "Rule",
     "World",
+    "act_as_needed",
     "act_by_rule",
     "close_slot",
     "generate",

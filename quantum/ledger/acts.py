@@ -10,6 +10,7 @@ of its own two qubits, and one noisy swap for each node between; it is exact, wh
 waits and swaps, and a delivery remains one program: make all pairs, let them wait, swap.
 """
 
+from quantum.draws import uniform
 from quantum.kernels import lean
 from quantum.ledger.leaves import (
     COMPOSITE,
@@ -33,7 +34,6 @@ from quantum.ledger.state import (
     World,
     seed_at,
 )
-from quantum.seeding import uniform
 
 __all__ = [
     "FAILED",

@@ -14,6 +14,7 @@ same for every allocator.
 import numpy as np
 
 from quantum.bell import populations
+from quantum.draws import uniform
 from quantum.kernels import Table, kernel, table
 from quantum.ledger.events import LINK_KEY
 from quantum.ledger.state import (
@@ -27,7 +28,6 @@ from quantum.ledger.state import (
     seed_at,
     tokens_of,
 )
-from quantum.seeding import uniform
 
 __all__ = ["LAG_SLOTS", "beliefs", "estimators", "learn", "write_belief"]
 

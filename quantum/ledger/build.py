@@ -89,10 +89,15 @@ def new_world(
         budget=float,
         hops=int,
         row=int,
+        back=int,
         refined=int,
         heard=int,
     )
     cls.a, cls.b, cls.fidelity, cls.hops, cls.row = *ends.T, classes[:, 1], hops, row.reshape(-1)
+    # Sources that are destinations of other classes have distances, too.
+    if len(classes):
+        where = np.minimum(np.searchsorted(targets, ends[:, 0]), len(targets) - 1)
+        cls.back = np.where(targets[where] == ends[:, 0], where, -1)
     distance = distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
     if len(classes):
         nearest = distance[cls.row, cls.a].astype(np.int64)

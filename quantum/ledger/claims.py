@@ -1,8 +1,8 @@
 """Claims: the links that live requests will use, so that pairs are made there."""
 
-from quantum.kernels import Table, lean
+from quantum.kernels import Table, lean, small
 from quantum.ledger.heard import listen, show
-from quantum.ledger.paths import find_path, path_cost
+from quantum.ledger.paths import find_path, is_usable, path_cost
 from quantum.ledger.prices import CLAIMS, CLOSED
 from quantum.ledger.shares import begin_shares, claim_share, end_shares
 from quantum.ledger.state import Ints, Ledger, Rule, World
@@ -52,19 +52,33 @@ def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
                 return
             links[link].wanted += asked.left
         return
-    slack = world.request[request].deadline - ledger.now[0].clock
-    known = CLOSED
-    if asked.claimed > 0:
-        known = path_cost(world, ledger, rule, row, slack, asked.claim, asked.claimed)
-    length = find_path(world, ledger, rule, row, slack, CLAIMS, known)
-    if length > 0:
-        asked.claimed = length
-        for back in range(length):
-            asked.claim[back] = ledger.chain[back]
-    elif known >= CLOSED:
-        asked.claimed = 0
+    slot = ledger.now[0].clock
+    slack = world.request[request].deadline - slot
+    if slot >= asked.search or not is_usable(world, ledger, row, slack, asked.claim, asked.claimed):
+        known = CLOSED
+        if asked.claimed > 0:
+            known = path_cost(world, ledger, rule, row, slack, asked.claim, asked.claimed)
+        length = find_path(world, ledger, rule, row, slack, CLAIMS, known)
+        asked.search = slot + 1 + int(rule.again * slack)
+        if length > 0:
+            asked.claimed = length
+            for back in range(length):
+                asked.claim[back] = ledger.chain[back]
+        elif known >= CLOSED:
+            asked.claimed = 0
+            asked.search = slot + 1 if _may_open(world) else world.horizon
     for back in range(asked.claimed):
         links[asked.claim[back]].wanted += asked.left
+
+
+@small
+def _may_open(world: World) -> bool:
+    """Tell whether a path may come to be where there is none.
+
+    A swap node has as many tokens by the deadline as it had before, or less; links and nodes that
+    come back, and beliefs that grow, are all that opens a path.
+    """
+    return len(world.change) > 0 or len(world.belief) > 1
 
 
 @lean

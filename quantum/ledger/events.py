@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from quantum.bell import populations
+from quantum.draws import uniform
 from quantum.kernels import Table, kernel
 from quantum.ledger.state import (
     BASIS,
@@ -20,7 +21,6 @@ from quantum.ledger.state import (
     World,
 )
 from quantum.program import Distill, Gates, Generate, Memory, Program, Step, Swap, Wait
-from quantum.seeding import uniform
 
 __all__ = [
     "LINK_KEY",

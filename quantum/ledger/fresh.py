@@ -51,9 +51,12 @@ def new_ledger(
         saved=float,  # swap tokens, while requests share them out
     )
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
+    # In this order a search for claims reads the first 64 bytes of a link, one for stock the rest.
     link = table(
         m,
         stock=int,  # stored pairs as they were made
+        wanted=float,  # pairs that live requests need
+        open=int,  # whether it makes pairs: it and both its ends are up
         fresh_loss=float,  # -log of the mean correlator of a fresh pair
         belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
         priced=int,  # slot in which price, loss and corr were worked out from stock
@@ -62,14 +65,12 @@ def new_ledger(
         corr=(float, 3),  # correlators that the path search counts on
         oldest=int,  # place of its oldest pair as it was made; -1 none
         youngest=int,
-        wanted=float,  # pairs that live requests need
         forecast=float,  # pairs expected to be asked soon
         claims=int,
         refined=int,  # stored pairs that were distilled
         wanted_refined=float,  # distilled pairs that live requests need
         distilled=int,  # distillations so far
         best=int,  # place of its best pair, while serving; -1 none
-        open=int,  # whether it makes pairs: it and both its ends are up
     )
     link.open = 1
     # What searches need not see, so that a link stays small.
@@ -110,6 +111,7 @@ def new_ledger(
         attempts=int,  # assembled pairs
         asked=int,  # whether its node has asked for it; only then it is served
         claimed=int,  # links of its claim
+        search=int,  # slot from which a better claim is looked for
         claim=(int, MAX_HOPS),  # last link first
     )
     request.visible = world.request.told + delay
@@ -171,6 +173,12 @@ def new_ledger(
         c1=float,
         c2=float,
     )
+    # Of searches from both ends: from the source and from the destination.
+    side = table(
+        n,
+        via=(int, 2),  # link by which it came here
+        cost=(float, 2),  # at this cost, a swap here included in the one from the source
+    )
     past = table(
         (1 + world.peer_age.max() if len(world.peer_age) else 0, n), used=int, tokens=float
     )
@@ -196,6 +204,9 @@ def new_ledger(
         ring=np.full(world.cutoff + 2, -1, np.int64),
         mark=mark,
         label=label,
+        seen=np.zeros((n, 2), np.int64),
+        side=side,
+        front=table((2, 2 * m + 2), node=int, cost=float),
         sight=np.zeros((world.inc_link.shape[1], RAW)),
         scores=np.zeros(world.inc_link.shape[1]),
         product=np.zeros((4, 3)),

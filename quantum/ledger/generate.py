@@ -8,6 +8,7 @@ rule's ``evict``.
 
 import numpy as np
 
+from quantum.draws import uniform
 from quantum.kernels import Table, lean, small
 from quantum.ledger.heard import hide, remember
 from quantum.ledger.observe import OLDEST, OPEN, PEER_FILL, STOCK, WANTED, observe
@@ -25,11 +26,11 @@ from quantum.ledger.state import (
     World,
     seed_at,
 )
-from quantum.seeding import uniform
 
 __all__ = [
     "CLAIMED",
     "NEVER",
+    "act_as_needed",
     "act_by_rule",
     "choose",
     "generate",
@@ -124,19 +125,42 @@ def is_crowded(nodes: Table, fixed: Table, node: int) -> bool:
 @lean
 def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
     """Write the action of every node that has a token or a crowded memory, by the rule."""
+    _spend(world, ledger, rule)
+    if rule.evict < NEVER:
+        for node in range(world.n):
+            _offer(world, ledger, rule, node)
+
+
+@lean
+def act_as_needed(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Do as :func:`act_by_rule`, but ask only those memories where a pair is to go.
+
+    What the others would give up is not written; nobody will ask for it.
+    """
+    _spend(world, ledger, rule)
+    if rule.evict >= NEVER:
+        return
+    for node in range(world.n):
+        for number in range(ledger.node[node].tokens):
+            k = ledger.choice[node, number]
+            if k >= 0:
+                _offer(world, ledger, rule, node)
+                _offer(world, ledger, rule, world.inc_node[node, k])
+
+
+@lean
+def _spend(world: World, ledger: Ledger, rule: Rule) -> None:
+    """Choose a link for every token by the rule; no memory has offered a pair yet."""
     nodes, fixed, inc_link = ledger.node, world.node, world.inc_link
-    view, scores = ledger.sight, ledger.scores
+    view, scores, slot = ledger.sight, ledger.scores, ledger.now[0].clock
     for node in range(world.n):
         nodes[node].yields = -1
-        tokens, degree = nodes[node].tokens, fixed[node].degree
-        crowded = is_crowded(nodes, fixed, node) and rule.evict < NEVER
-        if tokens == 0 and not crowded:
+        tokens = nodes[node].tokens
+        if tokens == 0:
             continue
+        degree = fixed[node].degree
         observe(world, ledger, node, view)
-        if crowded:
-            nodes[node].yields, nodes[node].surplus = surplus_of(rule, inc_link[node], degree, view)
         full = nodes[node].used >= fixed[node].qubits
-        slot = ledger.now[0].clock
         for number in range(tokens):
             draw = uniform(seed_at(world, slot), TIES, node, slot, number)
             score_links(rule, inc_link[node], degree, full, view, scores)
@@ -145,6 +169,16 @@ def act_by_rule(world: World, ledger: Ledger, rule: Rule) -> None:
             if best >= 0:
                 ledger.urgency[node, number] = urgency_of(rule, inc_link[node, best], view, best)
                 view[best, STOCK] += 1.0
+
+
+@lean
+def _offer(world: World, ledger: Ledger, rule: Rule, node: int) -> None:
+    """Let a crowded memory say which pair it would give up."""
+    spot = ledger.node[node]
+    if spot.yields < 0 and is_crowded(ledger.node, world.node, node):
+        observe(world, ledger, node, ledger.sight)
+        degree, links = world.node[node].degree, world.inc_link[node]
+        spot.yields, spot.surplus = surplus_of(rule, links, degree, ledger.sight)
 
 
 @lean

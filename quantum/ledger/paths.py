@@ -1,6 +1,7 @@
 """The cheapest path for a request: over links with stock (to serve) or over all (to claim).
 
-A search by layers of hops (Bellman-Ford with early cuts). A label carries the product of the
+A search from both ends finds most of them (see :mod:`quantum.ledger.ends`). What it cannot answer
+is searched by layers of hops (Bellman-Ford with early cuts). A label carries the product of the
 correlators so far. It is cut when the path cannot meet the fidelity asked, when the destination is
 too many hops away, when even the cheapest way on costs as much as a path that is known, or when a
 cheaper label with fewer hops is there. The last cut may hide a dearer path of better fidelity, so
@@ -8,6 +9,7 @@ loss of fidelity is part of the price, in units of what the request can afford.
 """
 
 from quantum.kernels import lean
+from quantum.ledger.ends import TOO_LONG, connects, meet
 from quantum.ledger.prices import (
     AS_PRICED,
     CLAIMS,
@@ -22,7 +24,7 @@ from quantum.ledger.prices import (
 )
 from quantum.ledger.state import MAX_HOPS, Ints, Ledger, Rule, World
 
-__all__ = ["cheapest_path", "find_path", "path_cost"]
+__all__ = ["cheapest_path", "find_path", "is_usable", "path_cost", "search_layers"]
 
 
 @lean
@@ -42,8 +44,33 @@ def find_path(
     """Find the cheapest path of class ``row`` that costs less than ``known``, as above.
 
     ``kind`` says which prices count. Those of claims and of stock are worked out for the links and
-    nodes that the search meets.
+    nodes that the search meets, and a search from both ends goes before the one by layers.
     """
+    last = 0.0
+    if kind != AS_PRICED:
+        last = _last_swap(world, ledger, rule, row, slack, kind)
+        if last >= CLOSED and world.distance[world.cls[row].row, world.cls[row].a] > 1:
+            return 0
+        if kind == STOCK and not connects(world, ledger, row):
+            return 0
+        length = meet(world, ledger, rule, row, slack, kind, known, last)
+        if length != TOO_LONG:
+            return int(length)
+    return int(search_layers(world, ledger, rule, row, slack, kind, known, last))
+
+
+@lean
+def search_layers(
+    world: World,
+    ledger: Ledger,
+    rule: Rule,
+    row: int,
+    slack: int,
+    kind: int,
+    known: float,
+    last: float,
+) -> int:
+    """Find the cheapest path by layers; ``last`` is the least that the last swap costs, if any."""
     # All by themselves: reading tables through the tuples again and again is slower.
     links, nodes, labels, marks = ledger.link, ledger.node, ledger.label, ledger.mark
     fixed, ends, inc_link, inc_node = world.node, world.link, world.inc_link, world.inc_node
@@ -54,10 +81,7 @@ def find_path(
     claims = kind in (CLAIMS, LEFT)
     link_least, node_least = least_prices(rule, kind, world.bucket)
     least = link_least + node_least
-    # What the last swap costs more than the least; the source may need none.
-    last = 0.0 if kind == AS_PRICED else _last_swap(world, ledger, rule, row, slack, kind)
-    if last >= CLOSED and distance[source] > 1:
-        return 0
+    # What it costs more than any swap; the source may need none.
     last -= node_least
     # Only pairs as they were made are bounded so; distilled ones come with prices of their own.
     reach = ledger.reach
@@ -150,6 +174,20 @@ def _last_swap(world: World, ledger: Ledger, rule: Rule, row: int, slack: int, k
             price = node_price(tokens, fixed[u].bucket, rule.bucket, rule.inverse)
             found = min(found, price)
     return found
+
+
+@lean
+def is_usable(world: World, ledger: Ledger, row: int, slack: int, path: Ints, length: int) -> bool:
+    """Tell whether a claimed path can still be used: whether :func:`path_cost` is not closed."""
+    nodes, fixed, ends, node = ledger.node, world.node, world.link, world.cls[row].a
+    for back in range(length - 1, -1, -1):
+        via = path[back]
+        if back < length - 1 and nodes[node].swap_tokens + fixed[node].swap_rate * slack < 1.0:
+            return False
+        if ledger.link[via].stock == 0 and ledger.link[via].open == 0:
+            return False
+        node = ends[via].a if ends[via].b == node else ends[via].b
+    return True
 
 
 @lean

@@ -11,6 +11,7 @@ Bell-diagonal, and from then on it decays like a fresh one. Every pair of the le
 correlators in the slot ``birth``, in which it was made or distilled.
 """
 
+from quantum.draws import uniform
 from quantum.kernels import lean
 from quantum.ledger.heard import remember
 from quantum.ledger.places import believed_now, step_out, take, value_now
@@ -24,7 +25,6 @@ from quantum.ledger.state import (
     World,
     seed_at,
 )
-from quantum.seeding import uniform
 
 __all__ = ["dejmps", "distil", "refine"]
 

@@ -1,5 +1,6 @@
 """Serving: live requests, first come first served, get the cheapest chains of stored pairs."""
 
+from quantum.draws import uniform
 from quantum.kernels import lean
 from quantum.ledger.heard import fails, listen, remember, show
 from quantum.ledger.paths import cheapest_path, find_path
@@ -22,7 +23,6 @@ from quantum.ledger.state import (
     World,
     seed_at,
 )
-from quantum.seeding import uniform
 
 __all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve", "serve_best"]
 

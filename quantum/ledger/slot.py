@@ -1,5 +1,6 @@
 """The beginning and the end of a slot: decay, tokens, arrivals, claims, deadlines."""
 
+from quantum.draws import uniform
 from quantum.kernels import Table, lean, small
 from quantum.ledger.change import apply_changes
 from quantum.ledger.claims import ANNOUNCED_S, claim_paths
@@ -26,7 +27,6 @@ from quantum.ledger.state import (
     tokens_drawn,
     tokens_of,
 )
-from quantum.seeding import uniform
 
 __all__ = ["close_slot", "open_slot"]
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from quantum.draws import uniform
 from quantum.kernels import Table, kernel, lean, small
-from quantum.seeding import stream, uniform
+from quantum.seeding import stream
 
 __all__ = [
     "ACTION_TOKENS",
@@ -98,7 +99,9 @@ class World(NamedTuple):
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
     distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
-    cls: Table  # (C,) a, b, fidelity, budget (-log), hops (most links), row of ``distance``, heard
+    # (C,) a, b, fidelity, budget (-log), hops (most links), heard, row of ``distance`` to b, and of
+    # that to a (back, -1 none)
+    cls: Table
     distance: NDArray[np.int8]  # (destinations, n) hops to the destination, FAR where too many
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
     path_nodes: Ints  # (C, H) swap nodes of that path, -1 padded
@@ -133,6 +136,9 @@ class Ledger(NamedTuple):
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
     mark: Table  # (n,) scratch of the path search, see new_ledger
     label: Table  # ((H + 1) * n,) scratch of the path search
+    seen: Ints  # (n, 2) scratch of searches from both ends: the one that came here last
+    side: Table  # (n,) and how it did, see new_ledger
+    front: Table  # (2, 2 m + 2) their queues
     sight: Floats  # (K, 7) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch
     product: Floats  # (4, 3) scratch: correlators along a chain
@@ -159,6 +165,7 @@ class Rule(NamedTuple):
     age: float = 0.5  # discount for pairs about to be dropped
     fidelity: float = 0.5  # path cost of using up all the loss of fidelity a request can afford
     rate: float = 1.0  # path cost of a link without stock, over its generation rate
+    again: float = 0.25  # a claim is searched again after this share of the time left (complete 1)
     makes: float = 0.3  # share of its ends' tokens that a link is expected to get (complete 2)
     rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
     refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only

@@ -45,7 +45,7 @@ name = "small"
 [calibration]
 calibrate = "{calibrate}"
 window_s = 2.0
-alarm_below = 0.9
+alarm_below = 0.91
 reached = 0.93
 shots = 250
 search_ps = 20000
@@ -86,7 +86,8 @@ def write_small_rack(
     text += "integration_s = 0.01\nmax_age_s = 2.0\nsettle_s = 0.0\nshared_clock = true\n"
     text += "timeout_s = 1.0\n"
     for name, kind in (("switch", "polatis"), ("nanowires", "websq"), ("shutter", "pc_rpc")):
-        text += f'\n[[instrument]]\nname = "{name}"\nkind = "{kind}"\naddress = "stub"\ntimeout_s = 1.0\n'
+        text += f'\n[[instrument]]\nname = "{name}"\nkind = "{kind}"\n'
+        text += 'address = "stub"\ntimeout_s = 1.0\n'
     for name in ("alice-quarter", "alice-half", "bob-quarter", "bob-half"):
         text += _APT.format(name=name)
     for name in ("north", "east"):

@@ -1,5 +1,6 @@
 """Histograms and time tags of the ID900 driver against the stub process."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -179,7 +180,9 @@ def test_tags_that_are_wrong_are_never_passed_on(
         driver.set_basis("zz")
         control(stub.control, do="fault", kind=fault, left=1)
         if fault == "overflow_latch":
-            driver.coincidences(WINDOW_S)
+            # The unit overflows while it counts; what is read then is frozen, or still of before.
+            with contextlib.suppress(DeviceError):
+                driver.coincidences(WINDOW_S)
         with pytest.raises(error, match=said):
             list(driver.tags(link, (1,), subs=3, patience_s=0.2))
         assert link.list() == []

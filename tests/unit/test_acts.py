@@ -11,6 +11,7 @@ from quantum import werner
 from quantum.batch import stack
 from quantum.bell import correlators
 from quantum.demand import Trace
+from quantum.draws import uniform
 from quantum.flows import shortest_paths
 from quantum.ledger import Rule, acts, new_ledger, new_world, serve
 from quantum.ledger.events import program_of, take_events
@@ -32,7 +33,6 @@ from quantum.ledger.state import (
 from quantum.network import Network
 from quantum.program import Gates, Memory
 from quantum.scenario import Scenario
-from quantum.seeding import uniform
 
 SLOT_S = 0.02
 

@@ -18,6 +18,7 @@ from quantum import werner
 from quantum.batch import stack
 from quantum.bell import correlators, populations
 from quantum.demand import Trace
+from quantum.draws import uniform
 from quantum.errors import InputError
 from quantum.flows import shortest_paths
 from quantum.ledger import Rule, acts, new_ledger, new_world
@@ -40,7 +41,6 @@ from quantum.presets import build, run_cell
 from quantum.program import Gates, Memory
 from quantum.record import Digest
 from quantum.scenario import Scenario
-from quantum.seeding import uniform
 from quantum.twin import advance
 from tests.reference import dense
 

@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from backends.program_file import read_program
+from backends.rack import FOUR_LINKS
 from controller.rivals.allocator import known
 from controller.setting import Setting
 from firmware_stubs.control import load_scenario
+from firmware_stubs.rack_bench import load_rack_scenario
 from quantum.changes import read_changes
 from quantum.cli import dpem, found
 from quantum.commands.estimate import read_counts
@@ -148,6 +150,8 @@ def load_toml(block: Block, folder: Path) -> object:
         return raw["project"]["entry-points"]
     if "node" in raw:
         return load_rack(path)
+    if "link" in raw.get("bench", {}) or "fault" in raw:
+        return load_rack_scenario(load_rack(FOUR_LINKS), path)
     if "bench" in raw or "event" in raw:
         return load_scenario(path)
     setting = msgspec.convert(raw, Setting).check()

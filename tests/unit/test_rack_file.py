@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.rack import FOUR_LINKS
 from quantum.errors import InputError
 from quantum.rack import load_rack
 
@@ -85,3 +86,74 @@ def test_errors_name_the_field(tmp_path: Path, old: str, new: str, match: str) -
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read rack"):
         load_rack(tmp_path / "none.toml")
+
+
+OPTICS = """
+[link.optics]
+plates = ["p1", "p2", "p3", "p4"]
+switch = "s"
+inputs = [1, 2]
+outputs = [17, 18]
+polarisation = "e"
+bias = "d"
+bias_ua = 20.0
+"""
+PLATED = (
+    """
+name = "plated"
+[calibration]
+reached = 0.95
+[[node]]
+name = "a"
+[[node]]
+name = "b"
+[[link]]
+between = ["a", "b"]
+instrument = "t"
+rate_hz = 10.0
+fidelity = 0.9
+"""
+    + OPTICS
+    + "".join(
+        f'[[instrument]]\nname = "{name}"\nkind = "apt"\naddress = "stub"\n'
+        for name in ("t", "p1", "p2", "p3", "p4", "s", "e", "d")
+    )
+)
+
+
+def test_a_rack_with_plates(tmp_path: Path) -> None:
+    path = tmp_path / "rack.toml"
+    path.write_text(PLATED, encoding="utf-8")
+    rack = load_rack(path)
+    optics = rack.links[0].optics
+    assert optics is not None
+    assert (optics.inputs, optics.channels) == ((1, 2), (1, 2, 3, 4))
+    assert (rack.calibration.reached, rack.calibration.calibrate) == (0.95, "auto")
+    assert (rack.stubs.seed, rack.stubs.speed, rack.stubs.scenario) == (1, 1.0, None)
+    assert load_rack(FOUR_LINKS).network.nodes == ("hub", "north", "east", "south", "west")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ('"p1", "p2"', '"p1", "x"', r"link\[0\].optics.plates\[1\] names 'x', which is no instr"),
+        ('"p1", "p2"', '"p1", "p1"', "four different rotators"),
+        ("inputs = [1, 2]", "", "inputs is needed with a switch"),
+        ("inputs = [1, 2]", "inputs = [2, 2]", "inputs must be two different ports"),
+        ('switch = "s"', "", "inputs and outputs are for a link with a switch"),
+        ('bias = "d"', "", "bias_ua needs bias"),
+        ("outputs = [17, 18]", "outputs = [0, 18]", "outputs"),
+        ("reached = 0.95", "reached = 0.5", "reached must be >= alarm_below"),
+        ("reached = 0.95", 'calibrate = "now"', "calibrate"),
+        ("reached = 0.95", "attempts = 0", "attempts"),
+        ("bias_ua = 20.0", "bias_ua = nan", "bias_ua"),
+        ("bias_ua = 20.0", "bias_ua = 20.0\nlens = 3", "lens"),
+    ],
+)
+def test_errors_of_plated_racks_name_the_field(
+    tmp_path: Path, old: str, new: str, match: str
+) -> None:
+    assert old in PLATED
+    with pytest.raises(InputError, match=match) as caught:
+        read(tmp_path, PLATED.replace(old, new))
+    assert "\n" not in str(caught.value)

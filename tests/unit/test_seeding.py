@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
+from quantum.draws import uniform, uniforms
 from quantum.ledger.state import tokens_of
-from quantum.seeding import generator, stream, uniform, uniforms
+from quantum.seeding import generator, stream
 
 KEYS = st.integers(0, 2**62)
 

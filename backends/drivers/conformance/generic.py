@@ -159,8 +159,8 @@ def timeouts(subject: Subject) -> str:
 
 def cancelled(subject: Subject) -> str:
     """close() from another thread ends a read that waits, which raises DeviceError."""
-    driver = subject.open(60.0)
     trouble = _trouble(subject)
+    driver = subject.open(60.0)
     ended: list[BaseException | None] = []
 
     def wait() -> None:
@@ -256,6 +256,10 @@ def power_cycle(subject: Subject) -> str:
         wrong = _well_again(driver, known)
         if wrong:
             return wrong
+        if any(one.name == "pair tester" for one in held):
+            seen = _or_error(lambda d: d.coincidences(0.02), driver)
+            if not isinstance(seen, DeviceError):
+                return f"counts {seen} after a restart that nothing was configured after"
         stale = [(one, _or_error(one.read, driver)) for one in held]
     with subject.opened() as fresh:
         for one, seen in stale:
@@ -264,12 +268,6 @@ def power_cycle(subject: Subject) -> str:
             now = _or_error(one.read, fresh)
             if isinstance(now, DeviceError) or not one.close_to(seen, now):
                 return f"{one.name}: reads {seen} after a restart, a new driver reads {now}"
-        if any(one.name == "pair tester" for one in held):
-            try:
-                fresh.coincidences(0.02)
-            except DeviceError:
-                return ""
-            return "a new driver counts without having configured anything"
     return ""
 
 

@@ -8,13 +8,13 @@ protocol's rule for stock, and full memories give up what is missed least.
 import numpy as np
 
 from controller.rivals.slotted.state import REALISED, Protocol, Round
+from quantum.draws import uniform
 from quantum.kernels import kernel
 from quantum.ledger.claims import ANNOUNCED_S
 from quantum.ledger.generate import CLAIMED, choose, is_crowded, score_links, surplus_of, urgency_of
 from quantum.ledger.observe import STOCK, observe
 from quantum.ledger.refined import claim_refined
 from quantum.ledger.state import RAW, TIES, Ledger, World, seed_at
-from quantum.seeding import uniform
 
 __all__ = ["act", "find_needs", "need_better"]
 
