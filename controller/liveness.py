@@ -4,18 +4,16 @@ Nobody's heart is missed before :meth:`Liveness.begin`: to start and to compile 
 is killed or stopped is lost at any time.
 """
 
-from pathlib import Path
-
 from quantum.egp import Pulse
 
-__all__ = ["Liveness", "is_running"]
+__all__ = ["Liveness"]
 
 
 class Liveness:
     """Hears the hearts of agents; ``silence_s`` is how long one may be silent.
 
     A heart that is silent is a process that hangs; one that was killed or stopped is seen sooner,
-    see :func:`is_running`. The broker's slots have to go on too, within ``stall_s``.
+    see :mod:`quantum.running`. The broker's slots have to go on too, within ``stall_s``.
     """
 
     def __init__(self, agents: dict[str, str], silence_s: float, stall_s: float) -> None:
@@ -63,20 +61,3 @@ class Liveness:
         if self.over:
             return Pulse(over=True)
         return Pulse()
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process of this machine is there, and neither stopped nor a zombie.
-
-    Where there is no ``/proc``, every process counts as running: its heart has to tell.
-
-    >>> import os
-    >>> is_running(os.getpid())
-    True
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return not Path("/proc/self/stat").exists()
-    # The second field is a name in brackets, and may hold anything.
-    return text.rpartition(")")[2].split()[0] not in "TtZXx"

@@ -16,9 +16,10 @@ import msgspec
 import zmq
 
 from controller.auth import DOMAIN, AllowList
-from controller.liveness import Liveness, is_running
+from controller.liveness import Liveness
 from quantum.egp import Beat
 from quantum.errors import WireError
+from quantum.running import is_running
 from quantum.wire import decode, encode
 
 __all__ = ["Orders", "PulseConfig", "main"]

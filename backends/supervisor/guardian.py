@@ -32,6 +32,7 @@ from backends.supervisor.rig import open_at, wanted_stubs
 from backends.supervisor.safing import Safed, all_safe, in_parallel
 from quantum.errors import DeviceError, DpemError, InputError, RecordError
 from quantum.rack import InstrumentEntry, Rack, load_rack
+from quantum.running import is_running
 
 __all__ = ["Guardian", "GuardianConfig", "main"]
 
@@ -148,6 +149,12 @@ class Guardian:
                 return ""
             if self._pipe.dead:
                 return "the supervisor died"
+            if not is_running(self._process.pid):
+                if b"Z" in self._pipe.hear(now):
+                    # It ended in order between the two looks.
+                    self._process.wait()
+                    return ""
+                return "the supervisor was killed or stopped"
             limit_s = self.rack.safety.supervisor_s
             if self._pipe.silent(limit_s, now):
                 return f"the supervisor was silent for {limit_s:g} s"
