@@ -211,7 +211,7 @@ def _play(
                     pulse=heard,
                     nodes=nodes,
                     setting=raw,
-                    targets=tuple(game.plan.mean_targets.tolist()),
+                    targets=tuple(dispatch.rules.rule.targets.tolist()),
                     policy=() if start is None else tuple(start.tolist()),
                 )
                 processes.start("controller.agent", config.name, config)

@@ -237,9 +237,10 @@ def make(
         paper="Vasantam and Towsley, arXiv:2106.00831; Fittipaldi et al., IEEE TQE 5 (2024)",
         plays_alone=True,
         history_s=0.0,
-        swaps_ahead=True,
+        swaps_ahead=ahead > 0.0,
         levers={
-            "backlog": (0.0, 0.5, 1.0),
+            # Without a weight on the backlog it would be another allocator.
+            "backlog": (0.5, 1.0),
             "thrift": (0.0, 1.0),
             "ahead": (0.0, 0.5, 1.0, 2.0),
             "ready": (0.0, 0.5, 1.0),

@@ -26,7 +26,7 @@ def run(script: Path, folder: Path, *arguments: str) -> str:
         env=os.environ | {"MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,  # the first one compiles kernels
         check=False,
     )
     assert done.returncode == 0, done.stderr

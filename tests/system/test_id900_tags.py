@@ -225,7 +225,7 @@ def test_records_that_cannot_be_are_refused(driver: ID900, link: DataLink) -> No
 
 def dawdle(reader: Iterator[Tags]) -> None:
     for tags in reader:
-        time.sleep(0.5 if tags.number == 0 else 0.0)
+        time.sleep(2.0 if tags.number == 0 else 0.0)
 
 
 def test_a_slow_reader_is_told_what_was_lost() -> None:

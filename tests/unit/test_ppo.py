@@ -120,7 +120,10 @@ def test_a_node_without_decisions_stays_as_it_is() -> None:
 
 
 def test_padding_has_no_effect() -> None:
-    """Padded steps full of garbage, before and behind, leave the same bytes."""
+    """Padded steps full of garbage, before and behind, change nothing but the order of sums.
+
+    Which depends on the size of a batch and on the processor.
+    """
     actor = disturbed(3)
     plain = experience(actor, steps=20)
     wide = {}
@@ -136,7 +139,9 @@ def test_padding_has_no_effect() -> None:
     for learner, rollout in ((a, plain), (b, Rollout(**wide))):
         learner.load_actor(actor)
         learner.update(rollout)
-    assert np.array_equal(a.state()["parameters"], b.state()["parameters"])
+    np.testing.assert_allclose(
+        a.state()["parameters"], b.state()["parameters"], rtol=0.0, atol=1e-12
+    )
 
 
 def test_masked_candidates_have_no_gradient() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.game import play, player_of, prepare
-from controller.rivals import adaptive_continuous, mcf_lp, mean_rate, oracle, reps
+from controller.rivals import adaptive_continuous, mcf_lp, mean_rate, mean_rate_plain, oracle, reps
 from controller.rivals.allocator import find
 from controller.rivals.on_demand import plain
 from quantum.flows import link_shares, shortest_paths
@@ -125,7 +125,7 @@ def test_the_large_levers_of_mean_rate_pay(without, least, tight_games):
 def test_plain_targets_are_a_cutoff_of_the_flows_at_the_actual_load():
     of = scenario("geometric-12", load_hz=5.0, seconds=4.0)
     game = prepare(of)
-    rule = find("mean-rate-plain")(of, game.plan)
+    rule = mean_rate_plain.make()(of, game.plan)
     flows = of.trace.weights @ link_shares(of.network, of.trace, 5.0)
     np.testing.assert_allclose(rule.targets, 5.0 * of.network.cutoff_s * flows)
     assert rule.complete == 0 and rule.evict > 1e17 and rule.inverse == rule.scarce == 0.0
