@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from backends.drivers.capabilities import (
     DetectorBias,
+    Interruptible,
     Light,
     OpticalSwitch,
     Rotator,
@@ -19,7 +20,7 @@ from backends.drivers.capabilities import (
 from quantum.errors import DpemError
 from quantum.rack_safety import SafeEntry
 
-__all__ = ["Safed", "all_safe", "command_safe", "in_parallel", "read_back"]
+__all__ = ["Safed", "all_safe", "command_safe", "in_parallel", "interrupt", "read_back"]
 
 
 class Safed(NamedTuple):
@@ -124,3 +125,16 @@ def all_safe(driver: Any, safe: SafeEntry) -> Safed:
     except (DpemError, OSError) as wrong:
         return Safed(written, time.monotonic(), "", str(wrong) or type(wrong).__name__)
     return Safed(written, time.monotonic(), said, "" if fine else f"not safe: {said}")
+
+
+def interrupt(driver: Any, safe: SafeEntry) -> float | None:
+    """Command the safe state of an instrument that a thread is using, where its driver knows how.
+
+    Returns when it was written, by ``time.monotonic``; None where it was not.
+    """
+    if not isinstance(driver, Interruptible) or safe != SafeEntry():
+        return None
+    try:
+        return driver.interrupt()
+    except (DpemError, OSError):
+        return None
