@@ -268,6 +268,28 @@ def test_a_second_controller_is_refused(lab: SupervisedLab) -> None:
         other._client.close()
 
 
+def test_another_rack_file_with_the_same_addresses_is_refused(
+    lab: SupervisedLab, bench: Bench
+) -> None:
+    other = bench.rack("other")
+    text = other.read_text().replace("tcp://127.0.0.1:", "tcp://localhost:")
+    other.write_text(text)
+    with pytest.raises(InputError, match=r"tagger at \S+ belongs to the running supervisor of \S+"):
+        SupervisedLab(other)
+    assert count(lab, 10) == 10
+    lab.close()
+    gone(path_of(lab))
+    again = SupervisedLab(other)
+    assert count(again, 10) == 10
+    again.close()
+    gone(other)
+
+
+def test_a_link_that_the_rack_does_not_have(bench: Bench) -> None:
+    with pytest.raises(InputError, match="link must be 0 to 0, got 1"):
+        SupervisedLab(bench.rack("links"), link=1)
+
+
 @pytest.mark.parametrize("lab", [{"more": "lease_s = 0.3"}], indirect=True)
 def test_a_holder_that_freezes_loses_its_lease(lab: SupervisedLab, bench: Bench) -> None:
     """A half-open connection: it is there, and nothing comes any more."""
