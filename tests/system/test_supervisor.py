@@ -23,6 +23,7 @@ from backends.supervisor.audit import verify
 from backends.supervisor.backend import SupervisedLab
 from backends.supervisor.client import Client, endpoint_of, estop, new_rid, status
 from backends.supervisor.keys import new_key
+from backends.supervisor.launching import Launched
 from backends.supervisor.messages import Act, Did, Refused, Run
 from backends.supervisor.places import place_of, read_endpoint, state_home
 from backends.supervisor.rearming import rearm
@@ -412,3 +413,50 @@ def test_shadow_reads_the_instrument_and_moves_the_stub(bench: Bench) -> None:
 def test_what_the_state_folder_is(bench: Bench) -> None:
     assert place_of(bench.folder / "x.toml").is_relative_to(state_home())
     assert np.isfinite(time.monotonic())
+
+
+def test_armed_runs_is_stopped_and_is_armed_again_by_a_person(bench: Bench) -> None:
+    """Stubs stand in the place of instruments: a switch of theirs gives them a serial number."""
+    folder = bench.folder
+    anna = new_key(folder / "anna.key")
+    public = msgspec.json.encode(anna.public).decode()
+    key = f'[[safety.key]]\nname = "anna"\nrole = "arm"\npublic = {public}\n'
+    (folder / "tagger.toml").write_text('[switches]\nidn = "IDQ,ID900,0042,1.0"\n')
+    (folder / "shutter.toml").write_text('[switches]\ndescription = "shutter 0043"\n')
+    with (
+        StubProcess("id900", ["--speed", "20", "--scenario", f"{folder}/tagger.toml"]) as tagger,
+        StubProcess("pc_rpc", ["--scenario", f"{folder}/shutter.toml"]) as shutter,
+    ):
+        rack = Bench(tagger, shutter, folder).rack("armed", more=key)
+        light = Bench(tagger, shutter, folder).light
+        launched = Launched(rack, "armed")
+        lab = SupervisedLab(rack)
+        try:
+            lab.command("shutter", "set_open", True)
+            assert light()[0] is True
+            program = Program((Generate(0, (1.0, 0.0, 0.0, 0.0)), Measure(0, "zz", 30)))
+            ((_, batch),) = stack([program])
+            outcome = lab.run(batch, plan_of([program]), generator(1, "armed"))
+            assert (int(outcome.counts.sum()), outcome.source) == (30, "real")
+            with pytest.raises(RequestError, match="limits power_dbm to -60 to 3"):
+                lab.command("shutter", "set_power_dbm", 9.0)
+            done = estop(rack, "something smells", folder / "anna.key")
+            assert done.safe and set(done.each_ms) == {"tagger", "shutter"}
+            assert light() == (False, False)
+            with pytest.raises(RequestError, match="latched: emergency stop by anna"):
+                lab.command("shutter", "set_open", True)
+            with pytest.raises(RequestError, match="rearm needs role arm, this key has operate"):
+                rearm(rack, "by nobody in particular", None)
+            rearm(rack, "it was the coffee", folder / "anna.key")
+            assert light() == (False, False), "armed again, and nothing resumes by itself"
+            lab.close()
+            lab = SupervisedLab(rack)
+            lab.command("shutter", "set_open", True)
+            assert light()[0] is True
+            assert count(lab, 10) == 10
+        finally:
+            lab.close()
+            launched.close()
+            gone(rack)
+        log = (place_of(rack) / "audit.jsonl").read_text()
+        assert "it was the coffee" in log and '"source":"real"' in log
