@@ -256,6 +256,17 @@ def test_an_emergency_stop_cuts_off_a_count(lab: SupervisedLab, bench: Bench) ->
     assert verify(log).lines > 5
 
 
+def test_a_rack_is_armed_again_after_its_run_has_left(lab: SupervisedLab, bench: Bench) -> None:
+    lab.command("shutter", "set_open", True)
+    assert estop(path_of(lab), "smoke").safe
+    lab.close()
+    began = time.monotonic()
+    # The supervisor lingers for questions, and ends as soon as it is not latched any more.
+    assert rearm(path_of(lab), "no smoke", None).endswith("smoke")
+    assert time.monotonic() - began < 5.0
+    assert bench.light() == (False, False)
+
+
 def test_a_second_controller_is_refused(lab: SupervisedLab) -> None:
     lab.acquire()
     other = SupervisedLab(path_of(lab))
