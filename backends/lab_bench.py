@@ -25,6 +25,7 @@ import zmq
 from backends.drivers.id900 import ID900
 from backends.drivers.id900_datalink import DataLink
 from backends.rack import StubProcess, driver_of
+from backends.stop_bench import stops
 
 __all__ = ["lab"]
 
@@ -49,9 +50,13 @@ _SERIAL = ("apt", "epc")
 _BRIGHT = "[bench]\nrate_hz = 1.0e6\ntransmission = [0.9, 0.9]\nefficiency = [0.9, 0.9, 0.9, 0.9]\n"
 _SUBS = 10
 
+#: Emergency stops, and how long more of them are begun, s.
+_STOPS = 30
+_STOPS_S = 60.0
+
 
 def lab() -> dict[str, Any]:
-    """Measure the cost of a command for each kind, of a window, and of a million time tags."""
+    """Measure the cost of a command for each kind, of a window, of a million tags; then stops."""
     results: dict[str, Any] = {}
     reference: dict[str, Any] = {
         "command": "CPU us of a bare exchange of as many bytes over the same kind of wire",
@@ -74,7 +79,7 @@ def lab() -> dict[str, Any]:
     bare_tags = _bare_tags()
     reference |= bare_tags
     ratio["tags_cpu"] = tags["driver_cpu_s_per_million_tags"] / bare_tags["cpu_s_per_million_tags"]
-    # The latency of the emergency stop belongs here, measured while all this is going on.
+    results |= stops(_STOPS, _STOPS_S)
     return {"name": "lab", "results": results, "reference": reference, "ratio": ratio}
 
 

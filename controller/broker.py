@@ -13,6 +13,7 @@ import zmq
 
 from controller.auth import DOMAIN, AllowList, Keys
 from controller.dispatch import Dispatch
+from controller.handed import Handed
 from quantum.egp import (
     VERSION,
     Bye,
@@ -40,6 +41,8 @@ TELEMETRY_SLOTS = 5
 POLL_MS = 200
 #: Silence after which a run is given up; compiling kernels takes a process a minute at most.
 SILENCE_S = 300.0
+#: How long a laboratory may take over a job: longer than its worker waits for the supervisor.
+ANSWER_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Broker:
     """Owns the sockets of a run.
 
     ``check`` is called before every wait and may raise to end the run; ``alive`` is called when
-    nobody speaks and raises when a process has died.
+    nobody speaks and raises when a process has died. Where pairs are only measured, a job that has
+    no answer after ``answer_s`` is given up with EXPIRE.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Broker:
         host: str = "127.0.0.1",
         alive: Callable[[], None] = lambda: None,
         check: Callable[[], None] = lambda: None,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self._context = zmq.Context()
         self._allow = AllowList(self._context, allowed)
@@ -84,7 +89,7 @@ class Broker:
         self._sessions = _Sessions()
         self._keys = keys
         self._queue: deque[Job] = deque()
-        self._jobs: dict[int, bytes] = {}
+        self._jobs = Handed(answer_s)
         try:
             self._agents, agents = self._bind(zmq.ROUTER, host)
             self._workers, workers = self._bind(zmq.ROUTER, host)
@@ -164,6 +169,8 @@ class Broker:
     def _step(self, dispatch: Dispatch) -> None:
         """Handle what has arrived, or look after the processes when nothing does."""
         self._check()
+        if dispatch.rules.measured:
+            self._give_up(dispatch)
         ready = dict(self._poller.poll(POLL_MS))
         if ready:
             self._heard_s = time.monotonic()
@@ -215,13 +222,20 @@ class Broker:
                 workers.setdefault(identity, 0)
                 self._send(self._workers, identity, Welcome(VERSION, 0))
             case Done() | Failed():
-                if self._jobs.get(message.job) != identity:
-                    raise WireError(f"job {message.job} was not given to this worker")
+                if not self._jobs.expects(message, identity):
+                    return
                 dispatch.settle(message)
-                del self._jobs[message.job]
+                self._jobs.end(message.job)
                 workers[identity] -= 1
             case _:
                 raise WireError(f"workers do not send {type(message).__name__}")
+        self._hand_out()
+
+    def _give_up(self, dispatch: Dispatch) -> None:
+        """Answer for workers that are silent about a job; a simulator may take its time."""
+        for identity, failed in self._jobs.late(time.monotonic()):
+            dispatch.settle(failed)
+            self._sessions.workers[identity] -= 1
         self._hand_out()
 
     def _greet(self, socket: Socket, identity: bytes, version: int) -> None:
@@ -236,7 +250,7 @@ class Broker:
             if workers[identity] >= 4:
                 return
             job = self._queue.popleft()
-            self._jobs[job.job] = identity
+            self._jobs.give(job.job, identity, time.monotonic())
             workers[identity] += 1
             self._send(self._workers, identity, job)
 

@@ -10,10 +10,12 @@ from quantum.errors import InputError
 __all__ = ["open_backend"]
 
 
-def open_backend(name: str, rack: str | None = None, processes: int = 1) -> Backend:
+def open_backend(
+    name: str, rack: str | None = None, processes: int = 1, link: int | None = None
+) -> Backend:
     """Open a backend by the name under which it is installed (entry points ``dpem.backends``).
 
-    Only ``lab`` takes the path of a rack file, only ``aer`` more than one process.
+    Only ``lab`` takes the path of a rack file and a link of it, only ``aer`` more than one process.
     """
     found = {point.name: point for point in entry_points(group="dpem.backends")}
     if name not in found:
@@ -22,8 +24,10 @@ def open_backend(name: str, rack: str | None = None, processes: int = 1) -> Back
         raise InputError(f"processes are for backend aer only, the backend is {name}")
     if rack is not None and name != "lab":
         raise InputError(f"rack is for backend lab only, the backend is {name}")
+    if link is not None and rack is None:
+        raise InputError("link is for backend lab only, and needs a rack")
     if processes > 1:
         return cast(Backend, found[name].load()(processes=processes))
     if rack is None:
         return cast(Backend, found[name].load()())
-    return cast(Backend, found[name].load()(Path(rack)))
+    return cast(Backend, found[name].load()(Path(rack), link=link))

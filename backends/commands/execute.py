@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 @click.option("--backend", default="analytic", show_default=True, help="Backend to execute it on.")
 @click.option("--rack", metavar="FILE", help="Rack file of a laboratory (with --backend lab).")
 @click.option(
+    "--link",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Link of the rack to measure, counted from 0, where it has several.",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of draws."
 )
 @click.option(
@@ -33,6 +39,7 @@ def command(
     program: str,
     backend: str,
     rack: str | None,
+    link: int | None,
     seed: int,
     processes: int,
     json_path: str | None,
@@ -49,7 +56,7 @@ def command(
     from backends.program_file import Asked, read_programs
 
     asked = read_programs(_read(program))
-    opened = open_backend(backend, rack or None, processes)
+    opened = open_backend(backend, rack or None, processes, link)
     try:
         if isinstance(asked, Asked):
             result = _one(asked, opened, seed)

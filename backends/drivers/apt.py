@@ -164,7 +164,13 @@ class Apt:
 
     def strike(self) -> float:
         """Write a stop; the unit answers nothing to that before it stands."""
+        self._line.resume()
         self._line.say(command(0x0465, 1, 1))
+        return time.monotonic()
+
+    def interrupt(self) -> float:
+        """Write a stop while another thread may be moving the axis, which sends nothing more."""
+        self._line.interrupt(command(0x0465, 1, 1))
         return time.monotonic()
 
     def safe_state(self) -> None:

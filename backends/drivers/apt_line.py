@@ -6,6 +6,7 @@ nothing, is asked again. After a timeout the next question waits until the line 
 late answer is not taken for its own.
 """
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -19,6 +20,8 @@ __all__ = ["AptLine"]
 _TRIES = 3
 #: More bytes than any unit sends between two questions.
 _FLOOD_BYTES = 64 * 1024
+#: How long a command from another thread waits for one that is being written.
+_WRITE_S = 0.01
 _REPORT, _RICH_REPORT = 0x0080, 0x0081
 
 
@@ -43,13 +46,31 @@ class AptLine:
         self._given = stream is not None
         self._clock = clock
         self._messages = Messages()
-        self._closed = self._late = False
+        self._closed = self._late = self._interrupted = False
+        self._writing = threading.Lock()
         self._stream: Stream | None = stream or open_stream(address, timeout_s)
 
     def say(self, command: bytes) -> None:
         """Send a command; what has arrived before it is thrown away."""
         self._quieten()
         self._send(command)
+
+    def interrupt(self, command: bytes) -> None:
+        """Send a command from any thread, after which nothing is sent until :meth:`resume`.
+
+        A thread that was using the line gets :class:`DeviceError` when it sends its next message.
+        """
+        if not self._writing.acquire(timeout=_WRITE_S):
+            raise DeviceTimeout(f"{self.address}: the line is busy")
+        try:
+            self._interrupted = True
+            self._use().send(command)
+        finally:
+            self._writing.release()
+
+    def resume(self) -> None:
+        """Allow messages again after an interruption."""
+        self._interrupted = False
 
     def ask(self, question: bytes, ident: int, plausible: Callable[[Message], bool]) -> Message:
         """Return the answer ``ident`` to a question that may be repeated."""
@@ -125,11 +146,14 @@ class AptLine:
         raise DeviceProtocol(f"{self.address}: the unit does not stop sending")
 
     def _send(self, data: bytes) -> None:
-        try:
-            self._use().send(data)
-        except DeviceError:
-            self.drop()
-            raise
+        with self._writing:
+            if self._interrupted:
+                raise DeviceError(f"{self.address}: stopped by another thread")
+            try:
+                self._use().send(data)
+            except DeviceError:
+                self.drop()
+                raise
 
     def _use(self) -> Stream:
         if self._closed:

@@ -103,6 +103,17 @@ class Striking(Protocol):
 
 
 @runtime_checkable
+class Interruptible(Striking, Protocol):
+    """Can be commanded into its safe state while another thread is inside one of its methods."""
+
+    def interrupt(self) -> float:
+        """Write all commands of the safe state, and let no other thread write after them.
+
+        That thread's method fails soon. Returns like :meth:`strike`, which has to come next.
+        """
+
+
+@runtime_checkable
 class BasisSwitch(Protocol):
     """Chooses what the detectors of both sides measure."""
 

@@ -118,6 +118,9 @@ class ScpiLight:
         self._words = _replaced(ROLES[role], words or {})
         if self._words.attenuation_set and (input_dbm is None or not math.isfinite(input_dbm)):
             raise InputError("input_dbm must be the power in dBm that enters the attenuator")
+        words_of_light = ("output_set", "output_query", "power_set", "attenuation_set")
+        self.shines = any(getattr(self._words, name) for name in words_of_light)
+        """Whether it has light of its own: a meter has none to switch off."""
         self.address = address
         self._input_dbm = 0.0 if input_dbm is None else input_dbm
         self._low_dbm, self._high_dbm = low_dbm, high_dbm

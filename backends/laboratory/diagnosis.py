@@ -124,7 +124,8 @@ def _expected_hz(rates: Rates, reference: Rates) -> float:
 def due(state: LinkState, policy: CalibrationEntry, now_s: float) -> bool:
     """Say whether a link should be calibrated when nothing else is to be done."""
     if policy.calibrate == "never":
-        return state.calibration == ""
+        # One that is DOWN has to wait like any other, or links after it never have their turn.
+        return state.calibration == "" and now_s >= state.retry_s
     if state.health is Health.UP:
         return now_s - state.calibrated_s > policy.every_s
     return now_s >= state.retry_s

@@ -5,6 +5,7 @@ is renewed only while those who command are alive; see :mod:`.keeper`.
 """
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _PREPARE_S = 600.0
 class SupervisedLab:
     """Measures pairs on a rack, through its supervisor, which is started where none runs.
 
+    ``link`` numbers the link of programs that name none; it may be left out where there is but one.
     Raises :class:`InputError` for a rack that cannot be used, :class:`DeviceError` for instruments
     that do not answer, and :class:`quantum.errors.RequestError` with code REJECTED for whatever
     the supervisor refuses: limits, interlocks, another holder, a latched rack.
@@ -40,7 +42,12 @@ class SupervisedLab:
     keeps = False
 
     def __init__(
-        self, rack: Path | None = None, *, mode: str = "stub", key: Path | None = None
+        self,
+        rack: Path | None = None,
+        *,
+        mode: str = "stub",
+        key: Path | None = None,
+        link: int | None = None,
     ) -> None:
         self._path = rack if rack is not None else SHIPPED_RACK
         self.rack = load_rack(self._path)
@@ -49,6 +56,10 @@ class SupervisedLab:
                 f"rack {self.rack.name} has {len(self.rack.links)} links without optics, "
                 "one of these is measured"
             )
+        last = len(self.rack.links) - 1
+        if link is not None and not 0 <= link <= last:
+            raise InputError(f"link must be 0 to {last}, got {link}")
+        self._link = link
         self._key = key_of(key)
         self.at, self._launched = find_or_launch(self._path, mode)
         self._client = Client(self.at.commands, self.at.public, self._key)
@@ -78,6 +89,8 @@ class SupervisedLab:
         """Have the supervisor test as many pairs as the plan asks for."""
         if self._closed:
             raise DeviceError("the lab backend is closed")
+        if plan.link is None and self._link is not None:
+            plan = replace(plan, link=np.full(len(plan.basis), self._link))
         token = self.acquire()
         seed = int(rng.integers(2**62))
         reply = self._client.demand(Run(new_rid(), token, seed, pack(batch, plan)))

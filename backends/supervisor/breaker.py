@@ -57,14 +57,14 @@ class Breaker:
         finally:
             self._enter(-1)
         self._tell(why)
+        each_ms = {name: _ms(one.written_s - heard_s) for name, one in done.items()}
         return Stopped(
             rid,
-            written_ms=round(
-                (max((s.written_s for s in done.values()), default=heard_s) - heard_s) * 1e3, 3
-            ),
-            done_ms=round((time.monotonic() - heard_s) * 1e3, 3),
+            written_ms=max(each_ms.values(), default=0.0),
+            done_ms=_ms(time.monotonic() - heard_s),
             safe=all(one.safe for one in done.values()),
             read_back={name: one.trouble or one.read_back for name, one in done.items()},
+            each_ms=each_ms,
         )
 
     def release(self, why: str) -> str:
@@ -104,6 +104,10 @@ class Breaker:
     def _enter(self, change: int) -> None:
         with self._lock:
             self._busy += change
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
 
 
 def _trouble(done: dict[str, Safed]) -> str:

@@ -15,6 +15,9 @@ from quantum.rack import STUB, InstrumentEntry, load_rack
 
 __all__ = ["check_rack"]
 
+#: The kind that measures light, or says what it is set to: its power is evidence too.
+_METERS = "scpi"
+
 
 def check_rack(path: Path) -> list[dict[str, Any]]:
     """Return a row for each instrument: name, kind, address, ok, detail.
@@ -25,7 +28,7 @@ def check_rack(path: Path) -> list[dict[str, Any]]:
     at = read_endpoint(place_of(path))
     entries = list(rack.instruments.values())
     if at is not None:
-        return [_row(entry, *_through(at, entry.name)) for entry in entries]
+        return [_row(entry, *_through(at, entry)) for entry in entries]
     with ThreadPoolExecutor(len(entries)) as pool:
         found = list(pool.map(lambda entry: _directly(entry, rack.folder), entries))
     return [_row(entry, *one) for entry, one in zip(entries, found, strict=True)]
@@ -41,15 +44,20 @@ def _row(entry: InstrumentEntry, ok: bool, detail: str) -> dict[str, Any]:
     }
 
 
-def _through(at: Endpoint, name: str) -> tuple[bool, str]:
+def _through(at: Endpoint, entry: InstrumentEntry) -> tuple[bool, str]:
+    said: list[str] = []
     with Client(at.commands, at.public, key_of(None)) as client:
-        try:
-            reply = client.ask(Act(new_rid(), 0, name, "identify"), 10.0)
-        except DpemError as wrong:
-            return False, str(wrong)
-    if isinstance(reply, Refused):
-        return False, reply.detail
-    return True, " ".join(str(word) for word in getattr(reply, "value", {}).values())
+        for method in ("identify", "power_dbm")[: 1 + (entry.kind == _METERS)]:
+            try:
+                reply = client.ask(Act(new_rid(), 0, entry.name, method), 10.0)
+            except DpemError as wrong:
+                return False, str(wrong)
+            if isinstance(reply, Refused):
+                return False, reply.detail
+            value = getattr(reply, "value", None)
+            words = value.values() if isinstance(value, dict) else [f"{value:.2f} dBm"]
+            said += [str(word) for word in words]
+    return True, " ".join(said)
 
 
 def _directly(entry: InstrumentEntry, folder: Path) -> tuple[bool, str]:
@@ -60,7 +68,8 @@ def _directly(entry: InstrumentEntry, folder: Path) -> tuple[bool, str]:
     try:
         driver = open_at(entry, entry.address, folder, min(entry.timeout_s, 5.0))
         seen = driver.identify()
-        return True, f"{seen.maker} {seen.model} {seen.serial} {seen.firmware}"
+        said = f"{seen.maker} {seen.model} {seen.serial} {seen.firmware}"
+        return True, f"{said} {driver.power_dbm():.2f} dBm" if entry.kind == _METERS else said
     except (DpemError, OSError) as wrong:
         return False, str(wrong)
     finally:

@@ -73,6 +73,11 @@ class Desk:
         self._answers: OrderedDict[Caller, Reply] = OrderedDict()
         self._running: set[Caller] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being carried out whose answer is still due."""
+        return bool(self._running)
+
     def decide(self, who: str, message: Request, now_s: float) -> Reply | Start | None:
         """Answer a request, or say what to carry out; None where no answer is due yet."""
         if isinstance(message, Renew):

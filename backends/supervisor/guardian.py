@@ -24,14 +24,15 @@ import msgspec
 
 from backends.rack import StubProcess, driver_of, stub_options
 from backends.rack_stubs import RackStubs
+from backends.supervisor.addresses import AddressLocks
 from backends.supervisor.audit import AuditLog
-from backends.supervisor.places import Kept, lock, place_of, read_kept
+from backends.supervisor.places import Kept, lock, place_of, read_kept, state_home
 from backends.supervisor.process import SupervisorConfig
 from backends.supervisor.pulse_pipe import Pipe
 from backends.supervisor.rig import open_at, wanted_stubs
 from backends.supervisor.safing import Safed, all_safe, in_parallel
 from quantum.errors import DeviceError, DpemError, InputError, RecordError
-from quantum.rack import InstrumentEntry, Rack, load_rack
+from quantum.rack import STUB, InstrumentEntry, Rack, load_rack
 from quantum.running import is_running
 
 __all__ = ["Guardian", "GuardianConfig", "main"]
@@ -64,6 +65,13 @@ class Guardian:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
         for entry in self.rack.instruments.values():
             driver_of(entry.kind)  # imported now: an emergency has no time for it
+        opened = {
+            name: entry.address
+            for name, entry in self.rack.instruments.items()
+            if entry.address != STUB and config.mode != "sim"
+        }
+        # Held until this process ends, as the lock of the place is.
+        self._locks = AddressLocks(state_home(), Path(config.rack), opened)
         try:
             self._start_stubs()
             self._start()

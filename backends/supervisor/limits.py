@@ -20,6 +20,7 @@ READS = frozenset(
         "identify",
         "interlock_closed",
         "is_open",
+        "is_scrambling",
         "latched",
         "output",
         "ping",

@@ -175,7 +175,7 @@ class Stopped(_Frame, frozen=True, tag="stopped"):
 
     ``written_ms``: from the request's arrival to the last command that was written; ``read_back``
     says for each instrument what was read afterwards, and ``safe`` whether all of it is as it
-    should be.
+    should be. ``each_ms`` is ``written_ms`` of every instrument.
     """
 
     rid: Rid
@@ -183,6 +183,7 @@ class Stopped(_Frame, frozen=True, tag="stopped"):
     done_ms: float
     safe: bool
     read_back: dict[str, str]
+    each_ms: dict[str, float] = {}
 
 
 Request = Acquire | Renew | Release | Trip | Prepare | Run | Act | Status | Rearm | Estop

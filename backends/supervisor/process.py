@@ -47,6 +47,10 @@ from quantum.rack import load_rack
 __all__ = ["Supervisor", "SupervisorConfig", "main"]
 
 
+#: Who re-arms a rack that is about to be given up still gets his answer within this time.
+_LAST_ANSWER_S = 30.0
+
+
 class SupervisorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the guardian tells the supervisor. Nothing of it is secret."""
 
@@ -213,7 +217,8 @@ class Supervisor:
         if self._leave_s is None or self._breaker.busy:
             return
         linger_s = self._safety.linger_s if self._desk.latched else 0.0
-        if self._leave_s == 0.0 or now_s - self._leave_s >= linger_s:
+        late_s = now_s - self._leave_s - linger_s
+        if self._leave_s == 0.0 or late_s >= (_LAST_ANSWER_S if self._desk.busy else 0.0):
             self._over = True
 
     # ------------------------------------------------------------------------- from every thread

@@ -12,7 +12,7 @@ import msgspec
 
 from backends.rack import StubProcess, open_instrument
 from backends.supervisor.guard import Gate, Guarded, Instrument
-from backends.supervisor.safing import Safed, all_safe, in_parallel
+from backends.supervisor.safing import Safed, all_safe, in_parallel, interrupt
 from quantum.errors import DeviceError, InputError
 from quantum.rack import STUB, InstrumentEntry, Rack
 
@@ -22,7 +22,9 @@ __all__ = ["MODES", "Rig", "open_at", "stubbed", "wanted_stubs"]
 #: stubs. ``shadow``: instruments are read, their own stubs are commanded. ``armed``: instruments.
 MODES = ("sim", "stub", "shadow", "armed")
 
-#: How long the lock of an instrument is waited for before it is opened anew without it.
+#: How long the lock of an instrument is waited for before whoever has it is interrupted.
+_GRACE_S = 0.002
+#: How long it is waited for after that, before the instrument is opened anew without it.
 _LOCK_S = 0.03
 #: How often an instrument that could not be made safe is tried again at once.
 _AGAIN = 3
@@ -113,7 +115,16 @@ class Rig:
         return in_parallel(self._pool, works, _SAFE_S)
 
     def _safe(self, instrument: Instrument) -> Safed:
-        had = instrument.lock.acquire(timeout=_LOCK_S)
+        had = instrument.lock.acquire(timeout=_GRACE_S)
+        struck_s = None
+        if not had:
+            struck_s = interrupt(instrument.driver, instrument.entry.safe)
+            had = instrument.lock.acquire(timeout=_LOCK_S)
+        done = self._safe_locked(instrument, had)
+        # What was written into the midst of another thread's conversation has been verified now.
+        return done._replace(written_s=struck_s) if struck_s and done.safe else done
+
+    def _safe_locked(self, instrument: Instrument, had: bool) -> Safed:
         try:
             if had and not instrument.dirty and instrument.driver is not None:
                 done = all_safe(instrument.driver, instrument.entry.safe)

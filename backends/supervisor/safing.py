@@ -6,10 +6,11 @@ The same few lines serve the supervisor, the emergency stop and the guardian.
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from backends.drivers.capabilities import (
     DetectorBias,
+    Interruptible,
     Light,
     OpticalSwitch,
     Rotator,
@@ -19,7 +20,7 @@ from backends.drivers.capabilities import (
 from quantum.errors import DpemError
 from quantum.rack_safety import SafeEntry
 
-__all__ = ["Safed", "all_safe", "command_safe", "in_parallel", "read_back"]
+__all__ = ["Safed", "all_safe", "command_safe", "in_parallel", "interrupt", "read_back"]
 
 
 class Safed(NamedTuple):
@@ -48,7 +49,7 @@ def command_safe(driver: Any, safe: SafeEntry) -> None:
     if isinstance(driver, Shutter):
         known = True
         driver.set_open(False)
-    if isinstance(driver, Light):
+    if _shines(driver):
         known = True
         driver.set_output(False)
     if isinstance(driver, DetectorBias):
@@ -78,7 +79,7 @@ def read_back(driver: Any, safe: SafeEntry) -> tuple[str, bool]:
         is_open = driver.is_open()
         said.append("shutter open" if is_open else "shutter closed")
         fine = fine and not is_open
-    if isinstance(driver, Light):
+    if _shines(driver):
         lit = driver.output()
         said.append("light on" if lit else "light off")
         fine = fine and not lit
@@ -92,6 +93,11 @@ def read_back(driver: Any, safe: SafeEntry) -> tuple[str, bool]:
         fine = fine and joined == dict(safe.park)
     # Drivers without these verify their own safe state, or raise.
     return ", ".join(said) or "safe state confirmed by the driver", fine
+
+
+def _shines(driver: Any) -> TypeGuard[Light]:
+    """Tell whether there is light to switch off: one driver may serve lasers and meters."""
+    return isinstance(driver, Light) and getattr(driver, "shines", True)
 
 
 def in_parallel(
@@ -124,3 +130,16 @@ def all_safe(driver: Any, safe: SafeEntry) -> Safed:
     except (DpemError, OSError) as wrong:
         return Safed(written, time.monotonic(), "", str(wrong) or type(wrong).__name__)
     return Safed(written, time.monotonic(), said, "" if fine else f"not safe: {said}")
+
+
+def interrupt(driver: Any, safe: SafeEntry) -> float | None:
+    """Command the safe state of an instrument that a thread is using, where its driver knows how.
+
+    Returns when it was written, by ``time.monotonic``; None where it was not.
+    """
+    if not isinstance(driver, Interruptible) or safe != SafeEntry():
+        return None
+    try:
+        return driver.interrupt()
+    except (DpemError, OSError):
+        return None

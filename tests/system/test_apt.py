@@ -2,13 +2,15 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from lines import control, faster_than
 
 from backends.drivers.apt import Apt
-from backends.drivers.capabilities import Rotator
+from backends.drivers.capabilities import Interruptible, Rotator
 from backends.rack import StubProcess
 from quantum.errors import DeviceError, DeviceLimit, DeviceTimeout, InputError
 
@@ -183,6 +185,34 @@ def test_safe_state_stops_a_moving_axis(stub: StubProcess) -> None:
     driver.close()
     with pytest.raises(DeviceError, match="connection is closed"):
         driver.ping()
+
+
+def test_another_thread_interrupts_a_move(homed: Apt, stub: StubProcess) -> None:
+    assert isinstance(homed, Interruptible)
+    control(stub.control, do="fault", kind="stuck", left=1)
+    seen: list[str] = []
+
+    def move() -> None:
+        try:
+            homed.move_deg(350.0)
+        except DeviceError as wrong:
+            seen.append(str(wrong))
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    while not control(stub.control, do="state")["settings"]["moving"]:
+        assert thread.is_alive()
+    began = time.monotonic()
+    assert homed.interrupt() - began < 0.02
+    thread.join(0.3)
+    assert not thread.is_alive(), "before its own patience of 0.6 s is over"
+    assert "stopped by another thread" in seen[0]
+    with pytest.raises(DeviceError, match="stopped by another thread"):
+        homed.move_deg(10.0)
+    homed.strike()
+    homed.safe_state()
+    assert not control(stub.control, do="state")["settings"]["moving"]
+    homed.move_deg(10.0)
 
 
 def test_a_client_that_comes_back_finds_the_instrument_as_it_was(

@@ -15,9 +15,11 @@ from backends.drivers.capabilities import Light
 from backends.drivers.scpi import ROLES, ScpiLight
 from backends.drivers.visa import VisaStream, resource_of
 from backends.rack import StubProcess
+from backends.supervisor.safing import all_safe
 from firmware_stubs.lone_ports import LoneLight
 from firmware_stubs.scpi_light import Conversation, ScpiLightSource
 from quantum.errors import DeviceError, DeviceLimit, DeviceProtocol, DeviceTimeout, InputError
+from quantum.rack_safety import SafeEntry
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,9 @@ def test_a_meter_reads_and_sets_nothing(stub: StubProcess, laser: ScpiLight) -> 
         with pytest.raises(DeviceError, match="this instrument"):
             act()
     meter.safe_state()
+    # Made safe by a supervisor it is only asked whether it is there.
+    done = all_safe(meter, SafeEntry())
+    assert (done.safe, done.read_back) == (True, "safe state confirmed by the driver")
     meter.close()
 
 

@@ -23,6 +23,7 @@ from backends.supervisor.audit import verify
 from backends.supervisor.backend import SupervisedLab
 from backends.supervisor.client import Client, endpoint_of, estop, new_rid, status
 from backends.supervisor.keys import new_key
+from backends.supervisor.launching import Launched
 from backends.supervisor.messages import Act, Did, Refused, Run
 from backends.supervisor.places import place_of, read_endpoint, state_home
 from backends.supervisor.rearming import rearm
@@ -255,6 +256,17 @@ def test_an_emergency_stop_cuts_off_a_count(lab: SupervisedLab, bench: Bench) ->
     assert verify(log).lines > 5
 
 
+def test_a_rack_is_armed_again_after_its_run_has_left(lab: SupervisedLab, bench: Bench) -> None:
+    lab.command("shutter", "set_open", True)
+    assert estop(path_of(lab), "smoke").safe
+    lab.close()
+    began = time.monotonic()
+    # The supervisor lingers for questions, and ends as soon as it is not latched any more.
+    assert rearm(path_of(lab), "no smoke", None).endswith("smoke")
+    assert time.monotonic() - began < 5.0
+    assert bench.light() == (False, False)
+
+
 def test_a_second_controller_is_refused(lab: SupervisedLab) -> None:
     lab.acquire()
     other = SupervisedLab(path_of(lab))
@@ -266,6 +278,28 @@ def test_a_second_controller_is_refused(lab: SupervisedLab) -> None:
         other._keeper = None
         other._closed = True
         other._client.close()
+
+
+def test_another_rack_file_with_the_same_addresses_is_refused(
+    lab: SupervisedLab, bench: Bench
+) -> None:
+    other = bench.rack("other")
+    text = other.read_text().replace("tcp://127.0.0.1:", "tcp://localhost:")
+    other.write_text(text)
+    with pytest.raises(InputError, match=r"tagger at \S+ belongs to the running supervisor of \S+"):
+        SupervisedLab(other)
+    assert count(lab, 10) == 10
+    lab.close()
+    gone(path_of(lab))
+    again = SupervisedLab(other)
+    assert count(again, 10) == 10
+    again.close()
+    gone(other)
+
+
+def test_a_link_that_the_rack_does_not_have(bench: Bench) -> None:
+    with pytest.raises(InputError, match="link must be 0 to 0, got 1"):
+        SupervisedLab(bench.rack("links"), link=1)
 
 
 @pytest.mark.parametrize("lab", [{"more": "lease_s = 0.3"}], indirect=True)
@@ -390,3 +424,50 @@ def test_shadow_reads_the_instrument_and_moves_the_stub(bench: Bench) -> None:
 def test_what_the_state_folder_is(bench: Bench) -> None:
     assert place_of(bench.folder / "x.toml").is_relative_to(state_home())
     assert np.isfinite(time.monotonic())
+
+
+def test_armed_runs_is_stopped_and_is_armed_again_by_a_person(bench: Bench) -> None:
+    """Stubs stand in the place of instruments: a switch of theirs gives them a serial number."""
+    folder = bench.folder
+    anna = new_key(folder / "anna.key")
+    public = msgspec.json.encode(anna.public).decode()
+    key = f'[[safety.key]]\nname = "anna"\nrole = "arm"\npublic = {public}\n'
+    (folder / "tagger.toml").write_text('[switches]\nidn = "IDQ,ID900,0042,1.0"\n')
+    (folder / "shutter.toml").write_text('[switches]\ndescription = "shutter 0043"\n')
+    with (
+        StubProcess("id900", ["--speed", "20", "--scenario", f"{folder}/tagger.toml"]) as tagger,
+        StubProcess("pc_rpc", ["--scenario", f"{folder}/shutter.toml"]) as shutter,
+    ):
+        rack = Bench(tagger, shutter, folder).rack("armed", more=key)
+        light = Bench(tagger, shutter, folder).light
+        launched = Launched(rack, "armed")
+        lab = SupervisedLab(rack)
+        try:
+            lab.command("shutter", "set_open", True)
+            assert light()[0] is True
+            program = Program((Generate(0, (1.0, 0.0, 0.0, 0.0)), Measure(0, "zz", 30)))
+            ((_, batch),) = stack([program])
+            outcome = lab.run(batch, plan_of([program]), generator(1, "armed"))
+            assert (int(outcome.counts.sum()), outcome.source) == (30, "real")
+            with pytest.raises(RequestError, match="limits power_dbm to -60 to 3"):
+                lab.command("shutter", "set_power_dbm", 9.0)
+            done = estop(rack, "something smells", folder / "anna.key")
+            assert done.safe and set(done.each_ms) == {"tagger", "shutter"}
+            assert light() == (False, False)
+            with pytest.raises(RequestError, match="latched: emergency stop by anna"):
+                lab.command("shutter", "set_open", True)
+            with pytest.raises(RequestError, match="rearm needs role arm, this key has operate"):
+                rearm(rack, "by nobody in particular", None)
+            rearm(rack, "it was the coffee", folder / "anna.key")
+            assert light() == (False, False), "armed again, and nothing resumes by itself"
+            lab.close()
+            lab = SupervisedLab(rack)
+            lab.command("shutter", "set_open", True)
+            assert light()[0] is True
+            assert count(lab, 10) == 10
+        finally:
+            lab.close()
+            launched.close()
+            gone(rack)
+        log = (place_of(rack) / "audit.jsonl").read_text()
+        assert "it was the coffee" in log and '"source":"real"' in log

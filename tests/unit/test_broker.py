@@ -1,12 +1,12 @@
 """The broker on real sockets: strangers hear nothing, and nobody stops it by what he sends."""
 
-import contextlib
 import threading
 from functools import cache
 
 import numpy as np
 import pytest
 import zmq
+from guests import PATIENCE_MS, dealer, hear
 
 from backends.analytic import AnalyticBackend
 from backends.service import execute
@@ -20,7 +20,7 @@ from controller.setting import Setting, scenario_of
 from quantum.egp import VERSION, Bye, Done, Hello, Job, Look, Refuse, Speak, Welcome
 from quantum.errors import DpemError
 from quantum.seeding import generator
-from quantum.wire import MAX_BYTES, decode, encode
+from quantum.wire import MAX_BYTES, encode
 
 SETTING = Setting(
     topology="line-4",
@@ -31,8 +31,6 @@ SETTING = Setting(
     seed=3,
     learn=False,
 )
-#: Long enough for a handshake on a busy machine; a stranger waits it out in vain.
-PATIENCE_MS = 1500
 
 
 @cache
@@ -60,21 +58,6 @@ def expected_digest():
     return dispatch.digest.hexdigest()
 
 
-@contextlib.contextmanager
-def dealer(address, server, keys):
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.linger = 0
-        socket.curve_serverkey = server.public.encode()
-        socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
-        socket.connect(address)
-        yield socket
-
-
-def hear(socket, patience_ms=PATIENCE_MS):
-    """Return the next message, or None."""
-    return decode(socket.recv()) if socket.poll(patience_ms) else None
-
-
 def agent(mind, nodes, address, server, keys):
     with dealer(address, server, keys) as socket:
         socket.send(encode(Hello(VERSION, "agent", "a", nodes)))
@@ -98,6 +81,7 @@ def play(intruder, *, invited):
     Returns the dispatcher and what the intruder returned. The honest ones come when it is done.
     """
     _, rules = setup()
+    expected_digest()  # compiles kernels: nobody at a socket waits for so long
     server, guest, *honest = (new_keys() for _ in range(5))
     allowed = {keys.public for keys in honest} | ({guest.public} if invited else set())
     broker = Broker(server, allowed)

@@ -168,6 +168,9 @@ def test_failures_take_a_link_down_and_time_brings_another_try() -> None:
     never = msgspec.structs.replace(policy, calibrate="never")
     assert due(LinkState(), never, 0.0)
     assert not due(up, never, 1e9)
+    gone = after_failure(after_failure(LinkState(), "no", never, 1.0), "no", never, 2.0)
+    assert not due(gone, never, 2.0), "links after it have their turn first"
+    assert due(gone, never, 2.0 + policy.retry_s)
 
 
 @given(
