@@ -42,7 +42,7 @@ def _row(entry: InstrumentEntry, ok: bool, detail: str) -> dict[str, Any]:
 
 
 def _through(at: Endpoint, name: str) -> tuple[bool, str]:
-    with Client(at.commands, at.public, key_of(None)) as client:
+    with Client(at.commands, at.public, key_of(None), at.supervisor) as client:
         try:
             reply = client.ask(Act(new_rid(), 0, name, "identify"), 10.0)
         except DpemError as wrong:
