@@ -75,17 +75,16 @@ class Client:
     def ask(self, message: Request, patience_s: float = _PATIENCE_S) -> Reply:
         """Send a request and return its answer; refusals are answers too.
 
-        Raises :class:`DeviceError` where the supervisor is gone, :class:`DeviceTimeout` where it
-        is silent.
+        Raises :class:`RequestError` REJECTED where the supervisor is gone, as only a person can
+        help, and :class:`DeviceTimeout` where it is silent.
         """
+        self._check_there()
         rid = getattr(message, "rid", NO_RID)
         self.socket.send(encode(message))
         until = time.monotonic() + patience_s
         while (left_s := until - time.monotonic()) > 0.0:
             if not self.socket.poll(max(1, int(min(left_s, _LOOK_S) * 1e3))):
-                # What it said before it ended may still be on its way.
-                if self._process and not is_running(self._process) and not self.socket.poll(50):
-                    raise DeviceError("the supervisor of the rack is gone; see dpem lab status")
+                self._check_there()
                 continue
             reply = decode_reply(self.socket.recv())
             if reply.rid in (rid, NO_RID):
@@ -112,6 +111,13 @@ class Client:
     def heard(self) -> Reply | None:
         """Return an answer that is there already."""
         return decode_reply(self.socket.recv()) if self.socket.poll(0) else None
+
+    def _check_there(self) -> None:
+        # What it said before it ended may still be on its way.
+        if self._process and not is_running(self._process) and not self.socket.poll(20):
+            raise RequestError(
+                Code.REJECTED, "the supervisor of the rack is gone; see dpem lab status"
+            )
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
