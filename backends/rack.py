@@ -25,6 +25,7 @@ __all__ = [
     "StubProcess",
     "driver_of",
     "open_instrument",
+    "settings_of",
     "stub_options",
 ]
 
@@ -138,7 +139,7 @@ def open_instrument(
     unknown kind or setting, and :class:`DeviceError` for an instrument that does not answer.
     """
     new_driver = driver_of(entry.kind)
-    settings = _settings_of(entry, new_driver)
+    settings = settings_of(entry, new_driver)
     address, stub = entry.address, None
     if session is not None and session.replays:
         address = session.address_of(entry.name)
@@ -164,8 +165,8 @@ def _time_of(channel: Channel, new_driver: Callable[..., Any]) -> dict[str, Any]
     return {"clock": channel.clock} | ({"sleep": channel.sleep} if "sleep" in known else {})
 
 
-def _settings_of(entry: InstrumentEntry, new_driver: Callable[..., Any]) -> dict[str, Any]:
-    """Return the keywords of a driver; one that it does not take is refused by name."""
+def settings_of(entry: InstrumentEntry, new_driver: Callable[..., Any]) -> dict[str, Any]:
+    """Return a driver's keywords, or raise :class:`InputError` for one that it does not take."""
     known = signature(new_driver).parameters
     own: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value

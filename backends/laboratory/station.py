@@ -238,19 +238,27 @@ class Station:
     def _bias(self, optics: OpticsEntry) -> None:
         assert optics.bias is not None
         assert optics.bias_ua is not None
-        driver = self.drivers[optics.bias]
-        wanted = [float(value) for value in driver.bias_ua()]
+        wanted = list(self._biases(optics))
         for channel in optics.channels:
-            if channel > len(wanted):
-                raise DeviceError(f"{optics.bias} has {len(wanted)} channels, not {channel}")
             wanted[channel - 1] = optics.bias_ua
-        driver.set_bias_ua(tuple(wanted))
+        self.drivers[optics.bias].set_bias_ua(tuple(wanted))
         self._ready.add(optics.bias)
+
+    def _biases(self, optics: OpticsEntry) -> tuple[float, ...]:
+        """Read the bias of all channels; there must be as many as the link's channels need."""
+        assert optics.bias is not None
+        seen = tuple(float(value) for value in self.drivers[optics.bias].bias_ua())
+        for channel in optics.channels:
+            if channel > len(seen):
+                raise DeviceError(
+                    f"{optics.bias} has {len(seen)} channels, link.optics.channels names {channel}"
+                )
+        return seen
 
     def _mended_bias(self, optics: OpticsEntry) -> list[str]:
         assert optics.bias is not None
         assert optics.bias_ua is not None
-        seen = self.drivers[optics.bias].bias_ua()
+        seen = self._biases(optics)
         wrong = [c for c in optics.channels if abs(seen[c - 1] - optics.bias_ua) > 0.1]
         if not wrong:
             return []

@@ -62,7 +62,7 @@ class SupervisedLab:
         self._link = link
         self._key = key_of(key)
         self.at, self._launched = find_or_launch(self._path, mode)
-        self._client = Client(self.at.commands, self.at.public, self._key)
+        self._client = Client(self.at.commands, self.at.public, self._key, self.at.supervisor)
         self._keeper: Keeper | None = None
         self._pulses: Connection | None = None
         self.token = -1

@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from backends.rack import driver_of
+from backends.rack_check import usable_rack
 from backends.supervisor.client import Client, key_of, new_rid
 from backends.supervisor.messages import Act, Refused
 from backends.supervisor.places import Endpoint, place_of, read_endpoint
 from backends.supervisor.rig import open_at
 from quantum.errors import DpemError
-from quantum.rack import STUB, InstrumentEntry, load_rack
+from quantum.rack import STUB, InstrumentEntry
 
 __all__ = ["check_rack"]
 
@@ -24,7 +24,7 @@ def check_rack(path: Path) -> list[dict[str, Any]]:
 
     Through the supervisor where one runs, because many instruments take one connection only.
     """
-    rack = load_rack(path)
+    rack = usable_rack(path)
     at = read_endpoint(place_of(path))
     entries = list(rack.instruments.values())
     if at is not None:
@@ -46,7 +46,7 @@ def _row(entry: InstrumentEntry, ok: bool, detail: str) -> dict[str, Any]:
 
 def _through(at: Endpoint, entry: InstrumentEntry) -> tuple[bool, str]:
     said: list[str] = []
-    with Client(at.commands, at.public, key_of(None)) as client:
+    with Client(at.commands, at.public, key_of(None), at.supervisor) as client:
         for method in ("identify", "power_dbm")[: 1 + (entry.kind == _METERS)]:
             try:
                 reply = client.ask(Act(new_rid(), 0, entry.name, method), 10.0)
@@ -61,7 +61,6 @@ def _through(at: Endpoint, entry: InstrumentEntry) -> tuple[bool, str]:
 
 
 def _directly(entry: InstrumentEntry, folder: Path) -> tuple[bool, str]:
-    driver_of(entry.kind)
     if entry.address == STUB:
         return True, "a stub that is started with the rack"
     driver = None

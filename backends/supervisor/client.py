@@ -28,11 +28,14 @@ from backends.supervisor.messages import (
 )
 from backends.supervisor.places import Endpoint, place_of, read_endpoint, state_home
 from quantum.errors import Code, DeviceError, DeviceTimeout, InputError, RequestError
+from quantum.running import is_running
 
 __all__ = ["Client", "endpoint_of", "estop", "key_of", "new_rid", "status"]
 
 #: Requests are answered when their work is done; counting may take long.
 _PATIENCE_S = 60.0
+#: How often a client that waits looks whether the supervisor is there at all.
+_LOOK_S = 0.2
 
 
 def new_rid() -> bytes:
@@ -54,9 +57,13 @@ def endpoint_of(rack: Path) -> Endpoint:
 
 
 class Client:
-    """A connection with a key; ``address`` is the command or the stop address of an endpoint."""
+    """A connection with a key; ``address`` is the command or the stop address of an endpoint.
 
-    def __init__(self, address: str, server: str, key: KeyPair) -> None:
+    With the supervisor's ``process`` a client that waits notices when that one is killed.
+    """
+
+    def __init__(self, address: str, server: str, key: KeyPair, process: int = 0) -> None:
+        self._process = process
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self.socket.linger, self.socket.maxmsgsize = 200, MAX_BYTES
@@ -66,13 +73,19 @@ class Client:
         self.socket.connect(address)
 
     def ask(self, message: Request, patience_s: float = _PATIENCE_S) -> Reply:
-        """Send a request and return its answer; refusals are answers too."""
+        """Send a request and return its answer; refusals are answers too.
+
+        Raises :class:`RequestError` REJECTED where the supervisor is gone, as only a person can
+        help, and :class:`DeviceTimeout` where it is silent.
+        """
+        self._check_there()
         rid = getattr(message, "rid", NO_RID)
         self.socket.send(encode(message))
         until = time.monotonic() + patience_s
         while (left_s := until - time.monotonic()) > 0.0:
-            if not self.socket.poll(max(1, int(left_s * 1e3))):
-                break
+            if not self.socket.poll(max(1, int(min(left_s, _LOOK_S) * 1e3))):
+                self._check_there()
+                continue
             reply = decode_reply(self.socket.recv())
             if reply.rid in (rid, NO_RID):
                 return reply
@@ -99,6 +112,13 @@ class Client:
         """Return an answer that is there already."""
         return decode_reply(self.socket.recv()) if self.socket.poll(0) else None
 
+    def _check_there(self) -> None:
+        # What it said before it ended may still be on its way.
+        if self._process and not is_running(self._process) and not self.socket.poll(20):
+            raise RequestError(
+                Code.REJECTED, "the supervisor of the rack is gone; see dpem lab status"
+            )
+
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._context.destroy(linger=200)
@@ -121,7 +141,7 @@ def estop(rack: Path, reason: str, key: Path | None = None) -> Stopped:
     Raises :class:`InputError` where no supervisor runs, :class:`DeviceTimeout` where it is silent.
     """
     at = endpoint_of(rack)
-    with Client(at.estop, at.public, key_of(key)) as client:
+    with Client(at.estop, at.public, key_of(key), at.supervisor) as client:
         reply = client.demand(Estop(new_rid(), reason), 10.0)
     assert isinstance(reply, Stopped)
     return reply
@@ -130,7 +150,7 @@ def estop(rack: Path, reason: str, key: Path | None = None) -> Stopped:
 def status(rack: Path, key: Path | None = None) -> Report:
     """Ask a running supervisor how its rack stands."""
     at = endpoint_of(rack)
-    with Client(at.commands, at.public, key_of(key)) as client:
+    with Client(at.commands, at.public, key_of(key), at.supervisor) as client:
         reply = client.demand(Status(new_rid()), 5.0)
     assert isinstance(reply, Report)
     return reply

@@ -22,7 +22,8 @@ from typing import Any
 
 import msgspec
 
-from backends.rack import StubProcess, driver_of, stub_options
+from backends.rack import StubProcess, stub_options
+from backends.rack_check import usable_rack
 from backends.rack_stubs import RackStubs
 from backends.supervisor.addresses import AddressLocks
 from backends.supervisor.audit import AuditLog
@@ -32,7 +33,7 @@ from backends.supervisor.pulse_pipe import Pipe
 from backends.supervisor.rig import open_at, wanted_stubs
 from backends.supervisor.safing import Safed, all_safe, in_parallel
 from quantum.errors import DeviceError, DpemError, InputError, RecordError
-from quantum.rack import STUB, InstrumentEntry, Rack, load_rack
+from quantum.rack import STUB, InstrumentEntry, Rack
 from quantum.running import is_running
 
 __all__ = ["Guardian", "GuardianConfig", "main"]
@@ -54,7 +55,8 @@ class Guardian:
     """Owns the supervisor's process and the stubs that it needs."""
 
     def __init__(self, config: GuardianConfig) -> None:
-        self.rack: Rack = load_rack(Path(config.rack))
+        # Imports the drivers as well: an emergency has no time for it.
+        self.rack: Rack = usable_rack(Path(config.rack))
         self._config = config
         self.place = place_of(Path(config.rack))
         self._lock = lock(self.place)
@@ -63,8 +65,6 @@ class Guardian:
         self._controls: dict[str, str] = {}
         self._asked_to_end = False
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
-        for entry in self.rack.instruments.values():
-            driver_of(entry.kind)  # imported now: an emergency has no time for it
         opened = {
             name: entry.address
             for name, entry in self.rack.instruments.items()
