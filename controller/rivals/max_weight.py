@@ -237,7 +237,7 @@ def make(
         paper="Vasantam and Towsley, arXiv:2106.00831; Fittipaldi et al., IEEE TQE 5 (2024)",
         plays_alone=True,
         history_s=0.0,
-        swaps_ahead=ahead > 0.0,
+        swaps_ahead=True,
         levers={
             # Without a weight on the backlog it would be another allocator.
             "backlog": (0.5, 1.0),
