@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_stubs.bench import CountedBench
+from firmware_stubs.bench import CountedBench, gated
 from quantum.seeding import generator
 
 __all__ = ["COUNTERS", "Counters", "Tap", "Wiring"]
@@ -148,7 +148,7 @@ class Counters:
             if tap.source is not None and on[tap.source]:
                 total = int(seen.singles[tap.source])
                 if tap.gate is not None and on[tap.gate[0]]:
-                    inside = self.bench.gated(seen, tap.source, *tap.gate, rng)
+                    inside = gated(self.bench, seen, tap.source, *tap.gate, rng)
             elif tap.period_s is not None:
                 # The generator belongs to the instrument: it runs on wall time.
                 total = int(b / tap.period_s) - int(a / tap.period_s)

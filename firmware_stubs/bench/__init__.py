@@ -6,7 +6,8 @@ their fibres, polarisation controllers, an optical switch, waveplates, detectors
 count look at either through :class:`~firmware_stubs.bench.counted.CountedBench`.
 """
 
-from firmware_stubs.bench.counted import CountedBench
-from firmware_stubs.bench.modulated import EVEN_PASSES, Bench, Drift, Events, Optics
+from firmware_stubs.bench.counted import CountedBench, gated
+from firmware_stubs.bench.events import Events
+from firmware_stubs.bench.modulated import EVEN_PASSES, Bench, Drift, Optics
 
-__all__ = ["EVEN_PASSES", "Bench", "CountedBench", "Drift", "Events", "Optics"]
+__all__ = ["EVEN_PASSES", "Bench", "CountedBench", "Drift", "Events", "Optics", "gated"]

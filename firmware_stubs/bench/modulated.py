@@ -4,7 +4,8 @@ A pair source emits a Bell-diagonal state; one photon of each pair goes to Alice
 a fibre and a basis modulator each side has two detectors, so that a pair gives one of four
 coincidences ++, +-, -+, --. In basis xx and zz phi_plus shows even parity, in yy odd parity
 (:mod:`quantum.bell`). Instruments look at the bench through :meth:`Bench.events` and
-:meth:`Bench.gated`; nothing but tests and the control socket may read :meth:`Bench.truth`.
+:func:`firmware_stubs.bench.counted.gated`; nothing but tests and the control socket may read
+:meth:`Bench.truth`.
 
 Left out on purpose: afterpulses, crosstalk, multi-pair emission. Dead time is the non-paralysable
 formula applied to mean rates.
@@ -19,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_stubs.bench.events import Events, drawn, share_between
 from quantum.bell import check_populations, fidelity, pass_probability, werner
 from quantum.errors import InputError
 from quantum.seeding import generator
@@ -106,19 +108,6 @@ class Drift:
         return 0.0 if since < 0.0 else self.step + self.per_s * min(since, self.lasts_s)
 
 
-@dataclass(frozen=True, eq=False)
-class Events:
-    """What the detectors saw: ``pairs`` (2, 2) Alice by Bob, ``singles`` (4,), pairs included.
-
-    ``rates_hz`` (4,) are the mean rates of singles, from which accidentals follow.
-    """
-
-    pairs: Ints
-    singles: Ints
-    rates_hz: Floats
-    seconds: float
-
-
 @dataclass
 class Bench:
     """The bench itself; ``skew_ps`` and ``drifts`` may be changed while it runs."""
@@ -176,42 +165,12 @@ class Bench:
         reach, rates = self.rates()
         both = np.outer(reach[:2], reach[2:]) * self.outcome_chances(begin_s, end_s, basis)
         both_hz = self.optics.rate_hz * both
-        pairs = rng.poisson(both_hz * seconds)
-        in_pairs = np.concatenate([both_hz.sum(axis=1), both_hz.sum(axis=0)])
-        alone = rng.poisson(np.maximum(rates - in_pairs, 0.0) * seconds)
-        singles = alone + np.concatenate([pairs.sum(axis=1), pairs.sum(axis=0)])
-        return Events(pairs=pairs, singles=singles, rates_hz=rates, seconds=seconds)
-
-    def gated(
-        self,
-        events: Events,
-        first: int,
-        second: int,
-        low_ps: float,
-        high_ps: float,
-        rng: np.random.Generator,
-    ) -> int:
-        """Count events of input ``first`` that come ``low_ps`` to ``high_ps`` after ``second``.
-
-        True pairs arrive with a Gaussian time difference; accidentals follow S1 S2 tau.
-        """
-        if high_ps <= low_ps or first == second:
-            return 0
-        true = 0
-        if (first < 2) != (second < 2):
-            inside = self.inside(low_ps, high_ps, first < 2)
-            alice, bob = (first, second - 2) if first < 2 else (second, first - 2)
-            true = int(rng.binomial(int(events.pairs[alice, bob]), inside))
-        flat_hz = events.rates_hz[first] * events.rates_hz[second] * (high_ps - low_ps) * 1e-12
-        accidental = int(rng.poisson(flat_hz * events.seconds))
-        return min(true + accidental, int(events.singles[first]), int(events.singles[second]))
+        return drawn(both_hz * seconds, rates * seconds, seconds, rng)
 
     def inside(self, low_ps: float, high_ps: float, alice_first: bool) -> float:
         """Return the share of true pairs whose time difference lies in the gate."""
         mean = self.optics.skew_ps + self.added_skew_ps
-        mean = mean if alice_first else -mean
-        scale = self.optics.jitter_ps * math.sqrt(2.0)
-        return 0.5 * (math.erf((high_ps - mean) / scale) - math.erf((low_ps - mean) / scale))
+        return share_between(low_ps, high_ps, mean if alice_first else -mean, self.optics.jitter_ps)
 
     def truth(self, time_s: float, gate_ps: float) -> dict[str, float | list[float]]:
         """Return the hidden truth at a time: for tests and the control socket only.

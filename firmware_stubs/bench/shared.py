@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from firmware_stubs.bench.events import Events, drawn, share_between
 from firmware_stubs.bench.knobs import History, Knobs
 from firmware_stubs.bench.light import Glow, Sources
-from firmware_stubs.bench.modulated import EVEN_PASSES, Drift, Events, Optics
+from firmware_stubs.bench.modulated import EVEN_PASSES, Drift, Optics
 from firmware_stubs.bench.polarisation import analyser, joint_chances
 from firmware_stubs.bench.setup import BenchSetup
 from firmware_stubs.bench.wander import Jump
@@ -90,50 +91,16 @@ class SharedBench:
             counts += glow.counts_hz * (b - a)
             if glow.link >= 0 and b - a > most:
                 self._link_seen, most = glow.link, b - a
-        pairs = rng.poisson(both)
-        in_pairs = np.concatenate([both.sum(axis=1), both.sum(axis=0)])
-        alone = rng.poisson(np.maximum(counts - in_pairs, 0.0))
-        singles = alone + np.concatenate([pairs.sum(axis=1), pairs.sum(axis=0)])
         self.strain(end_s, glow if self.history.at(end_s) is self.history.now else None)
-        return Events(
-            pairs=pairs,
-            singles=singles,
-            rates_hz=counts / seconds if seconds > 0.0 else counts,
-            seconds=seconds,
-        )
-
-    def gated(
-        self,
-        events: Events,
-        first: int,
-        second: int,
-        low_ps: float,
-        high_ps: float,
-        rng: np.random.Generator,
-    ) -> int:
-        """Count events of detector ``first`` that come ``low_ps`` to ``high_ps`` after ``second``.
-
-        True pairs arrive with a Gaussian time difference; accidentals follow S1 S2 tau.
-        """
-        if high_ps <= low_ps or first == second:
-            return 0
-        true = 0
-        if (first < 2) != (second < 2):
-            alice, bob = (first, second - 2) if first < 2 else (second, first - 2)
-            inside = self.inside(low_ps, high_ps, first < 2)
-            true = int(rng.binomial(int(events.pairs[alice, bob]), inside))
-        flat_hz = events.rates_hz[first] * events.rates_hz[second] * (high_ps - low_ps) * 1e-12
-        accidental = int(rng.poisson(flat_hz * events.seconds))
-        return min(true + accidental, int(events.singles[first]), int(events.singles[second]))
+        return drawn(both, counts, seconds, rng)
 
     def inside(self, low_ps: float, high_ps: float, alice_first: bool) -> float:
         """Return the share of true pairs in a gate, for the link and time that were seen last."""
         if self._link_seen < 0:
             return 0.0
         mean = self.skew_ps(self._link_seen, self._seen_at_s)
-        mean = mean if alice_first else -mean
-        scale = self.setup.link[self._link_seen].jitter_ps * math.sqrt(2.0)
-        return 0.5 * (math.erf((high_ps - mean) / scale) - math.erf((low_ps - mean) / scale))
+        jitter_ps = self.setup.link[self._link_seen].jitter_ps
+        return share_between(low_ps, high_ps, mean if alice_first else -mean, jitter_ps)
 
     def skew_ps(self, link: int, time_s: float) -> float:
         """Return the mean arrival at Alice's detectors minus that at Bob's."""

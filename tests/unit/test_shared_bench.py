@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from firmware_stubs.bench import CountedBench
+from firmware_stubs.bench import CountedBench, gated
 from firmware_stubs.bench.detector import DetectorSetup, counted_hz
 from firmware_stubs.bench.ports import (
     Counting,
@@ -100,13 +100,13 @@ def test_accidentals_are_s1_s2_tau_and_give_the_ratio() -> None:
     table = bench(msgspec.structs.replace(STRAIGHT, rate_hz=0.0), detector=loud)
     rng = generator(2, "accidentals")
     events = table.events(0.0, 50.0, None, rng)
-    flat = table.gated(events, 0, 2, -1000.0, 1000.0, rng)
+    flat = gated(table, events, 0, 2, -1000.0, 1000.0, rng)
     expected = 2e5 * 2e5 * 2e-9 * 50.0
     assert flat == pytest.approx(expected, abs=5.0 * math.sqrt(expected))
     lit = bench(STRAIGHT, detector=DetectorSetup(dark_hz=2e4, dead_time_s=0.0, noise_mv=1.0))
     look(lit, 2)
     events = lit.events(0.0, 200.0, None, rng)
-    gate = [lit.gated(events, 0, 2, low, low + 2000.0, rng) for low in (-1000.0, 50_000.0)]
+    gate = [gated(lit, events, 0, 2, low, low + 2000.0, rng) for low in (-1000.0, 50_000.0)]
     singles = 4000.0 + 2e4
     pairs = 3200.0 * (1.0 + 2.0 * 0.95) / 3.0 / 2.0
     accidental = singles * singles * 2e-9
