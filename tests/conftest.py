@@ -1,6 +1,8 @@
 """Settings of all tests: on a busy machine an example may take long, and CI repeats itself."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +23,7 @@ settings.load_profile("dpem")
 
 # Latches, tokens and logs of racks that tests play with are nobody else's.
 os.environ["DPEM_STATE"] = tempfile.mkdtemp(prefix="dpem-state-")
+atexit.register(shutil.rmtree, os.environ["DPEM_STATE"], ignore_errors=True)
 
 # Hypothesis also draws numbers that stand in the project's modules loaded so far. Examples would
 # depend on which tests ran before in the same process, and what fails in the suite pass alone.

@@ -8,6 +8,7 @@ import click
 
 from quantum.errors import DpemError, InputError, RequestError
 from quantum.output import json_option, write_json
+from quantum.shipped_racks import rack_path
 
 if TYPE_CHECKING:
     from backends.contract import Backend
@@ -56,7 +57,7 @@ def command(
     from backends.program_file import Asked, read_programs
 
     asked = read_programs(_read(program))
-    opened = open_backend(backend, rack or None, processes, link)
+    opened = open_backend(backend, str(rack_path(rack)) if rack else None, processes, link)
     try:
         if isinstance(asked, Asked):
             result = _one(asked, opened, seed)

@@ -10,13 +10,16 @@ import click
 
 from quantum.errors import DeviceError, InputError
 from quantum.output import json_option, write_json
+from quantum.shipped_racks import rack_path
 
 if TYPE_CHECKING:
     from backends.supervisor.messages import Report, Stopped
 
 __all__ = ["command"]
 
-_RACK = click.argument("rack", metavar="RACK.toml", type=click.Path(path_type=Path))
+_RACK = click.argument(
+    "rack", metavar="RACK.toml", callback=lambda _, __, wanted: rack_path(wanted)
+)
 _KEY = click.option(
     "--key", metavar="FILE", type=click.Path(path_type=Path), help="Key file; else the local key."
 )
@@ -175,7 +178,7 @@ def key(file: Path, name: str, role: str) -> None:
 
 
 @command.command("audit")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", callback=lambda _, __, wanted: rack_path(wanted))
 @json_option
 def audit(file: Path, json_path: str | None) -> None:
     """Verify the hash chain of an audit log, or of a rack's (give RACK.toml)."""

@@ -12,6 +12,7 @@ used by one thread at a time, which drivers ask for anyway.
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -51,7 +52,7 @@ def expand(address: str) -> set[str]:
     return {f"{head}:{port}" for port in ports.split(",")} | sockets
 
 
-class _Session:
+class _Session(ABC):
     """What both have in common: which address belongs to which instrument."""
 
     def __init__(self) -> None:
@@ -61,9 +62,9 @@ class _Session:
         """Whether an address belongs to an instrument of this session."""
         return address.partition("?")[0] in self._owners
 
+    @abstractmethod
     def instrument(self, name: str, address: str) -> Channel:
         """Say that an address belongs to an instrument; return its clock and its pauses."""
-        raise NotImplementedError
 
     def time_of(self, name: str) -> Channel:
         """Return the time of something that is no instrument."""

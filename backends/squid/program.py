@@ -61,7 +61,7 @@ class ProgramContext:
 
 
 class Program:
-    """Base of all programs: give ``meta`` and ``run``."""
+    """Base of all programs: give ``meta`` and ``run``, which this one, as SquidASM's, has not."""
 
     @property
     def meta(self) -> ProgramMeta:

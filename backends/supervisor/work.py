@@ -45,6 +45,7 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         kind = "i8" if np.issubdtype(value.dtype, np.integer) else "f8"
         return _Array(kind, value.shape, np.ascontiguousarray(value, dtype=f"<{kind}").tobytes())
+    # The exception that msgspec asks for.
     raise NotImplementedError(f"{type(value).__name__} does not travel")
 
 

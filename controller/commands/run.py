@@ -12,6 +12,7 @@ import click
 
 from quantum.errors import DeviceError, InputError
 from quantum.output import json_option, write_json
+from quantum.shipped_racks import rack_path
 
 if TYPE_CHECKING:
     from controller.live import Run, Stage
@@ -104,7 +105,7 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
     for name in (setting.allocator, *setting.rivals):
         find(name)
     if setting.backend == "lab":
-        rack = _rack_file(setting.rack)
+        rack = str(rack_path(setting.rack or _DEFAULT_RACK))
         rivals = () if "rivals" not in values else setting.rivals
         return msgspec.structs.replace(setting, rack=rack, rivals=rivals)
     if setting.rack is not None:
@@ -116,19 +117,6 @@ def _known(what: str, name: str, group: str) -> None:
     names = sorted(point.name for point in entry_points(group=group))
     if name not in names:
         raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
-
-
-def _rack_file(wanted: str | None) -> str:
-    """Return the rack file that is meant: a path, or the name of a rack that is shipped."""
-    shipped = {point.name: point for point in entry_points(group="dpem.racks")}
-    name = wanted or _DEFAULT_RACK
-    if name in shipped and not Path(name).exists():
-        path = shipped[name].load()
-        assert isinstance(path, Path)
-        return str(path)
-    if wanted is None:
-        raise InputError("rack: no rack is shipped here; give one with --rack FILE")
-    return wanted
 
 
 def _new_folder(seed: int) -> Path:

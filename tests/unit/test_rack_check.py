@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from small_rack import write_small_rack
 
+from backends.commands.lab import command
 from backends.rack import FOUR_LINKS, SHIPPED_RACK
 from backends.rack_check import usable_rack
 from quantum.errors import InputError
@@ -62,3 +64,12 @@ def test_what_cannot_be_is_named(tmp_path: Path, old: str, new: str, said: str) 
     assert str(caught.value).startswith(f"rack {path}: ")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shipped_rack_is_checked_by_its_name() -> None:
+    by_name, by_path = (
+        CliRunner().invoke(command, ["check", rack, "--json", "-"])
+        for rack in ("four-links", str(FOUR_LINKS))
+    )
+    assert by_name.exit_code == 0, by_name.output
+    assert by_name.output == by_path.output
