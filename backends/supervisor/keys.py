@@ -5,7 +5,6 @@ stubs. Whoever may arm instruments stands in the rack file with his public key.
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from quantum.errors import InputError
+from quantum.private import check_secret
 from quantum.rack_safety import ROLES, Role, SafetyEntry
 
 __all__ = [
@@ -45,7 +45,7 @@ def new_key(path: Path) -> KeyPair:
     public, secret = zmq.curve_keypair()
     pair = KeyPair(public.decode(), secret.decode())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as wrong:
         raise InputError(f"cannot write key {path}: {wrong.strerror}") from wrong
@@ -57,9 +57,7 @@ def new_key(path: Path) -> KeyPair:
 def load_key(path: Path) -> KeyPair:
     """Read a key file; refused where others could read it, or its two halves do not fit."""
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise InputError(f"key {path} has mode {mode:04o}; it must be 0600: chmod 600 {path}")
+        check_secret(path)
         pair = msgspec.json.decode(path.read_bytes(), type=KeyPair)
         fits = zmq.curve_public(pair.secret.encode()).decode() == pair.public
     except OSError as wrong:

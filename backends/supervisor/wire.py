@@ -45,6 +45,8 @@ def bound(context: Context, pair: KeyPair) -> tuple[Socket, str]:
     socket.curve_secretkey = pair.secret.encode()
     socket.curve_publickey = pair.public.encode()
     socket.zap_domain = DOMAIN.encode()
+    # Without this, nobody is asked for his key once the thread that knows the keys has died.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     return socket, f"tcp://127.0.0.1:{port}"
 
