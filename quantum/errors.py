@@ -55,6 +55,8 @@ class Code(StrEnum):
     """A failure inside the backend."""
     EXPIRE = "EXPIRE"
     """A pair that had been promised turned out not to exist."""
+    BUSY = "BUSY"
+    """Too much is asked at once: the same request may be sent again after a while. Not in the EGP."""
     CREATE = "CREATE"
     """The request itself is malformed."""
 

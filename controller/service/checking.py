@@ -1,0 +1,176 @@
+"""Proves from a journal that no allocation was made twice and that answers are what was asked.
+
+Pure but for reading the file. What is checked, row by row of the hash chain:
+
+- every start of the service follows the one before it;
+- no two pairs have the same number, over all answers and all starts;
+- a request has one answer: the same frame of the same client is never answered twice;
+- an answer belongs to its request: same ``rid``, same two nodes, as many pairs as were asked, each
+  predicted to be good enough;
+- pairs go to a worker once, before anything is said of them, and only the first word counts;
+- pairs that turned out not to exist had been granted, and turned out so once.
+
+With the answers that clients received (``heard``): each of them is in the journal, byte for byte.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from controller.service.journal import Answered, Entry, Given, Heard, Known, Lapsed, Started, read
+from quantum.errors import RecordError, WireError
+from quantum.requests import Ask, Denied, Expired, Granted, decode_answer, decode_ask
+
+__all__ = ["Proof", "check", "last_sequence"]
+
+
+class Proof(NamedTuple):
+    """What a journal holds, every rule kept."""
+
+    rows: int
+    starts: int
+    clients: int
+    answers: int
+    granted: int
+    pairs: int
+    expired: int
+    heard: int
+    """Answers that clients received and that were looked up."""
+
+
+class _Books:
+    """What has been seen so far; ``trimmed`` where the journal does not begin with its beginning."""
+
+    def __init__(self, *, trimmed: bool) -> None:
+        self.trimmed = trimmed
+        self.epoch = self.answers = self.expired = 0
+        self.clients: dict[int, str] = {}
+        self.asked: dict[tuple[int, bytes], bytes] = {}
+        self.frames: dict[bytes, set[bytes]] = {}
+        self.pairs: dict[int, bytes] = {}
+        """Number of a pair -> the request that got it."""
+        self.granted: set[tuple[int, bytes]] = set()
+        self.given: dict[int, tuple[int, ...]] = {}
+        self.out: set[int] = set()
+        self.told: set[int] = set()
+        self.gone: set[int] = set()
+
+
+def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
+    """Check a journal; :class:`RecordError` names the first row and the rule that it breaks.
+
+    ``heard`` are the frames of answers that clients received.
+    """
+    books, row = None, 0
+    for row, entries in read(path):
+        books = books or _Books(trimmed=row > 1)
+        for entry in entries:
+            why = _broken(books, entry)
+            if why:
+                raise RecordError(f"{path}: row {row}: {why}")
+    books = books or _Books(trimmed=False)
+    count = 0
+    for frame in heard:
+        answer = decode_answer(frame)
+        if isinstance(answer, Denied) and answer.retry_s > 0.0:
+            continue
+        count += 1
+        if isinstance(answer, Granted | Denied | Expired) and (
+            frame not in books.frames.get(answer.rid, set())
+        ):
+            name = answer.rid.hex()
+            raise RecordError(f"{path}: an answer to {name} that a client received is not in it")
+    return Proof(
+        rows=row,
+        starts=books.epoch,
+        clients=len(books.clients),
+        answers=books.answers,
+        granted=len(books.granted),
+        pairs=len(books.pairs),
+        expired=len(books.gone),
+        heard=count,
+    )
+
+
+def last_sequence(entry: Entry) -> int:
+    """Return the highest number of a pair in an entry, 0 where there is none."""
+    if isinstance(entry, Answered):
+        answer = decode_answer(entry.answer)
+        if isinstance(answer, Granted | Denied):
+            return max((pair.sequence for pair in answer.pairs), default=0)
+    if isinstance(entry, Given):
+        return max(entry.sequences, default=0)
+    return 0
+
+
+def _broken(books: _Books, entry: Entry) -> str:
+    """Return the rule that an entry breaks, nothing where it keeps all; the books go on."""
+    match entry:
+        case Started(epoch):
+            if epoch != books.epoch + 1 and (books.epoch or not books.trimmed):
+                return f"start {epoch} follows start {books.epoch}"
+            books.epoch = epoch
+        case Known(client, public):
+            if books.clients.setdefault(client, public) != public:
+                return f"client {client} is somebody else"
+        case Answered():
+            return _answered(books, entry)
+        case Given(job, sequences):
+            if job in books.given or books.out & set(sequences):
+                return f"job {job} hands pairs over that were handed over before"
+            books.given[job] = sequences
+            books.out |= set(sequences)
+        case Heard(job, sequences):
+            if job not in books.given or job in books.told:
+                return f"job {job} was not given, or was heard of before"
+            if not set(sequences) <= set(books.given[job]):
+                return f"job {job} speaks of pairs that are not its own"
+            books.told.add(job)
+        case Lapsed():
+            return _lapsed(books, entry)
+    return ""
+
+
+def _answered(books: _Books, entry: Answered) -> str:
+    if entry.client not in books.clients:
+        return f"client {entry.client} is nobody"
+    try:
+        ask, answer = decode_ask(entry.ask), decode_answer(entry.answer)
+    except WireError as wrong:
+        return str(wrong)
+    if not isinstance(ask, Ask) or not isinstance(answer, Granted | Denied):
+        return "an answer is no answer to a request"
+    name, key = ask.rid.hex(), (entry.client, ask.rid)
+    if ask.rid != answer.rid:
+        return f"request {name} has the answer of another one"
+    if books.asked.get(key) == entry.ask:
+        return f"request {name} is answered twice"
+    books.asked[key] = entry.ask
+    books.frames.setdefault(ask.rid, set()).add(entry.answer)
+    books.answers += 1
+    wrong_number = len(answer.pairs) != ask.pairs
+    if isinstance(answer, Granted):
+        if wrong_number:
+            return f"request {name} wanted {ask.pairs} pairs and got {len(answer.pairs)}"
+        books.granted.add(key)
+    for pair in answer.pairs:
+        if (pair.source, pair.destination) != (ask.source, ask.destination):
+            return f"pair {pair.sequence} joins other nodes than request {name} named"
+        if pair.predicted < ask.minimum_fidelity - 1e-9:
+            return f"pair {pair.sequence} is not good enough for request {name}"
+        if pair.sequence in books.pairs:
+            return f"pair {pair.sequence} is handed out twice"
+        books.pairs[pair.sequence] = ask.rid
+    return ""
+
+
+def _lapsed(books: _Books, entry: Lapsed) -> str:
+    message = decode_answer(entry.message)
+    if not isinstance(message, Expired) or (entry.client, entry.rid) not in books.granted:
+        return f"what was not granted ({entry.rid.hex()}) expires"
+    for number in message.sequences:
+        if books.pairs.get(number) != entry.rid or number in books.gone:
+            return f"pair {number} expires that was not there, or expires twice"
+        books.gone.add(number)
+    books.frames.setdefault(entry.rid, set()).add(entry.message)
+    return ""
