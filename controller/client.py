@@ -8,9 +8,9 @@ a request is carried out once at most, whatever happens to either side.
         granted = client.request("a", "b", pairs=2, minimum_fidelity=0.8, deadline_s=1.0)
 """
 
+import contextlib
 import os
 import time
-from collections import deque
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +27,6 @@ from quantum.requests import (
     Ask,
     Closed,
     Denied,
-    Expired,
     Granted,
     Leave,
     Open,
@@ -62,8 +61,6 @@ class Client:
     ) -> None:
         self.address, self.name, self._hello_s = address, name, hello_s
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.expired: deque[Expired] = deque(maxlen=4096)
-        """Pairs that turned out not to exist, newest last; the application takes them off."""
         try:
             self._socket = dialled(
                 self._context, zmq.DEALER, server_key, keys, max_bytes=MAX_ANSWER_BYTES, queue=1024
@@ -109,7 +106,7 @@ class Client:
 
     def _check_handshake(self) -> None:
         while self._watch.poll(0):
-            event, value = self._watch.recv_multipart()
+            event = self._watch.recv_multipart()[0]
             code = int.from_bytes(event[2:6], "little")
             known = {400: "it does not know this key", 500: "this key was revoked"}
             why = known.get(code, "is the server's key the right one?")
@@ -118,11 +115,9 @@ class Client:
             )
 
     def _send(self, frame: bytes) -> None:
-        try:
+        # Where nobody takes it, it is sent again like one that was lost.
+        with contextlib.suppress(zmq.Again):
             self._socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            # Nobody takes it; it is sent again like one that was lost.
-            pass
 
     def _receive(self, until_s: float) -> "Opened | Again | Closed | Answer | None":
         wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
@@ -193,8 +188,6 @@ class Client:
                     if isinstance(answer, Granted) or answer.retry_s == 0.0:
                         return answer
                     again_s = time.monotonic() + answer.retry_s
-                case Expired() as expired:
-                    self.expired.append(expired)
                 case Again():
                     # The service was started anew: its clock, too.
                     self.terms = self._open()

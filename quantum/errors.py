@@ -56,7 +56,7 @@ class Code(StrEnum):
     EXPIRE = "EXPIRE"
     """A pair that had been promised turned out not to exist."""
     BUSY = "BUSY"
-    """Too much is asked at once: the same request may be sent again after a while. Not in the EGP."""
+    """Too much is asked at once: try the same request again later. Not a code of the EGP."""
     CREATE = "CREATE"
     """The request itself is malformed."""
 

@@ -53,7 +53,7 @@ def intake_of(world: World, network: Network, *, events: int, batch: int) -> Int
     return Intake(
         ask=table(batch, row=int, a=int, b=int, fidelity=float, pairs=int, deadline=int),
         ended=np.zeros(rows, np.int64),
-        count=np.zeros(2, np.int64),
+        played=np.zeros(2, np.int64),
         basis=np.zeros(events, np.int64),
         passed=np.zeros(events, np.int64),
         known=np.zeros(world.n, np.int64),

@@ -6,7 +6,6 @@ An application opens a session, asks, and is answered::
     service -> application   Opened    the session, the service's clock and its limits, or Closed
     application -> service   Ask       pairs between two nodes, by a deadline
     service -> application   Granted   they exist, or Denied
-    service -> application   Expired   pairs of an answer that turned out not to exist
 
 The words are those of the EGP (:mod:`quantum.egp`), the pair's name is its entanglement identifier
 (node, node, sequence). A request is named by 16 random bytes, ``rid``: sent again it is the same
@@ -28,7 +27,6 @@ __all__ = [
     "Ask",
     "Closed",
     "Denied",
-    "Expired",
     "FromClient",
     "FromService",
     "Granted",
@@ -44,7 +42,7 @@ __all__ = [
 
 VERSION = 1
 #: What this version can do beyond asking and answering.
-FEATURES = ("retry", "expire", "busy")
+FEATURES = ("retry", "busy")
 MARK = b"DPM1"
 #: Longest frame that a service reads from an application; it is set on the socket too.
 MAX_ASK_BYTES = 4096
@@ -151,7 +149,7 @@ class Pair(Frame, frozen=True, array_like=True):
 class Granted(Frame, frozen=True, tag="granted"):
     """The pairs exist. ``kinds`` are the measured fidelities that the pairs refer to.
 
-    ``source_of_truth`` says what executed them: sim, stub or real.
+    ``source_of_truth`` says what executed them: a service simulates, sim.
     """
 
     rid: bytes
@@ -175,18 +173,9 @@ class Denied(Frame, frozen=True, tag="denied"):
     retry_s: float = 0.0
 
 
-class Expired(Frame, frozen=True, tag="expired"):
-    """Pairs of an earlier answer turned out not to exist (``sequences``): do not use them."""
-
-    rid: bytes
-    sequences: tuple[int, ...]
-    detail: str
-    code: Code = Code.EXPIRE
-
-
 FromClient = Open | Ask | Leave
-FromService = Opened | Again | Closed | Granted | Denied | Expired
-Answer = Granted | Denied | Expired
+FromService = Opened | Again | Closed | Granted | Denied
+Answer = Granted | Denied
 
 _encoder = msgspec.msgpack.Encoder()
 _asks: msgspec.msgpack.Decoder[FromClient] = msgspec.msgpack.Decoder(FromClient)

@@ -48,8 +48,6 @@ class Answers:
         # What is to be forgotten in a second stands together, so that nothing has to be sorted.
         self._due: dict[int, list[tuple[Party, bytes]]] = defaultdict(list)
         self._next = 0
-        self.later: dict[tuple[int, bytes], list[bytes]] = {}
-        """Messages that follow an answer: pairs of it that turned out not to exist."""
 
     def keep(self, party: Party, rid: bytes, answer: bytes, until_s: float) -> None:
         """Remember the answer of a request until a time."""
@@ -66,7 +64,6 @@ class Answers:
                 # A request may be asked anew after its answer could not be kept: it waits then.
                 if isinstance(party.known.get(rid), bytes):
                     del party.known[rid]
-                    self.later.pop((party.number, rid), None)
         self._next = second + 1
 
     def __len__(self) -> int:

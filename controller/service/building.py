@@ -2,11 +2,7 @@
 
 import hashlib
 import time
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
-
-import msgspec
 
 from controller.game import world_of
 from controller.plan import plan_of
@@ -14,7 +10,7 @@ from controller.rivals.allocator import find
 from controller.security.keyring import Keyring
 from controller.service.checking import last_sequence
 from controller.service.desk import Desk
-from controller.service.journal import Journal, Started
+from controller.service.journal import Journal, JournalFull, Started
 from controller.service.loop import BATCH
 from controller.service.stock import Stock
 from controller.service.terms import Terms
@@ -22,7 +18,6 @@ from controller.setting import Setting, scenario_of
 from quantum.errors import InputError
 from quantum.flows import knee
 from quantum.ledger import Rule
-from quantum.network import Network
 from quantum.scenario import Scenario
 from quantum.topology import to_json
 
@@ -42,8 +37,8 @@ def rule_for(name: str, scenario: Scenario) -> Rule:
     allocator = find(name)
     if allocator.play is not None and name != "dpem":
         raise InputError(
-            f"allocator {name} plays slots in a way of its own; a service needs one that is a rule, "
-            "like mean-rate, uniform or on-demand, or dpem for the rule that its policy starts from"
+            f"allocator {name} plays slots in a way of its own; a service needs a rule: mean-rate, "
+            "uniform, on-demand and others, or dpem for the rule that its policy starts from"
         )
     rule = allocator.rule(scenario, plan_of(scenario))
     # Requests that nobody announced have no planned path: the cheapest is claimed instead.
@@ -60,12 +55,8 @@ def seed_of(seed: int, epoch: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 2
 
 
-def stock_of(
-    scenario: Scenario, rule: Rule, terms: Terms, *, seed: int, network: Network | None = None
-) -> Stock:
+def stock_of(scenario: Scenario, rule: Rule, terms: Terms, *, seed: int) -> Stock:
     """Return the stock of a scenario's network, its memories empty."""
-    if network is not None:
-        scenario = replace(scenario, network=network)
     return Stock(
         scenario.network,
         world_of(scenario),
@@ -82,16 +73,14 @@ def desk_of(
     journal: Journal,
     ring: Keyring,
     *,
-    scenario: Scenario | None = None,
-    rule: Rule | None = None,
     now_s: float,
 ) -> Desk:
     """Return the state machine of a service that goes on from its journal.
 
-    A journal of another network is refused: its pairs are not those of this one.
+    Without ``terms.load_hz`` it is that of the setting. A journal of another network is refused:
+    its pairs are not those of this one.
     """
-    scenario = scenario_for(setting) if scenario is None else scenario
-    rule = rule_for(setting.allocator, scenario) if rule is None else rule
+    scenario = scenario_for(setting)
     digest = hashlib.sha256(to_json(scenario.network)).hexdigest()[:16]
     epoch, sequence = 0, 0
     for entry in journal.all_entries():
@@ -103,9 +92,15 @@ def desk_of(
                 )
         sequence = max(sequence, last_sequence(entry))
     epoch += 1
+    if terms.load_hz == 0.0:
+        terms = msgspec.structs.replace(terms, load_hz=scenario.trace.load_hz)
+    rule = rule_for(setting.allocator, scenario)
     stock = stock_of(scenario, rule, terms, seed=seed_of(setting.seed, epoch))
     desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s)
     desk.recall(journal.entries(), now_s)
     desk.count_from(sequence)
-    journal.append([Started(epoch, digest, setting.seed, round(time.time(), 3))])
+    try:
+        journal.append([Started(epoch, digest, setting.seed, round(time.time(), 3))])
+    except JournalFull as wrong:
+        raise InputError(f"cannot write the journal {wrong}") from wrong
     return desk

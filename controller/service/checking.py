@@ -6,9 +6,7 @@ Pure but for reading the file. What is checked, row by row of the hash chain:
 - no two pairs have the same number, over all answers and all starts;
 - a request has one answer: the same frame of the same client is never answered twice;
 - an answer belongs to its request: same ``rid``, same two nodes, as many pairs as were asked, each
-  predicted to be good enough;
-- pairs go to a worker once, before anything is said of them, and only the first word counts;
-- pairs that turned out not to exist had been granted, and turned out so once.
+  predicted to be good enough.
 
 With the answers that clients received (``heard``): each of them is in the journal, byte for byte.
 """
@@ -17,9 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.service.journal import Answered, Entry, Given, Heard, Known, Lapsed, Started, read
+from controller.service.journal import Answered, Entry, Known, Started, read
 from quantum.errors import RecordError, WireError
-from quantum.requests import Ask, Denied, Expired, Granted, decode_answer, decode_ask
+from quantum.requests import Ask, Denied, Granted, decode_answer, decode_ask
 
 __all__ = ["Proof", "check", "last_sequence"]
 
@@ -33,27 +31,22 @@ class Proof(NamedTuple):
     answers: int
     granted: int
     pairs: int
-    expired: int
     heard: int
     """Answers that clients received and that were looked up."""
 
 
 class _Books:
-    """What has been seen so far; ``trimmed`` where the journal does not begin with its beginning."""
+    """What has been seen so far; ``trimmed`` where the journal begins later than the service."""
 
     def __init__(self, *, trimmed: bool) -> None:
         self.trimmed = trimmed
-        self.epoch = self.answers = self.expired = 0
+        self.epoch = self.answers = 0
         self.clients: dict[int, str] = {}
         self.asked: dict[tuple[int, bytes], bytes] = {}
         self.frames: dict[bytes, set[bytes]] = {}
         self.pairs: dict[int, bytes] = {}
         """Number of a pair -> the request that got it."""
         self.granted: set[tuple[int, bytes]] = set()
-        self.given: dict[int, tuple[int, ...]] = {}
-        self.out: set[int] = set()
-        self.told: set[int] = set()
-        self.gone: set[int] = set()
 
 
 def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
@@ -75,7 +68,7 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
         if isinstance(answer, Denied) and answer.retry_s > 0.0:
             continue
         count += 1
-        if isinstance(answer, Granted | Denied | Expired) and (
+        if isinstance(answer, Granted | Denied) and (
             frame not in books.frames.get(answer.rid, set())
         ):
             name = answer.rid.hex()
@@ -87,7 +80,6 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
         answers=books.answers,
         granted=len(books.granted),
         pairs=len(books.pairs),
-        expired=len(books.gone),
         heard=count,
     )
 
@@ -98,8 +90,6 @@ def last_sequence(entry: Entry) -> int:
         answer = decode_answer(entry.answer)
         if isinstance(answer, Granted | Denied):
             return max((pair.sequence for pair in answer.pairs), default=0)
-    if isinstance(entry, Given):
-        return max(entry.sequences, default=0)
     return 0
 
 
@@ -115,19 +105,6 @@ def _broken(books: _Books, entry: Entry) -> str:
                 return f"client {client} is somebody else"
         case Answered():
             return _answered(books, entry)
-        case Given(job, sequences):
-            if job in books.given or books.out & set(sequences):
-                return f"job {job} hands pairs over that were handed over before"
-            books.given[job] = sequences
-            books.out |= set(sequences)
-        case Heard(job, sequences):
-            if job not in books.given or job in books.told:
-                return f"job {job} was not given, or was heard of before"
-            if not set(sequences) <= set(books.given[job]):
-                return f"job {job} speaks of pairs that are not its own"
-            books.told.add(job)
-        case Lapsed():
-            return _lapsed(books, entry)
     return ""
 
 
@@ -161,16 +138,4 @@ def _answered(books: _Books, entry: Answered) -> str:
         if pair.sequence in books.pairs:
             return f"pair {pair.sequence} is handed out twice"
         books.pairs[pair.sequence] = ask.rid
-    return ""
-
-
-def _lapsed(books: _Books, entry: Lapsed) -> str:
-    message = decode_answer(entry.message)
-    if not isinstance(message, Expired) or (entry.client, entry.rid) not in books.granted:
-        return f"what was not granted ({entry.rid.hex()}) expires"
-    for number in message.sequences:
-        if books.pairs.get(number) != entry.rid or number in books.gone:
-            return f"pair {number} expires that was not there, or expires twice"
-        books.gone.add(number)
-    books.frames.setdefault(entry.rid, set()).add(entry.message)
     return ""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
-from controller.service.journal import Answered, Entry, Journal, JournalFull, Known, Lapsed
+from controller.service.journal import Answered, Entry, Journal, JournalFull, Known
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.terms import Counts, Terms
@@ -107,8 +107,6 @@ class Desk:
                     assert isinstance(asked, Ask)
                     # Whole again: nobody knows how long the service was away.
                     self.answers.keep(by_number[number], asked.rid, answer, now_s + keep_s)
-                case Lapsed(number, rid, message):
-                    self.answers.later.setdefault((number, rid), []).append(message)
 
     def count_from(self, sequence: int) -> None:
         """Go on numbering pairs after the last one of an earlier service."""
@@ -224,8 +222,6 @@ class Desk:
         if isinstance(before, bytes):
             # It may have been said in this very turn, and wait for the journal.
             turn.held.append((peer, before))
-            for later in self.answers.later.get((party.number, rid), ()):
-                turn.held.append((peer, later))
         elif peer not in before.peers:
             before.peers.append(peer)
             del before.peers[:-_PEERS]
@@ -234,7 +230,7 @@ class Desk:
         self, turn: _Turn, peer: bytes, ask: Ask, code: Code, why: str, retry_s: float = 0.0
     ) -> None:
         self._count["busy" if code is Code.BUSY else "denied"] += 1
-        turn.out.append((peer, encode_request(Denied(ask.rid, code, why, (), retry_s))))
+        turn.out.append((peer, encode_request(Denied(ask.rid, code, why, retry_s=retry_s))))
 
     def _take_in(self, turn: _Turn, wishes: list[Wish], now_s: float) -> None:
         stock, done = self.stock, len(turn.done)
@@ -288,7 +284,7 @@ class Desk:
 
     def _hand_out(self, turn: _Turn, made: list[Delivered], now_s: float) -> None:
         rows = self._rows
-        for row, hops, predicted, _ in made:
+        for row, hops, predicted in made:
             waiting = rows[row]
             self._sequence += 1
             waiting.pairs.append((self._sequence, hops, predicted))

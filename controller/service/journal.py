@@ -27,12 +27,9 @@ __all__ = [
     "START",
     "Answered",
     "Entry",
-    "Given",
-    "Heard",
     "Journal",
     "JournalFull",
     "Known",
-    "Lapsed",
     "Started",
     "read",
 ]
@@ -75,29 +72,7 @@ class Answered(Record, frozen=True, tag="answer"):
     keep_s: float
 
 
-class Given(Record, frozen=True, tag="given"):
-    """Pairs that were handed to a worker, before it hears of them."""
-
-    job: int
-    sequences: tuple[int, ...]
-
-
-class Heard(Record, frozen=True, tag="heard"):
-    """What the worker said of a job: the pairs that exist. Only the first word counts."""
-
-    job: int
-    sequences: tuple[int, ...]
-
-
-class Lapsed(Record, frozen=True, tag="lapsed"):
-    """Pairs of an answer that turned out not to exist, and the message that says so."""
-
-    client: int
-    rid: bytes
-    message: bytes
-
-
-Entry = Started | Known | Answered | Given | Heard | Lapsed
+Entry = Started | Known | Answered
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[tuple[Entry, ...]] = msgspec.msgpack.Decoder(tuple[Entry, ...])

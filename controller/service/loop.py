@@ -16,7 +16,7 @@ from controller.security.keys import KeyPair
 from controller.security.limits import Limits
 from controller.security.sockets import bound
 from controller.service.desk import Desk, Reply
-from quantum.errors import Code, RequestError, WireError
+from quantum.errors import RequestError, WireError
 from quantum.requests import MAX_ASK_BYTES, Closed, Open, decode_ask, encode_request
 
 __all__ = ["Loop"]

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from controller.pools import Pools
-from quantum.kernels import Table
 from quantum.ledger import Rule, World
 from quantum.ledger.intake import HOPELESS, play_slots, take_in
 from quantum.ledger.places import is_sound
@@ -38,12 +37,11 @@ class Wish(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """A pair for the request of a row; ``event`` is its place in :meth:`Stock.events`."""
+    """A pair for the request of a row."""
 
     row: int
     hops: int
     predicted: float
-    event: int
 
 
 class Stock:
@@ -80,6 +78,9 @@ class Stock:
         )
         self._told: dict[int, tuple[int, Measured]] = {}
         self.tested = self.lost = self.delivered = 0
+        # Kernels that are not compiled yet would keep the first application waiting.
+        self.play(0)
+        self.take_in([])
 
     @property
     def clock(self) -> int:
@@ -118,14 +119,10 @@ class Stock:
         """
         self._events[0] = 0
         play_slots(self.world, self.ledger, self.rule, self.intake, slots)
-        ended, played = self.intake.count.tolist()
+        ended, played = self.intake.played.tolist()
         made = self._take()
         self.pools.forget(self.clock)
         return made, self.intake.ended[:ended].tolist(), played
-
-    def events(self) -> Table:
-        """Return a copy of the events of the last step, for who executes them."""
-        return self.ledger.event[: int(self._events[0])].copy()
 
     def _take(self) -> list[Delivered]:
         count = int(self._events[0])
@@ -136,7 +133,7 @@ class Stock:
         hops, believed = self._hops[:count].tolist(), self._believed[:count].tolist()
         for number, kind in enumerate(kinds):
             if kind == DELIVERED:
-                out.append(Delivered(rows[number], hops[number], believed[number], number))
+                out.append(Delivered(rows[number], hops[number], believed[number]))
             elif kind == LOST:
                 self.lost += 1
             else:

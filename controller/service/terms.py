@@ -11,15 +11,15 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """The limits of a service.
 
     ``pace``: with ``wall`` a slot lasts as long as it says; with ``virtual`` time goes on as
-    requests come, as if they came at ``load_hz`` pairs per second, and as fast as it can while one
-    waits. ``waiting`` requests at most wait, ``credits`` of one client; ``remembered`` answers are
+    requests come, as if they came at ``load_hz`` pairs per second (0: as many as the network is
+    planned for), and as fast as it can while one waits. ``waiting`` requests at most wait, ``credits`` of one client; ``remembered`` answers are
     kept for a client, each until its deadline and ``grace_s``. A client sends ``rate_hz`` messages
     a second, ``burst`` at once. When the journal cannot be written, a service stops handing out
     pairs (``on_full = "stop"``) or goes on without it.
     """
 
     pace: Literal["wall", "virtual"] = "virtual"
-    load_hz: Annotated[float, msgspec.Meta(gt=0.0, lt=1e9)] = 60.0
+    load_hz: Annotated[float, msgspec.Meta(ge=0.0, lt=1e9)] = 0.0
     waiting: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 4096
     credits: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 256
     remembered: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 65536

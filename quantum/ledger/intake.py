@@ -48,7 +48,7 @@ class Intake(NamedTuple):
 
     ask: Table  # (B,) row, a, b, fidelity, pairs, deadline (last slot to serve it)
     ended: Ints  # (R,) rows whose deadline passed in the slots that were played
-    count: Ints  # (2,) how many have ended; slots that were played
+    played: Ints  # (2,) how many have ended; slots that were played
     basis: Ints  # (E,) basis in which an event was measured, -1 kept
     passed: Ints  # (E,) whether it passed, -1 kept
     known: Ints  # (n,) whether the distances to a node have been worked out
@@ -82,8 +82,8 @@ def play_slots(world: World, ledger: Ledger, rule: Rule, intake: Intake, slots: 
 
     That is: pairs were assembled, requests ended, or events fill half of their table.
     """
-    intake.count[0] = 0
-    intake.count[1] = 0
+    intake.played[0] = 0
+    intake.played[1] = 0
     for _ in range(slots):
         open_slot(world, ledger, rule)
         act_as_needed(world, ledger, rule)
@@ -94,11 +94,11 @@ def play_slots(world: World, ledger: Ledger, rule: Rule, intake: Intake, slots: 
         for index in range(ledger.now[0].live):
             row = ledger.queue[index].live
             if ledger.request[row].left > 0 and ledger.now[0].clock >= world.request[row].deadline:
-                intake.ended[intake.count[0]] = row
-                intake.count[0] += 1
+                intake.ended[intake.played[0]] = row
+                intake.played[0] += 1
         close_slot(world, ledger)
-        intake.count[1] += 1
-        if told or intake.count[0] > 0:
+        intake.played[1] += 1
+        if told or intake.played[0] > 0:
             break
     _measure(world, ledger, intake)
 
