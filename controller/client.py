@@ -58,18 +58,20 @@ class Client:
         *,
         name: str = "",
         hello_s: float = HELLO_S,
+        queue: int = 1024,
     ) -> None:
         self.address, self.name, self._hello_s = address, name, hello_s
+        self.server_key, self.keys = server_key, keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._socket = dialled(
-                self._context, zmq.DEALER, server_key, keys, max_bytes=MAX_ANSWER_BYTES, queue=1024
+            self.socket = dialled(
+                self._context, zmq.DEALER, server_key, keys, max_bytes=MAX_ANSWER_BYTES, queue=queue
             )
-            self._watch = self._socket.get_monitor_socket(
+            self._watch = self.socket.get_monitor_socket(
                 zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             )
             try:
-                self._socket.connect(address)
+                self.socket.connect(address)
             except zmq.ZMQError as wrong:
                 raise InputError(f"address {address!r} is not tcp://host:port") from wrong
             self.terms = self._open()
@@ -99,10 +101,14 @@ class Client:
                 )
 
     def _enter(self, opened: Opened, sent_s: float) -> Opened:
-        self._session = opened.session
+        self.session = opened.session
         # The service's clock over ours; what the message took on its way makes deadlines earlier.
         self._ahead_s = opened.now_s - time.monotonic()
         return opened
+
+    def now(self) -> float:
+        """Return what the service's clock shows now, or a little less."""
+        return time.monotonic() + self._ahead_s
 
     def _check_handshake(self) -> None:
         while self._watch.poll(0):
@@ -117,14 +123,14 @@ class Client:
     def _send(self, frame: bytes) -> None:
         # Where nobody takes it, it is sent again like one that was lost.
         with contextlib.suppress(zmq.Again):
-            self._socket.send(frame, zmq.NOBLOCK)
+            self.socket.send(frame, zmq.NOBLOCK)
 
     def _receive(self, until_s: float) -> "Opened | Again | Closed | Answer | None":
         wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
-        if not self._socket.poll(wait_ms):
+        if not self.socket.poll(wait_ms):
             return None
         try:
-            return decode_answer(self._socket.recv())
+            return decode_answer(self.socket.recv())
         except WireError:
             return None
 
@@ -173,7 +179,7 @@ class Client:
                     encode_request(
                         Ask(
                             rid,
-                            self._session,
+                            self.session,
                             source,
                             destination,
                             until_s + self._ahead_s,
@@ -199,8 +205,8 @@ class Client:
     def close(self) -> None:
         """Leave; safe to call twice."""
         if not self._context.closed:
-            self._send(encode_request(Leave(self._session)))
-            self._socket.disable_monitor()
+            self._send(encode_request(Leave(self.session)))
+            self.socket.disable_monitor()
             self._context.destroy(linger=100)
 
     def __enter__(self) -> Self:

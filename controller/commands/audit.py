@@ -25,8 +25,8 @@ def verify(journal: str, json_path: str | None) -> None:
     from controller.service.journal import read
 
     rows = entries = 0
-    for rows, found in read(Path(journal)):
-        entries += len(found)
+    for _, found in read(Path(journal)):
+        rows, entries = rows + 1, entries + len(found)
     write_json({"file": journal, "rows": rows, "entries": entries}, json_path)
     if json_path != "-":
         click.echo(f"{journal}: {rows} rows, {entries} entries, the chain holds")

@@ -1,5 +1,6 @@
 """``dpem serve``: a service that stays up and hands out pairs."""
 
+import sys
 import time
 from typing import Any
 
@@ -73,7 +74,7 @@ def command(
                 click.echo(
                     f"serving {desk.stock.network.name} at {loop.address}, key {pair.public}"
                 )
-                click.get_text_stream("stdout").flush()
+                sys.stdout.flush()
                 loop.run(
                     lambda: interrupts.asked,
                     tell=lambda line: click.echo(f"dpem: {line}", err=True),

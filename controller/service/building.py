@@ -4,6 +4,8 @@ import hashlib
 import time
 from functools import partial
 
+import msgspec
+
 from controller.game import world_of
 from controller.plan import plan_of
 from controller.rivals.allocator import find

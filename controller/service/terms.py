@@ -12,10 +12,11 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     ``pace``: with ``wall`` a slot lasts as long as it says; with ``virtual`` time goes on as
     requests come, as if they came at ``load_hz`` pairs per second (0: as many as the network is
-    planned for), and as fast as it can while one waits. ``waiting`` requests at most wait, ``credits`` of one client; ``remembered`` answers are
-    kept for a client, each until its deadline and ``grace_s``. A client sends ``rate_hz`` messages
-    a second, ``burst`` at once. When the journal cannot be written, a service stops handing out
-    pairs (``on_full = "stop"``) or goes on without it.
+    planned for), and as fast as it can while one waits. ``waiting`` requests at most wait,
+    ``credits`` of one client; ``remembered`` answers are kept for a client, each until its deadline
+    and ``grace_s``. A client sends ``rate_hz`` messages a second, ``burst`` at once. When the
+    journal cannot be written, a service stops handing out pairs (``on_full = "stop"``) or goes on
+    without it.
     """
 
     pace: Literal["wall", "virtual"] = "virtual"
