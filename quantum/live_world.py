@@ -7,6 +7,7 @@ from quantum.kernels import table
 from quantum.ledger import Ledger, World, new_ledger
 from quantum.ledger.intake import Intake
 from quantum.ledger.reach import best_pair
+from quantum.ledger.state import MAX_HOPS
 from quantum.network import Network
 
 __all__ = ["for_requests", "fresh_ledger", "intake_of"]
@@ -53,9 +54,9 @@ def intake_of(world: World, network: Network, *, events: int, batch: int) -> Int
     return Intake(
         ask=table(batch, row=int, a=int, b=int, fidelity=float, pairs=int, deadline=int),
         ended=np.zeros(rows, np.int64),
-        played=np.zeros(2, np.int64),
-        basis=np.zeros(events, np.int64),
-        passed=np.zeros(events, np.int64),
+        told=np.zeros(4, np.int64),
+        made=table(events, row=int, hops=int, predicted=float),
+        tally=np.zeros((MAX_HOPS + 1, 2), np.int64),
         known=np.zeros(world.n, np.int64),
         queue=np.zeros(world.n, np.int64),
         best=best_pair(correlators(network.populations), 0),

@@ -37,7 +37,7 @@ __all__ = [
 FORMAT = "dpem-journal/1"
 START = bytes(32)
 #: The thread looks so often whether the log should be moved.
-_MOVE_S = 0.5
+_MOVE_S = 2.0
 #: A log of so many bytes is moved by whoever writes next, while everybody waits.
 _LONGEST_LOG = 256 * 1024 * 1024
 

@@ -48,9 +48,9 @@ class Intake(NamedTuple):
 
     ask: Table  # (B,) row, a, b, fidelity, pairs, deadline (last slot to serve it)
     ended: Ints  # (R,) rows whose deadline passed in the slots that were played
-    played: Ints  # (2,) how many have ended; slots that were played
-    basis: Ints  # (E,) basis in which an event was measured, -1 kept
-    passed: Ints  # (E,) whether it passed, -1 kept
+    told: Ints  # (4,) how many ended, slots played, pairs made, pairs lost
+    made: Table  # (E,) row, hops, predicted: pairs that were delivered
+    tally: Ints  # (H + 1, 2) tests by the number of links: passed and failed, since the beginning
     known: Ints  # (n,) whether the distances to a node have been worked out
     queue: Ints  # (n,) scratch
     best: Floats  # (3,) the largest of each correlator that a fresh pair can have
@@ -73,7 +73,7 @@ def take_in(world: World, ledger: Ledger, rule: Rule, intake: Intake, asks: int)
             ledger.queue[kept].live = row
             kept += 1
     ledger.now[0].live = kept
-    _measure(world, ledger, intake)
+    _tell(world, ledger, intake)
 
 
 @lean
@@ -82,8 +82,8 @@ def play_slots(world: World, ledger: Ledger, rule: Rule, intake: Intake, slots: 
 
     That is: pairs were assembled, requests ended, or events fill half of their table.
     """
-    intake.played[0] = 0
-    intake.played[1] = 0
+    intake.told[0] = 0
+    intake.told[1] = 0
     for _ in range(slots):
         open_slot(world, ledger, rule)
         act_as_needed(world, ledger, rule)
@@ -94,13 +94,13 @@ def play_slots(world: World, ledger: Ledger, rule: Rule, intake: Intake, slots: 
         for index in range(ledger.now[0].live):
             row = ledger.queue[index].live
             if ledger.request[row].left > 0 and ledger.now[0].clock >= world.request[row].deadline:
-                intake.ended[intake.played[0]] = row
-                intake.played[0] += 1
+                intake.ended[intake.told[0]] = row
+                intake.told[0] += 1
         close_slot(world, ledger)
-        intake.played[1] += 1
-        if told or intake.played[0] > 0:
+        intake.told[1] += 1
+        if told or intake.told[0] > 0:
             break
-    _measure(world, ledger, intake)
+    _tell(world, ledger, intake)
 
 
 @lean
@@ -182,16 +182,28 @@ def _serve(world: World, ledger: Ledger, rule: Rule, first: int) -> None:
 
 
 @lean
-def _measure(world: World, ledger: Ledger, intake: Intake) -> None:
-    """Decide the tests among the events by the closed form, with the draws of the arena."""
+def _tell(world: World, ledger: Ledger, intake: Intake) -> None:
+    """Sum up the events: what was delivered, and what tests have shown.
+
+    Tests are decided by the closed form, with the draws of the arena. A link that was tested is a
+    path of one link.
+    """
+    made = lost = 0
     for index in range(ledger.now[0].events):
         event = ledger.event[index]
-        intake.basis[index] = intake.passed[index] = -1
-        if event.kind == LOST or event.kind == DELIVERED:
-            continue
-        seed = seed_at(world, event.slot)
-        key = event.request + (LINK_KEY if event.kind == LINK_TESTED else 0)
-        basis = int(uniform(seed, BASIS, key, event.slot, event.attempt) * 3.0)
-        draw = uniform(seed, OUTCOME, key, event.slot, event.attempt)
-        intake.basis[index] = basis
-        intake.passed[index] = 1 if draw < (1.0 + event.corr[basis]) / 2.0 else 0
+        if event.kind == DELIVERED:
+            row = intake.made[made]
+            row.row, row.hops, row.predicted = event.request, event.hops, event.believed
+            made += 1
+        elif event.kind == LOST:
+            lost += 1
+        else:
+            seed = seed_at(world, event.slot)
+            key = event.request + (LINK_KEY if event.kind == LINK_TESTED else 0)
+            basis = int(uniform(seed, BASIS, key, event.slot, event.attempt) * 3.0)
+            draw = uniform(seed, OUTCOME, key, event.slot, event.attempt)
+            failed = 0 if draw < (1.0 + event.corr[basis]) / 2.0 else 1
+            intake.tally[event.hops, failed] += 1
+    intake.told[2] = made
+    intake.told[3] += lost
+    ledger.now[0].events = 0
