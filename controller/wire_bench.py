@@ -33,7 +33,7 @@ from quantum.topology import to_json
 __all__ = ["wire"]
 
 #: Rates of generation and swaps over the paper's, and qubits.
-MORE_PAIRS, MORE_SWAPS, QUBITS = 100.0, 1000.0, 64
+MORE_PAIRS, MORE_SWAPS, QUBITS = 100.0, 1000.0, 256
 LOAD_HZ = 6000.0
 RUNS = 5
 COUNT, LOCK_STEP = 20_000, 5_000
