@@ -12,7 +12,7 @@ from controller.rivals.allocator import find
 from controller.security.keyring import Keyring
 from controller.service.checking import last_sequence
 from controller.service.desk import Desk
-from controller.service.journal import Journal, JournalFull, Started
+from controller.service.journal import Journal, JournalFull, Kept, Started
 from controller.service.loop import BATCH
 from controller.service.stock import Stock
 from controller.service.terms import Terms
@@ -86,9 +86,10 @@ def desk_of(
     digest = hashlib.sha256(to_json(scenario.network)).hexdigest()[:16]
     epoch, sequence = 0, 0
     for entry in journal.all_entries():
-        if isinstance(entry, Started):
-            epoch = max(epoch, entry.epoch)
-            if entry.network != digest:
+        started = entry.started if isinstance(entry, Kept) else entry
+        if isinstance(started, Started):
+            epoch = max(epoch, started.epoch)
+            if started.network != digest:
                 raise InputError(
                     f"journal {journal.path} belongs to another network; give a new journal"
                 )
@@ -102,7 +103,7 @@ def desk_of(
     desk.recall(journal.entries(), now_s)
     desk.count_from(sequence)
     try:
-        journal.append([Started(epoch, digest, setting.seed, round(time.time(), 3))])
+        journal.begin(Started(epoch, digest, setting.seed, round(time.time(), 3)))
     except JournalFull as wrong:
         raise InputError(f"cannot write the journal {wrong}") from wrong
     return desk

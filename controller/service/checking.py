@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.service.journal import Answered, Entry, Known, Started, read
+from controller.service.journal import Answered, Entry, Kept, Known, Started, read
 from quantum.errors import RecordError, WireError
 from quantum.requests import Ask, Denied, Granted, decode_answer, decode_ask
 
@@ -39,7 +39,7 @@ class _Books:
     """What has been seen so far; ``trimmed`` where the journal begins later than the service."""
 
     def __init__(self, *, trimmed: bool) -> None:
-        self.trimmed = trimmed
+        self.trimmed, self.started = trimmed, False
         self.epoch = self.answers = 0
         self.clients: dict[int, str] = {}
         self.asked: dict[tuple[int, bytes], bytes] = {}
@@ -86,6 +86,8 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
 
 def last_sequence(entry: Entry) -> int:
     """Return the highest number of a pair in an entry, 0 where there is none."""
+    if isinstance(entry, Kept):
+        return entry.sequence
     if isinstance(entry, Answered):
         answer = decode_answer(entry.answer)
         if isinstance(answer, Granted | Denied):
@@ -97,9 +99,15 @@ def _broken(books: _Books, entry: Entry) -> str:
     """Return the rule that an entry breaks, nothing where it keeps all; the books go on."""
     match entry:
         case Started(epoch):
-            if epoch != books.epoch + 1 and (books.epoch or not books.trimmed):
+            # What was kept of rows that are gone knows of the last start, which may be yet to come.
+            first = books.trimmed and not books.started
+            books.started = True
+            if epoch != books.epoch + 1 and not (first and epoch <= books.epoch):
                 return f"start {epoch} follows start {books.epoch}"
             books.epoch = epoch
+        case Kept(started, _, clients):
+            books.epoch = started.epoch
+            books.clients.update({known.client: known.public for known in clients})
         case Known(client, public):
             if books.clients.setdefault(client, public) != public:
                 return f"client {client} is somebody else"

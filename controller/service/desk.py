@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
-from controller.service.journal import Answered, Entry, Journal, JournalFull, Known
+from controller.service.journal import Answered, Entry, Journal, JournalFull, Kept, Known
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.terms import Counts, Terms
@@ -100,6 +100,11 @@ class Desk:
         by_number: dict[int, Party] = {}
         for entry in entries:
             match entry:
+                case Kept(_, _, clients):
+                    for known in clients:
+                        by_number[known.client] = self.sessions.recall(
+                            known.client, known.public, known.name, now_s
+                        )
                 case Known(number, public, name):
                     by_number[number] = self.sessions.recall(number, public, name, now_s)
                 case Answered(number, ask, answer, keep_s):
@@ -376,8 +381,8 @@ class Desk:
             self._needed.pop(0)
         if self._needed and self._needed[0][0] <= oldest_s:
             parties = self.sessions.parties.values()
-            known: list[Entry] = [Known(p.number, p.public, p.name) for p in parties if p.noted]
-            self._journal.tidy(self._needed[0][1], known)
+            known = tuple(Known(p.number, p.public, p.name) for p in parties if p.noted)
+            self._journal.tidy(self._needed[0][1], known, self._sequence)
 
     # How things stand.
 

@@ -29,6 +29,7 @@ __all__ = [
     "Entry",
     "Journal",
     "JournalFull",
+    "Kept",
     "Known",
     "Started",
     "read",
@@ -72,7 +73,15 @@ class Answered(Record, frozen=True, tag="answer"):
     keep_s: float
 
 
-Entry = Started | Known | Answered
+class Kept(Record, frozen=True, tag="kept"):
+    """What has to be known of rows that are gone: the last start, the last pair, who is who."""
+
+    started: Started
+    sequence: int
+    clients: tuple[Known, ...]
+
+
+Entry = Started | Known | Answered | Kept
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[tuple[Entry, ...]] = msgspec.msgpack.Decoder(tuple[Entry, ...])
@@ -109,6 +118,7 @@ class Journal:
             os.close(self._lock)
             raise InputError(f"cannot open the journal {path}: {wrong}") from wrong
         self.number, self.head = int(last[0]), bytes(last[1])
+        self._started = Started(0, "", 0, 0.0)
         self._over = threading.Event()
         self._mover = threading.Thread(target=self._move, name="journal", daemon=True)
         self._mover.start()
@@ -127,10 +137,16 @@ class Journal:
         self.number, self.head = self.number + 1, head
         return self.number
 
+    def begin(self, started: Started) -> None:
+        """Note that a service starts."""
+        self.append([started])
+        self._started = started
+
     def entries(self) -> Iterator[Entry]:
         """Return what was needed when the journal was last tidied, and all since."""
         found = self._db.execute("SELECT value FROM meta WHERE key='needed'").fetchone()
         first = int(found[0]) if found else 0
+        yield from _kept(self._db)
         for number, body in self._db.execute(
             "SELECT n, body FROM batch WHERE n >= ? ORDER BY n", (first,)
         ):
@@ -138,14 +154,15 @@ class Journal:
 
     def all_entries(self) -> Iterator[Entry]:
         """Return every entry that is there."""
+        yield from _kept(self._db)
         for number, body in self._db.execute("SELECT n, body FROM batch ORDER BY n"):
             yield from _decode(self.path, number, body)
 
-    def tidy(self, needed: int, keep: list[Entry]) -> None:
+    def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int) -> None:
         """Note that batches before ``needed`` hold nothing that a retry could ask for.
 
-        Where the file is too long the oldest of them go; ``keep`` (who is known by which number)
-        is written once more, so that what is left can be read by itself.
+        Where the file is too long the oldest of them go. ``clients`` are all that have a number,
+        ``sequence`` is that of the last pair.
         """
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES('needed', ?)", (needed,))
@@ -153,25 +170,26 @@ class Journal:
             free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
             size = self._db.execute("PRAGMA page_size").fetchone()[0]
             if (pages - free) * size > self._keep_bytes:
-                self._trim(needed, keep)
+                self._trim(needed, Kept(self._started, sequence, clients))
         log = Path(f"{self.path}-wal")
         with contextlib.suppress(sqlite3.Error, OSError):
             if log.stat().st_size > _LONGEST_LOG:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _trim(self, needed: int, keep: list[Entry]) -> None:
+    def _trim(self, needed: int, kept: Kept) -> None:
+        """Take away a quarter of the rows, or as many as are not needed."""
         lowest = self._db.execute("SELECT min(n) FROM batch").fetchone()[0]
         stop = min(needed, lowest + (self.number - lowest) // 4)
         found = self._db.execute("SELECT hash FROM batch WHERE n = ?", (stop - 1,)).fetchone()
         if stop <= lowest or found is None:
             return
-        try:
-            self.append(keep)
-        except JournalFull:
-            return
         with _transaction(self._db):
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES('trimmed_n', ?)", (stop - 1,))
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES('trimmed_hash', ?)", found)
+            for key, value in (
+                ("trimmed_n", stop - 1),
+                ("trimmed_hash", found[0]),
+                ("kept", _encoder.encode((kept,))),
+            ):
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
             self._db.execute("DELETE FROM batch WHERE n < ?", (stop,))
 
     def _move(self) -> None:
@@ -211,7 +229,11 @@ def read(path: Path) -> Iterator[tuple[int, tuple[Entry, ...]]]:
             if found is None or found[0] != FORMAT:
                 raise InputError(f"{path} is no journal of a service")
             number, head = _trimmed(db)
-            for n, hash_, body in db.execute("SELECT n, hash, body FROM batch ORDER BY n"):
+            if number:
+                yield number, tuple(_kept(db))
+            # Whoever changed a row may have changed its type.
+            rows = "SELECT n, CAST(hash AS BLOB), CAST(body AS BLOB) FROM batch ORDER BY n"
+            for n, hash_, body in db.execute(rows):
                 if n != number + 1:
                     raise RecordError(f"{path}: row {n} follows row {number}")
                 head = hashlib.sha256(head + body).digest()
@@ -233,6 +255,12 @@ def _decode(path: Path, number: int, body: bytes) -> tuple[Entry, ...]:
 def _trimmed(db: sqlite3.Connection) -> tuple[int, bytes]:
     found = dict(db.execute("SELECT key, value FROM meta WHERE key LIKE 'trimmed%'").fetchall())
     return int(found.get("trimmed_n", 0)), bytes(found.get("trimmed_hash", START))
+
+
+def _kept(db: sqlite3.Connection) -> Iterator[Entry]:
+    found = db.execute("SELECT value FROM meta WHERE key = 'kept'").fetchone()
+    if found is not None:
+        yield from _decoder.decode(found[0])
 
 
 def _open(path: Path) -> sqlite3.Connection:
