@@ -21,7 +21,18 @@ from quantum.topologies.entry import near
 from quantum.traffic_arena import Arena, arena
 from quantum.traffic_files import SUFFIXES, is_file, read_trace
 
-__all__ = ["BATCH", "JITTER_S", "KINDS", "REFRESH_S", "Wish", "draws", "make_trace", "phases", "rates", "wish"]
+__all__ = [
+    "BATCH",
+    "JITTER_S",
+    "KINDS",
+    "REFRESH_S",
+    "Wish",
+    "draws",
+    "make_trace",
+    "phases",
+    "rates",
+    "wish",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -5,6 +5,7 @@ schedules, the hot groups, the rates) and what came so far, never what is still 
 scatter of blocks and the numbers of batches.
 """
 
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ class Truth:
         # A request of time t is made in the slot that t lies in, so slots see a slot further.
         edges = now_s + self.slot_s + bin_s * np.arange(bins + 1)
         if self.phase_s is None:
-            assert self.rate is not None and self.start_s is not None
+            assert self.rate is not None
+            assert self.start_s is not None
             middle = 0.5 * (edges[:-1] + edges[1:])
             out = np.empty((len(self.batches), bins))
             for k in range(len(out)):
@@ -55,7 +57,8 @@ class Truth:
         chance = np.minimum(self.batches, 1.0)[:, None]
         found = chance * np.diff(done, axis=1) / np.maximum(1.0 - chance * done[:, :1], 1e-12)
         found[came] = 0.0
-        return -np.log1p(-np.minimum(found, 1.0 - 1e-9))
+        blocks: Floats = -np.log1p(-np.minimum(found, 1.0 - 1e-9))
+        return blocks
 
     def sizes(self) -> tuple[Floats, Floats]:
         """Return the two numbers of batches that a block can have (K, 2), and their chances."""

@@ -7,17 +7,19 @@ Every second the forecast of the second before is scored against what came; that
 that is needed, and the future is never touched.
 """
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.baselines import seasonal_lag
 from controller.checkpoint import load
 from controller.forecasting.kernels import foresee, improve
 from controller.forecasting.recurrence import OUTPUTS, Weights
+from controller.forecasting.seasons import seasons
 from controller.forecasting.streams import (
     BIN_S,
     BINS,
@@ -26,8 +28,8 @@ from controller.forecasting.streams import (
     FEATURES,
     INPUTS,
     SIZES,
-    flat_rate,
     new_streams,
+    newest,
     note,
     set_season,
 )
@@ -37,6 +39,9 @@ __all__ = ["Foresight", "shipped"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+#: Turns windows of requests (W, LENGTH, INPUTS), of which ``length`` (W,) are real, into (W, H).
+Reader = Callable[[Floats, Ints], Floats]
 
 #: Bins of a node's series in which a season is looked for, and seconds between two looks.
 _SEASON_BINS, _SEASON_EVERY_S = 2048, 10.0
@@ -60,12 +65,26 @@ def shipped(name: str = "gru") -> Weights:
     return Weights(**{key: np.asarray(arrays[key], np.float64) for key in Weights._fields})
 
 
+class _Look(NamedTuple):
+    """What was seen ahead: flat rates, the head's units, the log of hazards and rates."""
+
+    flat: Floats  # (K,)
+    units: Floats  # (K, BINS, Z)
+    log: Floats  # (K, BINS, 2)
+
+    @classmethod
+    def of(cls, size: int, units: int) -> "_Look":
+        """Return room for K commodities."""
+        return cls(np.zeros(size), np.zeros((size, BINS, units)), np.zeros((size, BINS, OUTPUTS)))
+
+
 class Foresight:
     """Forecasts the requests of C classes: ``record`` what comes, ask what is ``expected``.
 
     ``source``, ``destination`` and ``fidelity`` (C,) tell what a class asks for; classes of the
     same two nodes are one commodity, remembered by its source. ``learn=False`` keeps the network
-    as it is; ``weights`` takes another one.
+    as it is; ``weights`` takes another one, and a ``reader`` reads the nodes' requests in the place
+    of the GRU (see :mod:`controller.forecasting.reservoirs`).
 
     >>> f = Foresight(np.array([0]), np.array([1]), np.array([0.8]), slot_s=0.02)
     >>> f.record(0, 0, 4)
@@ -81,13 +100,14 @@ class Foresight:
         *,
         slot_s: float,
         weights: Weights | None = None,
+        reader: Reader | None = None,
         learn: bool = True,
-        learning_rate: float = 0.03,
+        learning_rate: float = 0.01,
         leash: float = 1e-3,
     ) -> None:
         _check(source, destination, fidelity, slot_s)
         self.slot_s, self.learn = slot_s, learn
-        self._rate, self._leash = learning_rate, leash
+        self._rate, self._leash, self._reader = learning_rate, leash, reader
         ends = np.stack([source, destination], axis=1).reshape(-1, 2)
         self.commodities, of = np.unique(ends, axis=0, return_inverse=True)
         self.commodity = of.reshape(-1).astype(np.int64)
@@ -108,10 +128,10 @@ class Foresight:
         self._hidden, self._read = np.zeros((many, hidden)), np.full(many, -1, dtype=np.int64)
         self._heard = np.zeros(many, dtype=np.int64)
         self._squares = np.zeros((many, units + 1, OUTPUTS))
-        self._units, self._flat = np.zeros((size, BINS, units)), np.zeros(size)
-        self._log = np.zeros((size, BINS, OUTPUTS))
+        self._now, self._soon = _Look.of(size, units), _Look.of(size, units)
+        self._anchor, self._last = np.full(many, -1), np.zeros(many, dtype=np.int64)
+        self._learned = 0
         self._series = np.zeros((many, _SEASON_BINS))
-        self._season = np.full(many, np.nan)
         self._slot, self._asked_slot = 0, -1
         self._second = -1
         self._pending: tuple[int, Floats, Floats] | None = None
@@ -134,6 +154,8 @@ class Foresight:
         if self.streams.blocks[k] > before:
             self._series[n, int(now_s / CELL_S + 1e-9) % _SEASON_BINS] += 1.0
         self._heard[n] += 1
+        self._last[n] = slot
+        self._anchor[n] = -1
         same = self.commodity == k
         self._asked[same] = 1.0 + _FADE_SHARE * (self._asked[same] - 1.0)
         self._asked[cls] += 1.0
@@ -143,11 +165,19 @@ class Foresight:
         """Return the pairs expected of each class in the ``horizon_slots`` after ``slot``, (C,)."""
         if horizon_slots < 1:
             raise InputError(f"forecast horizon must be >= 1 slot, got {horizon_slots}")
-        rate = -np.expm1(-np.exp(self.log_rates(slot)[:, :, 1]))
-        reach = horizon_slots * self.slot_s / BIN_S
-        inside = np.clip(reach - np.arange(BINS), 0.0, 1.0)
-        blocks = rate @ inside + self._flat * BIN_S * max(0.0, reach - BINS)
-        return (blocks * self.block_pairs())[self.commodity] * self.shares()
+        self._walk(slot)
+        anchor, look = self._anchored(slot)
+        rate = -np.expm1(-np.exp(look.log[:, :, 1]))
+        # Bins of a commodity begin when its node looked, at most a bin ago.
+        start = ((slot - anchor) * self.slot_s / BIN_S)[self.owner, None]
+        stop = start + horizon_slots * self.slot_s / BIN_S
+        inside = np.clip(stop - np.arange(BINS), 0.0, 1.0) - np.clip(
+            start - np.arange(BINS), 0.0, 1.0
+        )
+        blocks = (rate * inside).sum(axis=1)
+        blocks += look.flat * BIN_S * np.maximum(0.0, stop[:, 0] - BINS)
+        pairs: Floats = (blocks * self.block_pairs())[self.commodity] * self.shares()
+        return pairs
 
     def hazards(self, slot: int) -> Floats:
         """Return the chance that a commodity's next block comes in each bin, (K, BINS).
@@ -160,35 +190,28 @@ class Foresight:
         return chance
 
     def time_to_next(self, slot: int) -> Floats:
-        """Return the chance that the next request of a class came by each bin's end, (C, BINS).
+        """Return the chance that a class's next request came by each bin's end, (C, BINS)."""
+        hazard = np.exp(self.log_rates(slot)[:, :, 0])
+        return self.by_class(-np.expm1(-np.cumsum(hazard, axis=1)))
 
-        A block of b batches holds one of the class's with chance 1 - (1 - share)^b; later blocks
-        within the grid count by their rates.
+    def by_class(self, chance: Floats) -> Floats:
+        """Turn chances that a block comes (K, ...) into chances that a class is in it (C, ...).
+
+        A block of b requests holds one of a class with chance 1 - (1 - share)^b.
         """
-        usual = np.maximum(1.0, self.block_pairs() / _USUAL_PAIRS)
-        share = 1.0 - (1.0 - self.shares()) ** usual[self.commodity]
-        hazard = np.exp(self.log_rates(slot)[:, :, 0])[self.commodity]
-        survived: Floats = np.exp(-np.cumsum(hazard, axis=1))
-        return share[:, None] * (1.0 - survived)
+        usual = (self.streams.node_pairs + _USUAL_PAIRS) / (self._heard + 1.0)
+        batches = np.maximum(1.0, self.block_pairs() / usual[self.owner])
+        inside = 1.0 - (1.0 - self.shares()) ** batches[self.commodity]
+        found: Floats = chance[self.commodity] * inside.reshape(-1, *[1] * (chance.ndim - 1))
+        return found
 
     def log_rates(self, slot: int) -> Floats:
         """Return the log of hazard and rate of blocks in each bin ahead, (K, BINS, 2)."""
         self._walk(slot)
         if self._asked_slot != slot:
-            now_s = slot * self.slot_s
-            foresee(
-                self.streams,
-                self.weights,
-                now_s,
-                self._heard,
-                self._read,
-                self._hidden,
-                self._flat,
-                self._units,
-                self._log,
-            )
+            self._refresh(self._now, np.full(len(self.nodes), slot * self.slot_s))
             self._asked_slot = slot
-        return self._log
+        return self._now.log
 
     def block_pairs(self) -> Floats:
         """Return the pairs that a block of each commodity asks for on average, (K,)."""
@@ -225,7 +248,7 @@ class Foresight:
         edge = self.weights.wo[0].size
         self.weights.wo[:] = head[:, :edge].reshape(self.weights.wo.shape)
         self.weights.bo[:] = head[:, edge:].reshape(self.weights.bo.shape)
-        self._asked_slot = -1
+        self._asked_slot, self._anchor[:] = -1, -1
 
     def _walk(self, slot: int) -> None:
         """Learn from every second that has ended before ``slot``."""
@@ -258,34 +281,45 @@ class Foresight:
                     self._leash,
                     self._squares,
                 )
-            self._asked_slot = -1
-            self._refresh(now_s)
-            self._pending = (second, self._units.copy(), self._flat.copy())
+            self._asked_slot, self._learned = -1, slot + 1
+            self._refresh(self._now, np.full(len(self.nodes), now_s))
+            self._pending = (second, self._now.units.copy(), self._now.flat.copy())
         every = round(_SEASON_EVERY_S / (BINS * BIN_S))
         if second and second % every == 0 and slot:
             self._find_seasons(now_s)
 
-    def _refresh(self, now_s: float) -> None:
-        foresee(
-            self.streams,
-            self.weights,
-            now_s,
-            self._heard,
-            self._read,
-            self._hidden,
-            self._flat,
-            self._units,
-            self._log,
-        )
+    def _anchored(self, slot: int) -> tuple[Ints, _Look]:
+        """Return when each node looked last (N,), and what it saw: cheap enough for every slot.
+
+        A node looks again at every bin of the clock, when it hears a request and when it has
+        learned; never because it is asked, so its answers do not depend on who asks when.
+        """
+        every = max(1, round(BIN_S / self.slot_s))
+        anchor = np.maximum(self._last, max(slot // every * every, self._learned))
+        now_s = np.where(anchor != self._anchor, anchor * self.slot_s, -1.0)
+        if np.any(now_s >= 0.0):
+            self._refresh(self._soon, now_s)
+            self._anchor = anchor
+        return anchor, self._soon
+
+    def _refresh(self, look: _Look, now_s: Floats) -> None:
+        """Look at the commodities of the nodes that look, each at its time ``now_s`` (N,)."""
+        if self._reader is not None:
+            news = np.flatnonzero((self._read != self._heard) & (now_s >= 0.0))
+            if len(news):
+                events, length = newest(self.streams, news)
+                self._hidden[news] = self._reader(events, length)
+                self._read[news] = self._heard[news]
+        foresee(self.streams, self.weights, now_s, self._heard, self._read, self._hidden, *look)
 
     def _find_seasons(self, now_s: float) -> None:
         """Look for each node's season in its own series; fold its blocks anew where it is new."""
         known = int(now_s / CELL_S + 1e-9)
         size = min(known, _SEASON_BINS)
         at = np.arange(known - size, known) % _SEASON_BINS
-        lags = seasonal_lag(self._series[:, at], BINS)
-        for n in np.flatnonzero(lags):
-            found = float(lags[n]) * CELL_S
+        bins = seasons(self._series[:, at])
+        for n in np.flatnonzero(bins):
+            found = float(bins[n]) * CELL_S
             if found > CELLS * CELL_S:
                 continue
             for k in np.flatnonzero(self.owner == n):
@@ -293,6 +327,8 @@ class Foresight:
                 ratio = found / used
                 if abs(ratio - max(1.0, np.rint(ratio))) > _SAME_SEASON * ratio:
                     set_season(self.streams, int(k), found, now_s)
+                    self._learned = max(self._learned, round(now_s / self.slot_s) + 1)
+                    self._asked_slot = -1
 
     def _forget(self, last: int, slot: int) -> None:
         """Clear the bins of the series that the clock has entered since ``last``."""

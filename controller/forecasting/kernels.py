@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 def foresee(
     streams: Streams,
     weights: Weights,
-    now_s: float,
+    now_s: Floats,
     heard: Ints,
     read: Ints,
     hidden: Floats,
@@ -35,18 +35,21 @@ def foresee(
     units: Floats,
     log: Floats,
 ) -> None:
-    """Write flat rates (K,), the head's units (K, BINS, Z) and log rates (K, BINS, 2) at a time.
+    """Write flat rates (K,), the head's units (K, BINS, Z) and log rates (K, BINS, 2).
 
-    A node's requests are read again only if it ``heard`` more (N,) than it has ``read`` (N,).
+    ``now_s`` (N,) is the time at which each node looks; below zero it does not. A node's requests
+    are read again only if it ``heard`` more (N,) than it has ``read`` (N,).
     """
     bins = np.empty((BINS, FEATURES))
     for k in range(len(streams.owner)):
         n = streams.owner[k]
+        if now_s[n] < 0.0:
+            continue
         if read[n] != heard[n]:
             read_node(weights, n, streams.events[n], streams.node_blocks[n], hidden[n])
             read[n] = heard[n]
-        flat[k] = flat_rate(streams, k, now_s)
-        look_ahead(streams, k, now_s, flat[k], bins)
+        flat[k] = flat_rate(streams, k, now_s[n])
+        look_ahead(streams, k, now_s[n], flat[k], bins)
         see_bin(weights, n, hidden[n], bins, units[k])
         outputs(weights, n, units[k], flat[k], log[k])
 
@@ -70,7 +73,7 @@ def blocks_after(streams: Streams, k: int, start_s: float, came: Floats) -> None
     known = min(streams.blocks[k], TIMES)
     for number in range(streams.blocks[k] - known, streams.blocks[k]):
         # A bin ends with a slot, which belongs to it.
-        bin_ = int(math.ceil((streams.times[k, number % TIMES] - start_s) / BIN_S - 1e-6)) - 1
+        bin_ = math.ceil((streams.times[k, number % TIMES] - start_s) / BIN_S - 1e-6) - 1
         if 0 <= bin_ < BINS:
             came[bin_] += 1.0
 

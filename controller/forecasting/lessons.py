@@ -11,24 +11,33 @@ from controller.forecasting.streams import (
     BIN_S,
     BINS,
     FEATURES,
-    INPUTS,
-    LENGTH,
     Streams,
     flat_rate,
     look_ahead,
     new_streams,
+    newest,
     note,
 )
+from controller.forecasting.walked import SLOT_S
 from quantum.demand import Trace
 from quantum.kernels import kernel
 from quantum.seeding import generator
 
-__all__ = ["SLOT_S", "Lessons", "joined", "lessons_of", "requests_of", "training_traces"]
+__all__ = [
+    "FIRST_SEED",
+    "SLOT_S",
+    "Lessons",
+    "_requests",
+    "joined",
+    "lessons_of",
+    "training_traces",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SLOT_S = 0.02
+#: Seeds of training traces begin here; evaluation uses smaller ones.
+FIRST_SEED = 1_000_000
 #: Share of the looks after which nothing came that are kept, with a weight that makes up for it.
 _QUIET = 0.25
 
@@ -51,7 +60,7 @@ class Lessons:
     weight: Floats
 
 
-def requests_of(trace: Trace) -> Iterator[tuple[int, int, int, float]]:
+def _requests(trace: Trace) -> Iterator[tuple[int, int, int, float]]:
     """Return slot, commodity, pairs and fidelity of each request, in order."""
     slot = np.floor(trace.time_s / SLOT_S + 1e-9).astype(np.int64)
     return zip(
@@ -80,20 +89,19 @@ def lessons_of(trace: Trace, seconds: float, seed: int) -> Lessons:
     """Walk through a trace, look every second, and keep what came in the second after."""
     nodes, owner = np.unique(trace.commodities[:, 0], return_inverse=True)
     streams, size = new_streams(owner.reshape(-1), len(nodes)), len(trace.commodities)
-    rng, found, queue = generator(seed, "lessons"), [], list(requests_of(trace))
+    rng, found, queue = generator(seed, "lessons"), [], list(_requests(trace))
     at, windows = 0, 0
     bins, flat, came = np.empty((size, BINS, FEATURES)), np.empty(size), np.empty((size, BINS))
     step_s = BINS * BIN_S
     for second in range(int(seconds / step_s)):
         now_s = second * step_s
         at = _note_until(streams, queue, at, now_s)
-        events, length = windows_of(streams)
+        events, length = newest(streams, np.arange(len(nodes)))
         _look(streams, now_s, bins, flat)
         look, rate = bins.astype(np.float32), flat.copy()
-        _note_ahead = _note_until(streams, queue, at, now_s + step_s)
-        at = _note_ahead
+        at = _note_until(streams, queue, at, now_s + step_s)
         _came(streams, now_s, came)
-        busy = came.any(axis=1)
+        busy: NDArray[np.bool_] = came.max(axis=1) > 0.0
         kept = busy | (rng.random(size) < _QUIET)
         found.append(
             Lessons(
@@ -122,15 +130,6 @@ def _note_until(
     return at
 
 
-def windows_of(streams: Streams) -> tuple[Floats, Ints]:
-    """Return each node's newest requests (N, LENGTH, INPUTS), the newest last, and how many."""
-    nodes = len(streams.node_blocks)
-    order = (streams.node_blocks[:, None] + np.arange(LENGTH)) % LENGTH
-    events = streams.events[np.arange(nodes)[:, None], order]
-    assert events.shape[2] == INPUTS
-    return events, np.minimum(streams.node_blocks, LENGTH)
-
-
 def joined(parts: list[Lessons]) -> Lessons:
     """Return all looks together, each with its own windows."""
     moved, before = [], 0
@@ -155,7 +154,8 @@ def _stacked(parts: list[Lessons], place: Ints | None = None) -> Lessons:
 def training_traces(count: int, seconds: float) -> Iterator[Trace]:
     """Draw demand of all kinds on networks and seeds that no evaluation uses.
 
-    Evaluation plays networks 0 to 3 and seeds below 1,000,000; here both are above.
+    Evaluation plays networks 0 to 3 and seeds below :data:`FIRST_SEED`; here both are above. Every
+    kind comes in turn, on every topology in turn, with loads from 0.2 to 4 pairs per second a node.
     """
     from quantum.topology import load_topology
     from quantum.traffic import make_trace
@@ -172,7 +172,7 @@ def training_traces(count: int, seconds: float) -> Iterator[Trace]:
             network,
             load_hz=per_node * len(network.nodes),
             deadline_s=1.0,
-            seed=1_000_000 + number,
+            seed=FIRST_SEED + number,
             network_seed=4 + number,
             duration_s=seconds,
             fidelities=(0.75, 0.85),

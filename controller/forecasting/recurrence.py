@@ -24,7 +24,17 @@ from quantum.seeding import generator
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OUTPUTS", "Weights", "log_rates", "new_weights", "read_node", "see_bin", "size_of"]
+__all__ = [
+    "BOUND",
+    "OUTPUTS",
+    "Weights",
+    "log_rates",
+    "new_weights",
+    "read_node",
+    "recur",
+    "see_bin",
+    "size_of",
+]
 
 Floats = NDArray[np.float64]
 
@@ -74,38 +84,34 @@ def new_weights(
     )
 
 
-def size_of(weights: Weights) -> int:
-    """Return the number of parameters of one network.
+def size_of(weights: Weights, *, head_only: bool = False) -> int:
+    """Return the number of parameters of one network, or of its head.
 
     >>> size_of(new_weights(3, 8, 14, hidden=4, units=4, seed=0))
     254
     """
-    return sum(part[0].size for part in weights)
+    return sum(part[0].size for part in (weights[4:] if head_only else weights))
 
 
 def log_rates(
-    weights: "tuple[torch.Tensor, ...]",
-    events: "torch.Tensor",
-    length: "torch.Tensor",
+    head: "tuple[torch.Tensor, ...]",
+    hidden: "torch.Tensor",
     place: "torch.Tensor",
     bins: "torch.Tensor",
     offset: "torch.Tensor",
 ) -> "torch.Tensor":
     """Return the log of hazards and rates, (N, B, J, 2), for training.
 
-    ``events`` (N, W, L, I) are W windows of each network's requests, the newest last, of which the
-    last ``length`` (N, W) are real; ``bins`` (N, B, J, F) and ``offset`` (N, B, 1, 1) are what is
-    known of the commodities; ``place`` (N, B) says which window is theirs.
+    ``head`` is ``weights[4:]``, ``hidden`` (N, W, H) what :func:`recur` made of W windows of each
+    network's requests; ``bins`` (N, B, J, F) and ``offset`` (N, B, 1, 1) are what is known of the
+    commodities, ``place`` (N, B) says which window is theirs.
     """
     import torch
 
-    hidden = recur(weights[:4], events, length)
-    _, _, _, _, wz, uz, bz, wo, bo = weights
+    wz, uz, bz, wo, bo = head
     nodes, batch, ahead, features = bins.shape
     width = uz.shape[-1]
-    mine = torch.gather(
-        torch.baddbmm(bz, hidden, uz), 1, place.unsqueeze(-1).expand(-1, -1, width)
-    )
+    mine = torch.gather(torch.baddbmm(bz, hidden, uz), 1, place.unsqueeze(-1).expand(-1, -1, width))
     seen = torch.bmm(bins.reshape(nodes, batch * ahead, features), wz)
     z = torch.tanh(seen.view(nodes, batch, ahead, width) + mine.unsqueeze(2))
     out = torch.baddbmm(bo, z.view(nodes, batch * ahead, width), wo)
@@ -115,7 +121,11 @@ def log_rates(
 def recur(
     weights: "tuple[torch.Tensor, ...]", events: "torch.Tensor", length: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Return the hidden states (N, W, H) after windows of requests (N, W, L, I)."""
+    """Return the hidden states (N, W, H) after windows of requests (N, W, L, I).
+
+    The newest request is the last, and only the last ``length`` (N, W) of a window are real.
+    ``weights`` are ``weights[:4]``.
+    """
     import torch
 
     wi, bi, wh, bh = weights
@@ -164,14 +174,15 @@ def see_bin(weights: Weights, n: int, hidden: Floats, bins: Floats, units: Float
     """Write what the head makes of each bin (J, F) of a commodity of node ``n`` into (J, Z)."""
     ahead, features = bins.shape
     size = units.shape[1]
-    base = np.empty(size)
-    for z in range(size):
-        base[z] = weights.bz[n, 0, z]
-        for k in range(len(hidden)):
+    base = weights.bz[n, 0].copy()
+    for k in range(len(hidden)):
+        for z in range(size):
             base[z] += hidden[k] * weights.uz[n, k, z]
     for j in range(ahead):
+        row = units[j]
+        row[:] = base
+        for f in range(features):
+            for z in range(size):
+                row[z] += bins[j, f] * weights.wz[n, f, z]
         for z in range(size):
-            total = base[z]
-            for f in range(features):
-                total += bins[j, f] * weights.wz[n, f, z]
-            units[j, z] = math.tanh(total)
+            row[z] = math.tanh(row[z])

@@ -27,6 +27,7 @@ __all__ = [
     "flat_rate",
     "look_ahead",
     "new_streams",
+    "newest",
     "note",
     "set_season",
 ]
@@ -42,10 +43,14 @@ MERGE_S = 0.1
 SEASON_S = 20.0
 #: Most cells of a season, and their usual length.
 CELLS, CELL_S = 512, 0.1
+#: Fewest cells of a season.
+SHORTEST = 16
 #: Half widths over which a season's profile is averaged, seconds.
 WIDTHS_S = (0.1, 0.3, 0.7, 1.3)
 #: A block this near to the same time of the season is taken for the one that was due, seconds.
 NEAR_S = 0.8
+#: Cells that a look ahead needs at most: the shortest cell is a sixteenth of the shortest season.
+REACH = 96
 #: Time constants of decaying rates, seconds.
 RATES_S = (1.0, 5.0, 20.0)
 #: What is left of a season's weight when the next one comes, and of a block's size.
@@ -121,10 +126,17 @@ def new_streams(owner: Ints, nodes: int) -> Streams:
     return streams
 
 
+def newest(streams: Streams, nodes: Ints) -> tuple[Floats, Ints]:
+    """Return the newest blocks of nodes (W, LENGTH, INPUTS), the newest last, and how many."""
+    count = streams.node_blocks[nodes]
+    order = (count[:, None] + np.arange(LENGTH)) % LENGTH
+    return streams.events[nodes[:, None], order], np.minimum(count, LENGTH)
+
+
 @kernel
 def set_season(streams: Streams, k: int, season_s: float, now_s: float) -> None:
     """Fold the blocks of commodity ``k`` that are remembered at another season, as of ``now_s``."""
-    cells = min(CELLS, max(16, int(round(season_s / CELL_S))))
+    cells = min(CELLS, max(SHORTEST, round(season_s / CELL_S)))
     streams.cells[k], streams.cell_s[k] = cells, season_s / cells
     streams.profile[k], streams.exposure[k], streams.recent[k] = 0.0, 0.0, 0.0
     known = min(streams.blocks[k], TIMES)
@@ -167,30 +179,40 @@ def flat_rate(streams: Streams, k: int, now_s: float) -> float:
     """Return the blocks per second that commodity ``k`` had on average, drawn to its node's."""
     n = streams.owner[k]
     mean = (streams.node_blocks[n] + 0.5) / (streams.node_size[n] * (now_s + 10.0))
-    return (streams.blocks[k] + 1.0) / (now_s + 1.0 / mean)
+    rate: float = (streams.blocks[k] + 1.0) / (now_s + 1.0 / mean)
+    return rate
 
 
 @kernel
-def _seasonal(streams: Streams, k: int, at_s: float, half_s: float, flat: float) -> float:
+def _sums(streams: Streams, k: int, start_s: float, end_s: float, sums: Floats) -> int:
+    """Write running sums of profile, exposure and recent blocks (3, ...) from before ``start_s``.
+
+    They reach far enough to either side for the widest mean; returns the cell that they begin with.
+    """
+    cells, cell_s = streams.cells[k], streams.cell_s[k]
+    wide = round(WIDTHS_S[-1] / cell_s)
+    first: int = int(start_s / cell_s + 1e-9) - wide
+    last = int(end_s / cell_s + 1e-9) + wide
+    sums[:, 0] = 0.0
+    at = first % cells
+    for number in range(last - first + 1):
+        sums[0, number + 1] = sums[0, number] + streams.profile[k, at]
+        sums[1, number + 1] = sums[1, number] + streams.exposure[k, at]
+        sums[2, number + 1] = sums[2, number] + streams.recent[k, at]
+        at = at + 1 if at + 1 < cells else 0
+    return first
+
+
+@kernel
+def _seasonal(
+    streams: Streams, k: int, at_s: float, half_s: float, flat: float, sums: Floats, first: int
+) -> float:
     """Return the log of the profile around the time ``at_s`` over the flat rate; 0 unknown."""
-    cells, cell_s = streams.cells[k], streams.cell_s[k]
-    centre, half = int(at_s / cell_s + 1e-9), max(0, int(round(half_s / cell_s)))
-    came, seen = 0.5, 0.5
-    for c in range(centre - half, centre + half + 1):
-        came += streams.profile[k, c % cells]
-        seen += streams.exposure[k, c % cells] * flat * cell_s
-    return math.log(came / seen)
-
-
-@kernel
-def _near(streams: Streams, k: int, at_s: float) -> float:
-    """Return how many blocks came in this season near to the phase of the time ``at_s``."""
-    cells, cell_s = streams.cells[k], streams.cell_s[k]
-    centre, half = int(at_s / cell_s + 1e-9), int(round(NEAR_S / cell_s))
-    came = 0.0
-    for c in range(centre - half, centre + half + 1):
-        came += streams.recent[k, c % cells]
-    return came
+    cell_s = streams.cell_s[k]
+    centre, half = int(at_s / cell_s + 1e-9) - first, max(0, round(half_s / cell_s))
+    came = sums[0, centre + half + 1] - sums[0, centre - half]
+    seen = (sums[1, centre + half + 1] - sums[1, centre - half]) * flat * cell_s
+    return 0.5 * math.log((came + 0.5) / (seen + 0.5))
 
 
 @kernel
@@ -220,8 +242,10 @@ def note(streams: Streams, k: int, now_s: float, pairs: float, fidelity: float) 
     flat = flat_rate(streams, k, now_s)
     since = now_s - max(streams.last_s[k], 0.0)
     event = streams.events[n, streams.node_blocks[n] % LENGTH]
+    sums = np.empty((3, REACH))
+    first = _sums(streams, k, now_s, now_s, sums)
     for w in range(len(WIDTHS_S)):
-        event[w] = 0.5 * _seasonal(streams, k, now_s, WIDTHS_S[w], flat)
+        event[w] = _seasonal(streams, k, now_s, WIDTHS_S[w], flat, sums, first)
     event[4] = 0.5 * _level(streams, k, 1, now_s, flat)
     event[5] = 0.5 * math.log(max(since * flat, 1e-3))
     event[6] = 0.5 * math.log1p(pairs)
@@ -242,22 +266,22 @@ def note(streams: Streams, k: int, now_s: float, pairs: float, fidelity: float) 
 def look_ahead(streams: Streams, k: int, now_s: float, flat: float, out: Floats) -> None:
     """Write what is known at ``now_s`` of each bin ahead into ``out`` (BINS, FEATURES)."""
     _advance(streams, k, now_s)
-    seen = 0.0
-    for c in range(streams.cells[k]):
-        seen += streams.exposure[k, c]
-    seen = math.log1p(seen / streams.cells[k])
-    last = max(streams.last_s[k], 0.0)
+    last, cell_s = max(streams.last_s[k], 0.0), streams.cell_s[k]
+    sums, near = np.empty((3, REACH)), round(NEAR_S / cell_s)
+    first = _sums(streams, k, now_s, now_s + BINS * BIN_S, sums)
+    levels = np.empty(len(RATES_S))
+    for r in range(len(RATES_S)):
+        levels[r] = 0.5 * _level(streams, k, r, now_s, flat)
     for j in range(BINS):
         at_s = now_s + (j + 0.6) * BIN_S  # bins end with a slot: this is the middle of theirs
-        row = out[j]
+        row, centre = out[j], int(at_s / cell_s + 1e-9) - first
         for w in range(len(WIDTHS_S)):
-            row[w] = 0.5 * _seasonal(streams, k, at_s, WIDTHS_S[w], flat)
-        row[4] = math.log1p(_near(streams, k, at_s))
-        for r in range(len(RATES_S)):
-            row[5 + r] = 0.5 * _level(streams, k, r, now_s, flat)
+            row[w] = _seasonal(streams, k, at_s, WIDTHS_S[w], flat, sums, first)
+        row[4] = math.log1p(sums[2, centre + near + 1] - sums[2, centre - near])
+        row[5 : 5 + len(RATES_S)] = levels
         row[8] = 0.5 * math.log(min(max(at_s - last, 0.05), 60.0))
         row[9] = 0.5 * math.log1p((at_s - last) * flat)
         row[10] = 0.3 * math.log(flat)
-        row[11] = seen
+        row[11] = math.log1p(sums[1, centre + 1] - sums[1, centre])
         row[12] = 0.5 * math.log1p(streams.blocks[k])
         row[13] = j / BINS
