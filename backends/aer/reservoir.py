@@ -47,7 +47,7 @@ def reservoir(angles: Floats) -> Floats:
         raise InputError("reservoir angles must be finite")
     circuit, names = _circuit()
     simulator = AerSimulator(method="statevector", max_parallel_threads=1)
-    rows = angles.reshape(len(angles), -1)
+    rows = angles.reshape(len(angles), STEPS * QUBITS)
     found = np.empty((len(rows), FEATURES))
     for first in range(0, len(rows), _BATCH):
         part = rows[first : first + _BATCH]

@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-#: Keys of a row, their headings, and how they are shown.
-_COLUMNS = (
-    ("crps", "CRPS", "{:.5f}"),
-    ("pinball", "pinball", "{:.5f}"),
+#: Keys of a row, their headings, and how they are shown: of counts, and of the next request.
+_COUNTS = (
+    ("crps", "CRPS", "{:.4f}"),
+    ("pinball", "pinball", "{:.4f}"),
     ("wape", "WAPE", "{:.2f}"),
     ("mase", "MASE", "{:.2f}"),
     ("coverage", "80 %", "{:.3f}"),
-    ("brier", "Brier", "{:.5f}"),
-    ("log_score", "nats", "{:.3f}"),
     ("closed", "closed", "{:+.0%}"),
     ("closed_tuned", "of tuned", "{:+.0%}"),
+)
+_NEXT = (
+    ("brier", "Brier", "{:.5f}"),
+    ("log_score", "nats", "{:.4f}"),
     ("cost_ms", "ms", "{:.2f}"),
+    ("trained_parameters", "parameters", "{:d}"),
 )
 
 
@@ -137,22 +140,22 @@ def _show(found: "Compared") -> None:
     from rich.text import Text
 
     console = Console()
-    table = Table(
-        title=f"{found.demand} on {found.topology}: {found.forecasts} forecasts, "
-        f"{found.nodes} nodes, {found.commodities} node pairs",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+    console.print(
+        f"{found.demand} on {found.topology}: {found.forecasts} forecasts, {found.nodes} nodes, "
+        f"{found.commodities} node pairs",
+        soft_wrap=True,
     )
-    table.add_column("forecaster", no_wrap=True)
-    for _, heading, _ in _COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in found.rows:
-        cells = [Text(row.forecaster, style="bold cyan" if row.judged else "")]
-        for key, _, form in _COLUMNS:
-            value = getattr(row, key)
-            cells.append(Text("" if value is None else form.format(value)))
-        table.add_row(*cells)
-    console.print(table)
+    for title, columns in (("pairs in each step", _COUNTS), ("the next request", _NEXT)):
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("forecaster", no_wrap=True)
+        for _, heading, _ in columns:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in found.rows:
+            cells = [Text(row.forecaster, style="bold cyan" if row.judged else "")]
+            for key, _, form in columns:
+                value = getattr(row, key)
+                cells.append(Text("" if value is None else form.format(value)))
+            table.add_row(*cells)
+        console.print(table)
     console.print(found.finding, soft_wrap=True)
     console.print(found.cost, soft_wrap=True)
