@@ -4,9 +4,10 @@ import contextlib
 
 import zmq
 
+from controller.security import Client, Keyring
 from quantum.wire import decode
 
-__all__ = ["PATIENCE_MS", "dealer", "hear"]
+__all__ = ["PATIENCE_MS", "dealer", "hear", "ring_of"]
 
 #: Long enough for a handshake on a busy machine; a stranger waits it out in vain.
 PATIENCE_MS = 1500
@@ -26,3 +27,10 @@ def dealer(address, server, keys):
 def hear(socket, patience_ms=PATIENCE_MS):
     """Return the next message, or None."""
     return decode(socket.recv()) if socket.poll(patience_ms) else None
+
+
+def ring_of(honest, guest=None, role="agent"):
+    """Return a ring of two agents and a worker called a, b and w, and perhaps a guest, eve."""
+    names = (("a", "agent"), ("b", "agent"), ("w", "worker"))
+    known = [Client(*who, keys.public) for who, keys in zip(names, honest, strict=False)]
+    return Keyring([*known, *([Client("eve", role, guest.public)] if guest else [])])
