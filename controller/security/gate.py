@@ -87,6 +87,9 @@ class Gate:
             if not self._over.is_set():
                 self._broken = f"{type(wrong).__name__}: {wrong}"
         finally:
+            # close() alone gives the name back later, and the next gate would not get it.
+            with contextlib.suppress(zmq.ZMQError):
+                socket.unbind(_ENDPOINT)
             socket.close()
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:

@@ -31,6 +31,7 @@ class Session:
         try:
             socket.connect(joining.address)
         except zmq.ZMQError as wrong:
+            self.close()
             raise InputError(
                 f"address {joining.address!r}: {wrong.strerror}; it must be tcp://HOST:PORT"
             ) from wrong
@@ -76,6 +77,7 @@ class Session:
     def close(self) -> None:
         """Close the socket and its monitor."""
         self.socket.disable_monitor()
+        self._monitor.close()
         self.socket.close()
 
 

@@ -29,8 +29,12 @@ def hear(socket, patience_ms=PATIENCE_MS):
     return decode(socket.recv()) if socket.poll(patience_ms) else None
 
 
-def ring_of(honest, guest=None, role="agent"):
-    """Return a ring of two agents and a worker called a, b and w, and perhaps a guest, eve."""
+def ring_of(honest, guests=()):
+    """Return a ring of two agents and a worker called a, b and w.
+
+    Perhaps there are guests, all called eve: an agent and a worker.
+    """
     names = (("a", "agent"), ("b", "agent"), ("w", "worker"))
     known = [Client(*who, keys.public) for who, keys in zip(names, honest, strict=False)]
-    return Keyring([*known, *([Client("eve", role, guest.public)] if guest else [])])
+    roles = zip(("agent", "worker"), guests, strict=False)
+    return Keyring([*known, *(Client("eve", role, keys.public) for role, keys in roles)])

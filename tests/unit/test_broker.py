@@ -82,8 +82,8 @@ def play(intruder, *, invited):
     """
     _, rules = setup()
     expected_digest()  # compiles kernels: nobody at a socket waits for so long
-    server, guest, *honest = (new_keys() for _ in range(5))
-    broker = Broker(server, ring_of(honest, guest if invited else None))
+    server, guest, other, *honest = (new_keys() for _ in range(6))
+    broker = Broker(server, ring_of(honest, (guest, other) if invited else ()))
     dispatch = Dispatch(rules, lambda _: None)
     said = []
 
@@ -91,7 +91,7 @@ def play(intruder, *, invited):
         try:
             with (
                 dealer(broker.endpoints.agents, server, guest) as agents,
-                dealer(broker.endpoints.workers, server, guest) as workers,
+                dealer(broker.endpoints.workers, server, other) as workers,
             ):
                 said.append(intruder(agents, workers))
         finally:
