@@ -9,7 +9,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from quantum.egp import Hello, Message, Welcome
 from quantum.errors import InputError
-from quantum.joining import Joining
+from quantum.joining import Joining, Patience
 from quantum.wire import decode, encode
 
 __all__ = ["Session", "join"]
@@ -81,10 +81,11 @@ class Session:
         self.socket.close()
 
 
-def join(socket: Socket, hello: Hello, address: str) -> Session:
+def join(socket: Socket, hello: Hello, address: str, patience: Patience | None = None) -> Session:
     """Open a session within about a second, or raise :class:`InputError` that says why not."""
     socket.sndtimeo, socket.immediate, socket.linger = 1_000, True, 0
-    session = Session(socket, Joining(hello, address, now_s=time.monotonic()))
+    joining = Joining(hello, address, now_s=time.monotonic(), patience=patience)
+    session = Session(socket, joining)
     try:
         while not isinstance(session.step(), Welcome):
             pass

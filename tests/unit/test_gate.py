@@ -4,7 +4,7 @@ import socket as net
 
 import pytest
 import zmq
-from gated import event, stage
+from gated import PATIENCE_MS, event, stage
 
 from controller.security import Client, Gate, KeyFolder, Keyring, new_keys
 from controller.security.cutting import cut

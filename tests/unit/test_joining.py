@@ -59,18 +59,17 @@ def door(ada):
         thread.join()
 
 
-def come(address, server_key, pair, hello=HELLO):
-    """Join, and return the session; whatever comes of it comes soon."""
-    began = time.monotonic()
+def come(address, server_key, pair, hello=HELLO, patience_s=30.0):
+    """Join, and return what came of it; patience is for slow machines, and for the silent."""
     with zmq.Context() as context:
         socket = dialled(context, zmq.DEALER, server_key, pair, max_bytes=REQUEST.max_bytes)
         try:
-            session = join(socket, hello, address)
+            patience = Patience(connect_s=patience_s, welcome_s=patience_s)
+            session = join(socket, hello, address, patience)
             session.close()
             return session.joining
         finally:
             socket.close()
-            assert time.monotonic() - began < 20.0
 
 
 def test_who_is_welcome_is_told_what_he_may_do(door, ada):
@@ -125,8 +124,8 @@ def test_a_broker_of_another_version(door, ada, monkeypatch):
 def test_a_port_where_nobody_listens(ada):
     with net.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with pytest.raises(InputError, match="nothing listens at .*: start the broker, or check"):
-        come(f"tcp://127.0.0.1:{port}", new_keys().public, ada)
+    with pytest.raises(InputError, match=r"nothing listens at .*: start the broker, or check"):
+        come(f"tcp://127.0.0.1:{port}", new_keys().public, ada, patience_s=1.5)
 
 
 def test_a_port_of_something_silent(ada):
@@ -134,7 +133,7 @@ def test_a_port_of_something_silent(ada):
         net.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(InputError, match="does not speak ZeroMQ: check the port"),
     ):
-        come(f"tcp://127.0.0.1:{silent.getsockname()[1]}", new_keys().public, ada)
+        come(f"tcp://127.0.0.1:{silent.getsockname()[1]}", new_keys().public, ada, patience_s=1.5)
 
 
 def test_a_port_of_a_web_server(ada):
@@ -147,7 +146,9 @@ def test_a_port_of_a_web_server(ada):
         thread.start()
         try:
             with pytest.raises(InputError, match="check the port"):
-                come(f"tcp://127.0.0.1:{server.server_port}", new_keys().public, ada)
+                come(
+                    f"tcp://127.0.0.1:{server.server_port}", new_keys().public, ada, patience_s=1.5
+                )
         finally:
             server.shutdown()
             thread.join()
@@ -156,7 +157,7 @@ def test_a_port_of_a_web_server(ada):
 def test_a_port_of_zeromq_without_keys(ada):
     with zmq.Context() as context, context.socket(zmq.ROUTER) as plain:
         port = plain.bind_to_random_port("tcp://127.0.0.1")
-        with pytest.raises(InputError, match="is no broker of DPEM .*: check the port"):
+        with pytest.raises(InputError, match=r"is no broker of DPEM .*: check the port"):
             come(f"tcp://127.0.0.1:{port}", new_keys().public, ada)
 
 
@@ -181,13 +182,12 @@ def test_who_is_revoked_while_connected_learns_it(tmp_path):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        session = join(socket, HELLO, there.address)
+        session = join(socket, HELLO, there.address, Patience(30.0, 30.0))
         try:
             thread.join()
             revoke_key(folder, "ada")
             with pytest.raises(InputError, match="key ada was revoked"):
-                while True:
-                    session.step()
+                list(session.messages())
         finally:
             session.close()
 
