@@ -9,6 +9,7 @@ from then on. Connections of others are not touched.
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 
 import zmq
@@ -51,7 +52,7 @@ class Gate:
         self._speaker: dict[int, str] = {}
         """Connection (a file descriptor) -> the key that spoke on it last."""
         self._ports: set[int] = set()
-        self._news: list[str] = list(keys.troubles) if isinstance(keys, KeyFolder) else []
+        self._news = deque(keys.troubles if isinstance(keys, KeyFolder) else ())
         self._deaths = 0
         self._broken = ""
         self._start()
@@ -86,6 +87,9 @@ class Gate:
             if not self._over.is_set():
                 self._broken = f"{type(wrong).__name__}: {wrong}"
         finally:
+            # close() alone gives the name back later, and the next gate would not get it.
+            with contextlib.suppress(zmq.ZMQError):
+                socket.unbind(_ENDPOINT)
             socket.close()
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
@@ -176,8 +180,7 @@ class Gate:
                 raise DpemError(f"the gate that checks keys died again and again: {self._broken}")
             self._news.append(f"the gate that checks keys was opened again: {self._broken}")
             self._start()
-        out, self._news = self._news, []
-        return out
+        return [self._news.popleft() for _ in range(len(self._news))]
 
     def close(self) -> None:
         """End the thread; nobody new comes in afterwards. Safe to call twice."""

@@ -1,5 +1,6 @@
 """Who holds which key, and what he may do: values, and the folder that they are read from."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -9,7 +10,7 @@ from quantum.errors import InputError
 from quantum.private import check_folder
 from quantum.roles import Role
 
-__all__ = ["Client", "KeyFolder", "Keyring"]
+__all__ = ["Client", "KeyFolder", "Keyring", "read_folder"]
 
 
 class Client(NamedTuple):
@@ -46,31 +47,38 @@ class Keyring:
         Raises :class:`InputError` for a folder that others may enter. Files that are broken, and
         keys that two files claim, are left out: they come back as lines that name them.
         """
-        check_folder(folder)
-        troubles: list[str] = []
-        known: dict[str, PublicKey] = {}
-        twice: set[str] = set()
-        revoked: dict[str, str] = {}
-        for path in sorted(folder.iterdir()):
-            if path.suffix not in (".pub", ".revoked"):
-                continue
-            try:
-                key = load_public(path)
-            except InputError as wrong:
-                # A key may have been revoked between the two looks at the folder.
-                if path.exists():
-                    troubles.append(str(wrong))
-                continue
-            if key.revoked:
-                revoked[key.public] = key.name
-            elif key.public in known:
-                twice.add(key.public)
-                other = known[key.public].name
-                troubles.append(f"key {path}: public is that of {other}.pub too; neither counts")
-            else:
-                known[key.public] = key
-        clients = (Client(k.name, k.role, p) for p, k in known.items() if p not in twice)
-        return cls(clients, revoked), troubles
+        keys, troubles = read_folder(folder)
+        revoked = {key.public: key.name for key in keys if key.revoked}
+        return cls((Client(k.name, k.role, k.public) for k in keys), revoked), troubles
+
+
+def read_folder(folder: Path) -> tuple[list[PublicKey], list[str]]:
+    """Return the public keys of a folder, revoked ones too, and lines about what is broken."""
+    check_folder(folder)
+    troubles: list[str] = []
+    known: dict[str, PublicKey] = {}
+    twice: set[str] = set()
+    revoked: dict[str, PublicKey] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".pub", ".revoked"):
+            continue
+        try:
+            key = load_public(path)
+        except InputError as wrong:
+            # A key may have been revoked between the two looks at the folder.
+            if os.path.lexists(path):
+                troubles.append(str(wrong))
+            continue
+        if key.revoked:
+            revoked[key.public] = key
+        elif key.public in known:
+            twice.add(key.public)
+            other = known[key.public].name
+            troubles.append(f"key {path}: public is that of {other}.pub too; neither counts")
+        else:
+            known[key.public] = key
+    valid = [key for public, key in known.items() if public not in twice | revoked.keys()]
+    return [*valid, *revoked.values()], troubles
 
 
 class KeyFolder:

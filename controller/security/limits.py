@@ -6,7 +6,7 @@ more is told when to try again; nothing is queued for him.
 
 from typing import NamedTuple
 
-__all__ = ["AGENT", "REQUEST", "WORKER", "Credits", "Limits", "RateLimit"]
+__all__ = ["AGENT", "PULSE", "REQUEST", "WORKER", "Credits", "Limits", "RateLimit"]
 
 
 class Limits(NamedTuple):
@@ -25,10 +25,13 @@ class Limits(NamedTuple):
 
 #: Requests are small.
 REQUEST = Limits(max_bytes=64 * 1024, queue=256, rate_hz=20_000.0, burst=2_000.0, credits=256)
-#: An agent of many nodes sends the changes of all their weights in one message.
-AGENT = Limits(max_bytes=16 * 1024 * 1024, queue=256, rate_hz=2_000.0, burst=1_000.0, credits=16)
+#: An agent of many nodes sends the changes of all their weights in one message. In a run it speaks
+#: when it is shown something, and little else.
+AGENT = Limits(max_bytes=16 * 1024 * 1024, queue=256, rate_hz=20.0, burst=50.0, credits=1)
 #: A job of a large network has thousands of tasks.
-WORKER = Limits(max_bytes=16 * 1024 * 1024, queue=256, rate_hz=2_000.0, burst=1_000.0, credits=16)
+WORKER = Limits(max_bytes=16 * 1024 * 1024, queue=256, rate_hz=20.0, burst=50.0, credits=4)
+#: Hearts beat twenty times a second; what is too much is not read, as nobody answers beats.
+PULSE = Limits(max_bytes=4096, queue=256, rate_hz=100.0, burst=100.0, credits=1)
 
 
 class RateLimit:

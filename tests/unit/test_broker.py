@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 import pytest
 import zmq
-from guests import PATIENCE_MS, dealer, hear
+from guests import PATIENCE_MS, dealer, hear, ring_of
 
 from backends.analytic import AnalyticBackend
 from backends.service import execute
-from controller.auth import new_keys
 from controller.broker import Broker
 from controller.dispatch import Dispatch
 from controller.game import prepare
 from controller.live import live_rules
 from controller.mind import Mind
+from controller.security import Keyring, new_keys
 from controller.setting import Setting, scenario_of
 from quantum.egp import VERSION, Bye, Done, Hello, Job, Look, Refuse, Speak, Welcome
 from quantum.errors import DpemError
@@ -58,9 +58,9 @@ def expected_digest():
     return dispatch.digest.hexdigest()
 
 
-def agent(mind, nodes, address, server, keys):
+def agent(name, mind, nodes, address, server, keys):
     with dealer(address, server, keys) as socket:
-        socket.send(encode(Hello(VERSION, "agent", "a", nodes)))
+        socket.send(encode(Hello(VERSION, "agent", name, nodes)))
         while not isinstance(message := hear(socket, 20_000), Bye | None):
             if isinstance(message, Look):
                 socket.send(encode(mind.speak(message)))
@@ -82,9 +82,8 @@ def play(intruder, *, invited):
     """
     _, rules = setup()
     expected_digest()  # compiles kernels: nobody at a socket waits for so long
-    server, guest, *honest = (new_keys() for _ in range(5))
-    allowed = {keys.public for keys in honest} | ({guest.public} if invited else set())
-    broker = Broker(server, allowed)
+    server, guest, other, *honest = (new_keys() for _ in range(6))
+    broker = Broker(server, ring_of(honest, (guest, other) if invited else ()))
     dispatch = Dispatch(rules, lambda _: None)
     said = []
 
@@ -92,7 +91,7 @@ def play(intruder, *, invited):
         try:
             with (
                 dealer(broker.endpoints.agents, server, guest) as agents,
-                dealer(broker.endpoints.workers, server, guest) as workers,
+                dealer(broker.endpoints.workers, server, other) as workers,
             ):
                 said.append(intruder(agents, workers))
         finally:
@@ -100,8 +99,10 @@ def play(intruder, *, invited):
                 thread.start()
 
     threads = [
-        threading.Thread(target=agent, args=(mind, group, broker.endpoints.agents, server, keys))
-        for mind, group, keys in zip(minds(), rules.groups, honest[:2], strict=True)
+        threading.Thread(
+            target=agent, args=(name, mind, group, broker.endpoints.agents, server, keys)
+        )
+        for name, mind, group, keys in zip("ab", minds(), rules.groups, honest[:2], strict=True)
     ]
     threads.append(
         threading.Thread(target=worker, args=(broker.endpoints.workers, server, honest[2]))
@@ -200,7 +201,7 @@ def test_a_seat_that_is_taken_stays_taken():
     """A second agent for the same nodes is refused while the first one plays."""
     _, rules = setup()
     server, *keys = (new_keys() for _ in range(3))
-    broker = Broker(server, {k.public for k in keys})
+    broker = Broker(server, ring_of(keys))
     dispatch = Dispatch(rules, lambda _: None)
     hello = encode(Hello(VERSION, "agent", "a", rules.groups[0]))
     out = []
@@ -212,7 +213,7 @@ def test_a_seat_that_is_taken_stays_taken():
         ):
             one.send(hello)
             out.append(hear(one, 20_000))
-            two.send(hello)
+            two.send(encode(Hello(VERSION, "agent", "b", rules.groups[0])))
             out.append(hear(two, 20_000))
             one.send(hello)  # a lost welcome is asked for again
             out.append(hear(one, 20_000))
@@ -237,7 +238,7 @@ def test_a_dead_process_ends_the_waiting():
     def alive():
         raise DpemError("process agent-0 ended with code -9: without a word")
 
-    broker = Broker(new_keys(), set(), alive=alive)
+    broker = Broker(new_keys(), Keyring(), alive=alive)
     with pytest.raises(DpemError, match="agent-0"):
         broker.gather(Dispatch(setup()[1], lambda _: None), 1)
     broker.close()
