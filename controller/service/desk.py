@@ -11,10 +11,12 @@ from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
-from controller.service.journal import Answered, Entry, Journal, JournalFull, Kept, Known
+from controller.service.journal import Answered, Entry, Journal, Known
+from controller.service.keeping import TRY_S, Keeping, recall
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.terms import Counts, Terms
+from controller.service.wishes import Refusal, pairs_of, refusal
 from quantum.errors import Code, WireError
 from quantum.requests import (
     Again,
@@ -23,9 +25,7 @@ from quantum.requests import (
     Denied,
     Granted,
     Leave,
-    Measured,
     Open,
-    Pair,
     decode_ask,
     encode_request,
 )
@@ -39,8 +39,8 @@ Reply = tuple[bytes, bytes]
 _STRETCH = 64
 #: How soon somebody is asked to come back who found no room.
 _RETRY_S = 0.05
-#: A journal that could not be written is tried again so often; what is over is forgotten so often.
-_TRY_S = _TIDY_S = 1.0
+#: What is over is forgotten so often.
+_TIDY_S = 1.0
 #: Connections that wait for one request; the oldest are left out.
 _PEERS = 8
 
@@ -73,45 +73,26 @@ class Desk:
         now_s: float = 0.0,
     ) -> None:
         self.stock, self.terms = stock, terms
-        self._journal = journal
+        self._keeping = Keeping(journal, terms)
         self._number = {name: k for k, name in enumerate(stock.network.nodes)}
         self.sessions = Sessions(terms, ring, network=stock.network.name, epoch=epoch)
         self.answers = Answers()
         self._rows: dict[int, Waiting] = {}
         self._sequence = 0
         self._began_s, self._due = now_s, 0.0
-        self._tidied_s, self._tried_s = now_s, now_s
-        self._needed: list[tuple[float, int]] = []
-        self.broken = ""
-        """Why nothing is handed out: the journal cannot be written."""
-        self.trouble = ""
-        """Why the last turn is not in the journal, in a service that goes on without it."""
+        self._tidied_s = now_s
         self.draining = False
         self.strangers = False
         """Whether somebody was asked to open a session."""
         self._count = dict.fromkeys(
-            ("granted", "pairs", "denied", "busy", "timed_out", "repeated", "unjournalled"), 0
+            ("granted", "pairs", "denied", "busy", "timed_out", "repeated"), 0
         )
 
     # What is known from before, and who is there.
 
     def recall(self, entries: Iterable[Entry], now_s: float) -> None:
         """Take over what the journal remembers of a service that has ended, however it ended."""
-        by_number: dict[int, Party] = {}
-        for entry in entries:
-            match entry:
-                case Kept(_, _, clients):
-                    for known in clients:
-                        by_number[known.client] = self.sessions.recall(
-                            known.client, known.public, known.name, now_s
-                        )
-                case Known(number, public, name):
-                    by_number[number] = self.sessions.recall(number, public, name, now_s)
-                case Answered(number, ask, answer, keep_s):
-                    asked = decode_ask(ask)
-                    assert isinstance(asked, Ask)
-                    # Whole again: nobody knows how long the service was away.
-                    self.answers.keep(by_number[number], asked.rid, answer, now_s + keep_s)
+        recall(entries, self.sessions, self.answers, now_s)
 
     def count_from(self, sequence: int) -> None:
         """Go on numbering pairs after the last one of an earlier service."""
@@ -190,34 +171,21 @@ class Desk:
             return max(clock, math.floor((deadline_s - self._began_s) / slot_s) - 1)
         return clock + math.floor((deadline_s - now_s) / slot_s)
 
-    def _why_not(self, party: Party, ask: Ask, now_s: float) -> tuple[Code, str, float] | None:
-        """Say why a request is not taken in: code, reason and when to try again, 0 for never.
-
-        Nothing of it is remembered: it is said again when the request comes again.
-        """
-        terms, left_s = self.terms, ask.deadline_s - now_s
-        if not left_s > 0.0:
-            return Code.NOTIME, "the deadline has passed", 0.0
-        if left_s > terms.most_s:
-            return Code.CREATE, f"deadline_s may be {terms.most_s:g} s ahead at most", 0.0
-        if not 1 <= ask.pairs <= terms.most_pairs:
-            return Code.CREATE, f"pairs must be 1 to {terms.most_pairs}, got {ask.pairs}", 0.0
-        if not 0.0 <= ask.minimum_fidelity <= 1.0:
-            return Code.CREATE, "minimum_fidelity must be between 0 and 1", 0.0
-        for what, name in (("source", ask.source), ("destination", ask.destination)):
-            if name not in self._number:
-                network = self.stock.network.name
-                return Code.CREATE, f"{what} {name!r} is no node of network {network}", 0.0
-        if ask.source == ask.destination:
-            return Code.CREATE, "source and destination must be two nodes", 0.0
+    def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
+        """Say why a request is not taken in; it is said again when the request comes again."""
+        network = self.stock.network.name
+        why = refusal(ask, self.terms, now_s, network, self._number)
+        if why is not None:
+            return why
         if self.broken:
-            return Code.BUSY, f"nothing is handed out: {self.broken}", _TRY_S
+            return Refusal(Code.BUSY, f"nothing is handed out: {self.broken}", TRY_S)
         if self.draining:
-            return Code.BUSY, "the service is about to end", _TRY_S
-        if len(party.known) >= terms.remembered:
-            return Code.BUSY, f"{terms.remembered} answers are remembered already", _TIDY_S
-        if party.waiting >= terms.credits or not self.stock.room:
-            return Code.BUSY, "too many requests wait", _RETRY_S
+            return Refusal(Code.BUSY, "the service is about to end", TRY_S)
+        if len(party.known) >= self.terms.remembered:
+            many = self.terms.remembered
+            return Refusal(Code.BUSY, f"{many} answers are remembered already", _TIDY_S)
+        if party.waiting >= self.terms.credits or not self.stock.room:
+            return Refusal(Code.BUSY, "too many requests wait", _RETRY_S)
         return None
 
     def _repeat(
@@ -297,23 +265,12 @@ class Desk:
             if len(waiting.pairs) == wanted:
                 self._count["granted"] += 1
                 self._count["pairs"] += wanted
-                pairs, kinds = self._pairs_of(waiting)
+                pairs, kinds = pairs_of(waiting, self.stock)
                 self._finish(turn, waiting, Granted(waiting.ask.rid, pairs, kinds), now_s)
-
-    def _pairs_of(self, waiting: Waiting) -> tuple[tuple[Pair, ...], tuple[Measured, ...]]:
-        a, b = waiting.ask.source, waiting.ask.destination
-        kinds: dict[int, int] = {}
-        pairs = tuple(
-            [
-                Pair(a, b, number, fidelity, kinds.setdefault(hops, len(kinds)))
-                for number, hops, fidelity in waiting.pairs
-            ]
-        )
-        return pairs, tuple([self.stock.measured(hops) for hops in kinds])
 
     def _deny(self, turn: _Turn, waiting: Waiting, code: Code, why: str, now_s: float) -> None:
         self._count["timed_out" if code is Code.TIMEOUT else "denied"] += 1
-        pairs, kinds = self._pairs_of(waiting)
+        pairs, kinds = pairs_of(waiting, self.stock)
         self._finish(turn, waiting, Denied(waiting.ask.rid, code, why, pairs, kinds), now_s)
 
     def _finish(
@@ -339,7 +296,7 @@ class Desk:
 
     def _commit(self, turn: _Turn, now_s: float) -> list[Reply]:
         """Write what was decided, and only then let it leave."""
-        if not turn.entries or self._write(turn.entries, now_s):
+        if not turn.entries or self._keeping.write(turn.entries, now_s):
             return turn.out + turn.held
         for waiting in turn.done:
             waiting.party.noted = False
@@ -350,39 +307,27 @@ class Desk:
         for waiting in turn.done:
             rid = waiting.ask.rid
             del waiting.party.known[rid]
-            frame = encode_request(Denied(rid, Code.BUSY, why, retry_s=_TRY_S))
+            frame = encode_request(Denied(rid, Code.BUSY, why, retry_s=TRY_S))
             turn.out += [(peer, frame) for peer in waiting.peers]
         return turn.out
 
-    def _write(self, entries: list[Entry], now_s: float) -> bool:
-        try:
-            number = self._journal.append(entries)
-        except JournalFull as wrong:
-            self._tried_s, self.trouble = now_s, str(wrong)
-            self._count["unjournalled"] += len(entries)
-            if self.terms.on_full == "stop":
-                self.broken = self.trouble
-            return False
-        self.trouble = ""
-        if not self._needed or now_s - self._needed[-1][0] >= _TIDY_S:
-            self._needed.append((now_s, number))
-        return True
-
     def _look_after(self, now_s: float) -> None:
         """Forget what is over, and try a broken journal again."""
-        if self.broken and now_s - self._tried_s >= _TRY_S and self._write([], now_s):
-            self.broken = ""
-        if now_s - self._tidied_s < _TIDY_S:
-            return
-        self._tidied_s = now_s
-        self.answers.forget(now_s)
-        oldest_s = now_s - self.terms.most_s - self.terms.grace_s - 2.0 * _TIDY_S
-        while len(self._needed) > 1 and self._needed[1][0] <= oldest_s:
-            self._needed.pop(0)
-        if self._needed and self._needed[0][0] <= oldest_s:
-            parties = self.sessions.parties.values()
-            known = tuple(Known(p.number, p.public, p.name) for p in parties if p.noted)
-            self._journal.tidy(self._needed[0][1], known, self._sequence)
+        self._keeping.try_again(now_s)
+        if now_s - self._tidied_s >= _TIDY_S:
+            self._tidied_s = now_s
+            self.answers.forget(now_s)
+            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence)
+
+    @property
+    def broken(self) -> str:
+        """Why nothing is handed out: the journal cannot be written."""
+        return self._keeping.broken
+
+    @property
+    def trouble(self) -> str:
+        """Why the last turn is not in the journal, in a service that goes on without it."""
+        return self._keeping.trouble
 
     # How things stand.
 
@@ -395,6 +340,7 @@ class Desk:
         """Say what was done since the service started."""
         return Counts(
             **self._count,
+            unjournalled=self._keeping.missing,
             waiting=len(self._rows),
             sessions=len(self.sessions),
             remembered=len(self.answers),

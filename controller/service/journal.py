@@ -165,18 +165,21 @@ class Journal:
         ``sequence`` is that of the last pair.
         """
         with contextlib.suppress(sqlite3.Error):
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES('needed', ?)", (needed,))
+            kept = _encoder.encode((Kept(self._started, sequence, clients),))
+            with _transaction(self._db):
+                for key, value in (("needed", needed), ("kept", kept)):
+                    self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
             pages = self._db.execute("PRAGMA page_count").fetchone()[0]
             free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
             size = self._db.execute("PRAGMA page_size").fetchone()[0]
             if (pages - free) * size > self._keep_bytes:
-                self._trim(needed, Kept(self._started, sequence, clients))
+                self._trim(needed)
         log = Path(f"{self.path}-wal")
         with contextlib.suppress(sqlite3.Error, OSError):
             if log.stat().st_size > _LONGEST_LOG:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _trim(self, needed: int, kept: Kept) -> None:
+    def _trim(self, needed: int) -> None:
         """Take away a quarter of the rows, or as many as are not needed."""
         lowest = self._db.execute("SELECT min(n) FROM batch").fetchone()[0]
         stop = min(needed, lowest + (self.number - lowest) // 4)
@@ -184,11 +187,7 @@ class Journal:
         if stop <= lowest or found is None:
             return
         with _transaction(self._db):
-            for key, value in (
-                ("trimmed_n", stop - 1),
-                ("trimmed_hash", found[0]),
-                ("kept", _encoder.encode((kept,))),
-            ):
+            for key, value in (("trimmed_n", stop - 1), ("trimmed_hash", found[0])):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
             self._db.execute("DELETE FROM batch WHERE n < ?", (stop,))
 

@@ -279,6 +279,22 @@ def test_an_answer_that_is_not_in_the_journal_is_found(journal, tmp_path):
         check(journal.path, [lost])
 
 
+def test_a_service_that_ran_for_long_is_known_again(journal):
+    desk = desk_on(journal, Terms(load_hz=20.0, most_s=1.0, grace_s=0.0))
+    session = session_of(desk)
+    last = b""
+    for number in range(100):
+        now_s = 0.1 * number
+        last = ask(session, number, deadline_s=now_s + 0.5)
+        settled(desk, [*desk.hear([(b"x", last)], now_s), *desk.turn(now_s)], now_s)
+    [(_, kept)] = desk.hear([(b"x", last)], 9.9)
+    again = desk_on(journal, TERMS, now_s=9.9)
+    assert 0 < len(again.answers) < 60
+    fresh = ask(session_of(again, now_s=9.9), 99, deadline_s=10.4)
+    assert again.hear([(b"x", fresh)], 9.9) == [(b"x", kept)]
+    assert check(journal.path).starts == 2
+
+
 def test_a_journal_that_is_too_long_forgets_its_beginning(tmp_path):
     path = tmp_path / "journal.db"
     journal = Journal(path, keep_bytes=20_000)
