@@ -16,13 +16,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from controller.auth import DOMAIN, AllowList, new_keys
 from controller.processes import Processes
+from controller.security import Client, Gate, Keyring, bound, new_keys
+from controller.security.limits import WORKER
 from quantum.egp import VERSION, Bye, Done, Failed, Hello, Job, Refuse, Task, Welcome
 from quantum.errors import Code, DeviceError, DpemError, InputError, WireError
 from quantum.joining import WorkerConfig
 from quantum.program import Program
-from quantum.wire import MAX_BYTES, decode, encode
+from quantum.wire import decode, encode
 
 __all__ = ["Bench"]
 
@@ -52,16 +53,18 @@ class Bench:
         self._known: dict[bytes, _Worker] = {}
         self._wanted = workers
         keys, mine = [new_keys() for _ in range(workers)], new_keys()
-        self._allow = AllowList(self._context, {pair.public for pair in keys})
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        socket.linger, socket.maxmsgsize = 500, MAX_BYTES
-        socket.curve_server, socket.zap_domain = True, DOMAIN.encode()
-        socket.curve_secretkey, socket.curve_publickey = mine.secret.encode(), mine.public.encode()
-        port = socket.bind_to_random_port("tcp://127.0.0.1")
-        self._socket = socket
+        ring = Keyring(
+            Client(f"worker-{number}", "worker", pair.public) for number, pair in enumerate(keys)
+        )
+        self._gate = Gate(self._context, ring)
+        self._socket, address = bound(
+            self._context, zmq.ROUTER, "tcp://127.0.0.1:0", mine, self._gate, WORKER
+        )
+        # What a worker that died was to hear is dropped; that it died is seen by its process.
+        self._socket.router_mandatory = False
         for number, pair in enumerate(keys):
             config = WorkerConfig(
-                address=f"tcp://127.0.0.1:{port}",
+                address=address,
                 server_key=mine.public,
                 public_key=pair.public,
                 secret_key=pair.secret,
@@ -149,7 +152,7 @@ class Bench:
             return
         for identity in self._known:
             self._socket.send_multipart([identity, encode(Bye())])
-        self._allow.close()
+        self._gate.close()
         self._context.destroy(linger=500)
         self._processes.stop()
 
