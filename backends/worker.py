@@ -64,7 +64,7 @@ def work(config: WorkerConfig) -> None:
                 match seat.hear(idle):
                     case Job() as job:
                         # Asked again after a lost connection: said again, and not done again.
-                        if job.job not in answers:
+                        if not job.again or job.job not in answers:
                             answers[job.job] = encode(execute(backend, job, rng))
                         seat.say(answers[job.job])
                         while len(answers) > REMEMBERED:

@@ -6,6 +6,8 @@ again what was under way. Answers may then come twice: the second one counts for
 
 from dataclasses import dataclass, field
 
+from msgspec import structs
+
 from controller.security import Client, Limits, RateLimit
 from quantum.egp import Job, Look
 
@@ -48,7 +50,7 @@ class Peer:
         """Return what is to be given once more to a peer that came again."""
         if not self.resumes:
             return []
-        out: list[Look | Job] = [*self.jobs.values()]
+        out: list[Look | Job] = [structs.replace(job, again=True) for job in self.jobs.values()]
         self._again.update(self.jobs)
         if self.look is not None:
             out.append(self.look)

@@ -211,10 +211,11 @@ class Task(Frame, frozen=True):
 
 
 class Job(Frame, frozen=True, tag="job"):
-    """Programs to execute."""
+    """Programs to execute, each once: a job that is given ``again`` was perhaps done already."""
 
     job: int
     tasks: tuple[Task, ...]
+    again: bool = False
 
 
 class Fault(Frame, frozen=True):

@@ -75,14 +75,18 @@ class Session:
         return False
 
     def close(self) -> None:
-        """Close the socket and its monitor."""
-        self.socket.disable_monitor()
+        """Close the socket and its monitor; safe to call twice."""
+        if not self.socket.closed:
+            self.socket.disable_monitor()
         self._monitor.close()
         self.socket.close()
 
 
 def join(socket: Socket, hello: Hello, address: str, patience: Patience | None = None) -> Session:
-    """Open a session within about a second, or raise :class:`InputError` that says why not."""
+    """Open a session within about a second, or raise :class:`InputError` that says why not.
+
+    The socket is closed then.
+    """
     socket.sndtimeo, socket.immediate, socket.linger = 1_000, True, 0
     joining = Joining(hello, address, now_s=time.monotonic(), patience=patience)
     session = Session(socket, joining)

@@ -40,6 +40,7 @@ def broker(rack: str, folder: Path) -> None:
     context = zmq.Context()
     gate = Gate(context, Keyring([Client("worker-0", "worker", worker_keys.public)]))
     socket, address = bound(context, zmq.ROUTER, "tcp://127.0.0.1:0", server, gate, WORKER)
+    socket.router_mandatory = False
     pulses = Pulses(
         server,
         {agent_keys.public: "agent-0"},
