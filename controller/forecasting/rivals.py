@@ -30,7 +30,7 @@ def mean_rate(series: Floats, horizon: int) -> Floats:
     """Forecast the mean of all that came, drawn to the mean of all commodities.
 
     >>> mean_rate(np.array([[3.0, 1.0], [0.0, 0.0]]), 1).round(3).tolist()
-    [[0.063], [0.013]]
+    [[0.106], [0.021]]
     """
     total, bins = series.sum(axis=1), series.shape[1]
     usual = (float(total.sum()) + 0.5) / (len(series) * (bins + 100.0))
