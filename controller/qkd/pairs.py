@@ -52,16 +52,13 @@ class Bench:
         self._context = zmq.Context()
         self._known: dict[bytes, _Worker] = {}
         self._wanted = workers
+        # Workers do no job twice: each has a number of its own.
+        self._first = 0
         keys, mine = [new_keys() for _ in range(workers)], new_keys()
-        ring = Keyring(
-            Client(f"worker-{number}", "worker", pair.public) for number, pair in enumerate(keys)
-        )
-        self._gate = Gate(self._context, ring)
-        self._socket, address = bound(
-            self._context, zmq.ROUTER, "tcp://127.0.0.1:0", mine, self._gate, WORKER
-        )
-        # What a worker that died was to hear is dropped; that it died is seen by its process.
-        self._socket.router_mandatory = False
+        owners = [Client(f"worker-{n}", "worker", pair.public) for n, pair in enumerate(keys)]
+        self._gate = Gate(self._context, Keyring(owners))
+        local = "tcp://127.0.0.1:0"
+        self._socket, address = bound(self._context, zmq.ROUTER, local, mine, self._gate, WORKER)
         for number, pair in enumerate(keys):
             config = WorkerConfig(
                 address=address,
@@ -73,6 +70,8 @@ class Bench:
                 seed=seed,
             )
             self._processes.start("backends.worker", config.name, config)
+        # What a worker that died was to hear is dropped; that it died is seen by its process.
+        self._socket.router_mandatory = False
 
     def errors(
         self,
@@ -102,8 +101,8 @@ class Bench:
                             basis[part].tolist(), draws[part].tolist(), strict=True
                         )
                     )
-                    self._socket.send_multipart([identity, encode(Job(start, tasks))])
-                    asked[start], worker.jobs = identity, worker.jobs + 1
+                    self._socket.send_multipart([identity, encode(Job(self._first + start, tasks))])
+                    asked[self._first + start], worker.jobs = identity, worker.jobs + 1
             answer = self._hear(asked)
             if answer is None:
                 if time.monotonic() - heard_s > _SILENCE_S:
@@ -115,9 +114,11 @@ class Bench:
             if passed.min(initial=0) < 0:
                 first = answer.faults[0].detail if answer.faults else "a pair was not measured"
                 raise DeviceError(f"the backend made no pair: {first}")
-            out[answer.job : answer.job + len(passed)] = passed == 0
+            start = answer.job - self._first
+            out[start : start + len(passed)] = passed == 0
             left -= 1
             progress(len(passed))
+        self._first += max(1, len(basis))
         return out
 
     def _hear(self, asked: dict[int, bytes]) -> Done | None:

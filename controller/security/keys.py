@@ -82,7 +82,8 @@ def valid_name(name: str) -> str:
 def new_key(folder: Path, name: str, role: Role) -> PublicKey:
     """Make a key: both files in ``folder``, which is made if need be.
 
-    A name whose key was revoked may get a new one.
+    A name whose key was revoked may get a new one. A secret file that is there without its public
+    one is kept: somebody was interrupted, or ``dpem lab`` made it.
     """
     valid_name(name)
     if role not in get_args(Role):
@@ -92,13 +93,13 @@ def new_key(folder: Path, name: str, role: Role) -> PublicKey:
         secret, public = folder / f"{name}.key", folder / f"{name}.pub"
         if public.exists():
             raise InputError(f"key {name} exists already in {folder}; revoke it first")
-        old = _mark(load_pair(secret).public) if secret.exists() else ""
-        if old and not (folder / f"{name}.{old}.revoked").exists():
-            raise InputError(f"{secret} exists already")
-        pair = new_keys()
+        pair = load_pair(secret) if secret.exists() else None
+        gone = pair is not None and (folder / f"{name}.{_mark(pair.public)}.revoked").exists()
+        if pair is None or gone:
+            pair = new_keys()
+            # The secret first: whoever is on a broker's list has to have a key.
+            write_whole(secret, _json(pair), mode=0o600, replace=gone)
         known = PublicKey(name, role, pair.public, _now())
-        # The secret first: whoever is on a broker's list has to have a key.
-        write_whole(secret, _json(pair), mode=0o600, replace=bool(old))
         write_whole(public, _json(known), mode=0o644)
     return known
 
