@@ -110,6 +110,8 @@ class Broker:
         socket.curve_secretkey = self._keys.secret.encode()
         socket.curve_publickey = self._keys.public.encode()
         socket.zap_domain = DOMAIN.encode()
+        # Without this libzmq asks nobody for a key once the allow list's thread has died.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         if kind == zmq.ROUTER:
             socket.router_mandatory = True
         try:

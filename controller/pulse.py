@@ -64,6 +64,8 @@ class _Loop:
         self._socket.curve_secretkey = config.secret.encode()
         self._socket.curve_publickey = config.public.encode()
         self._socket.zap_domain = DOMAIN.encode()
+        # Without this libzmq asks nobody for a key once the allow list's thread has died.
+        self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         port = self._socket.bind_to_random_port(f"tcp://{config.host}")
         self._followers: set[bytes] = set()
         self._text = b""

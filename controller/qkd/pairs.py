@@ -56,6 +56,8 @@ class Bench:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         socket.linger, socket.maxmsgsize = 500, MAX_BYTES
         socket.curve_server, socket.zap_domain = True, DOMAIN.encode()
+        # Without this libzmq asks nobody for a key once the allow list's thread has died.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.curve_secretkey, socket.curve_publickey = mine.secret.encode(), mine.public.encode()
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         self._socket = socket
