@@ -8,7 +8,6 @@ a long wait would favour 0; that bias of single bits, not of their agreement, is
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +15,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from controller.auth import DOMAIN, AllowList, new_keys
+from controller.auth import AllowList, guard, new_keys
 from controller.processes import Processes
 from quantum.egp import VERSION, Bye, Done, Failed, Hello, Job, Refuse, Task, Welcome
 from quantum.errors import Code, DeviceError, DpemError, InputError, WireError
@@ -36,11 +35,6 @@ _SILENCE_S = 300.0
 _WIRE = (2, 0)
 
 
-@dataclass(eq=False)
-class _Worker:
-    jobs: int = 0
-
-
 class Bench:
     """Workers that wait for pairs to make; a context manager that leaves no process behind."""
 
@@ -49,16 +43,13 @@ class Bench:
             raise InputError(f"qkd.workers must be at least 1, got {workers}")
         self._processes = Processes()
         self._context = zmq.Context()
-        self._known: dict[bytes, _Worker] = {}
-        self._wanted = workers
+        self._jobs: dict[bytes, int] = {}
+        """Jobs that each worker has, by its identity."""
         keys, mine = [new_keys() for _ in range(workers)], new_keys()
         self._allow = AllowList(self._context, {pair.public for pair in keys})
         socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         socket.linger, socket.maxmsgsize = 500, MAX_BYTES
-        socket.curve_server, socket.zap_domain = True, DOMAIN.encode()
-        # Without this libzmq asks nobody for a key once the allow list's thread has died.
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        socket.curve_secretkey, socket.curve_publickey = mine.secret.encode(), mine.public.encode()
+        guard(socket, mine)
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         self._socket = socket
         for number, pair in enumerate(keys):
@@ -91,8 +82,8 @@ class Bench:
         heard_s = time.monotonic()
         left = len(starts)
         while left:
-            for identity, worker in self._known.items():
-                while starts and worker.jobs < _AHEAD:
+            for identity in self._jobs:
+                while starts and self._jobs[identity] < _AHEAD:
                     start = starts.pop()
                     part = slice(start, start + _AT_ONCE)
                     tasks = tuple(
@@ -102,14 +93,15 @@ class Bench:
                         )
                     )
                     self._socket.send_multipart([identity, encode(Job(start, tasks))])
-                    asked[start], worker.jobs = identity, worker.jobs + 1
+                    asked[start] = identity
+                    self._jobs[identity] += 1
             answer = self._hear(asked)
             if answer is None:
                 if time.monotonic() - heard_s > _SILENCE_S:
                     raise DpemError(f"no worker has spoken for {_SILENCE_S:g} s")
                 continue
             heard_s = time.monotonic()
-            self._known[asked.pop(answer.job)].jobs -= 1
+            self._jobs[asked.pop(answer.job)] -= 1
             passed = np.array(answer.passed, dtype=np.int64)
             if passed.min(initial=0) < 0:
                 first = answer.faults[0].detail if answer.faults else "a pair was not measured"
@@ -135,7 +127,7 @@ class Bench:
                     refused = Refuse(Code.CREATE, f"version {v} is not spoken here")
                     self._socket.send_multipart([identity, encode(refused)])
                     return None
-                self._known.setdefault(identity, _Worker())
+                self._jobs.setdefault(identity, 0)
                 self._socket.send_multipart([identity, encode(Welcome(VERSION, 0))])
             case Done(job) if asked.get(job) == identity:
                 return message
@@ -149,7 +141,7 @@ class Bench:
         """Send the workers home and wait for them; safe to call twice."""
         if self._context.closed:
             return
-        for identity in self._known:
+        for identity in self._jobs:
             self._socket.send_multipart([identity, encode(Bye())])
         self._allow.close()
         self._context.destroy(linger=500)

@@ -72,4 +72,4 @@ def test_every_socket_with_a_domain_enforces_it() -> None:
             domains = text.count(".zap_domain")
             assert domains == text.count("zmq.ZAP_ENFORCE_DOMAIN"), path
             found += domains
-    assert found >= 4
+    assert found >= 2
