@@ -1,7 +1,8 @@
 """The least that a request could cost: one hop to a ROUTER that decodes, encodes and knows nothing.
 
-``python -m controller.wire_raw SECRET PUBLIC`` listens on a free port of loopback with CURVE, says
-which, and answers every request by the same pair. For :mod:`controller.wire_bench` only.
+``python -m controller.wire_raw``, with its keys in the environment, listens on a free port of
+loopback with CURVE, says which, and answers every request by the same pair. For
+:mod:`controller.wire_bench` only.
 """
 
 import os

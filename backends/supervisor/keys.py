@@ -10,15 +10,12 @@ from typing import Annotated
 
 import msgspec
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
 from quantum.errors import InputError
 from quantum.private import check_secret
 from quantum.rack_safety import ROLES, Role, SafetyEntry
 
 __all__ = [
-    "DOMAIN",
-    "AllowList",
     "KeyPair",
     "at_least",
     "load_key",
@@ -26,9 +23,6 @@ __all__ = [
     "new_key",
     "roles",
 ]
-
-#: A socket's ZAP domain has to be this very name.
-DOMAIN = "dpem-supervisor"
 
 _Z85 = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
 
@@ -94,21 +88,3 @@ def at_least(role: Role, needed: Role) -> bool:
     (True, False)
     """
     return ROLES.index(role) >= ROLES.index(needed)
-
-
-class AllowList:
-    """Admits public keys to the sockets of a context; a thread of its own until it is closed."""
-
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: set[str]) -> None:
-        self._allowed = {key.encode() for key in allowed}
-        self._thread = ThreadAuthenticator(context)
-        self._thread.start()
-        self._thread.configure_curve_callback(domain=DOMAIN, credentials_provider=self)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Tell whether a client's public key (z85) may connect."""
-        return domain == DOMAIN and key in self._allowed
-
-    def close(self) -> None:
-        """Stop the thread."""
-        self._thread.stop()

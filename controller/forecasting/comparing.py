@@ -127,7 +127,7 @@ def compare(
         commodities=judged.commodities,
         rows=rows,
         finding=_finding(own, rows),
-        cost=f"A forecast of all nodes takes {own.cost_ms:.2f} ms, learning included: "
+        cost=f"A forecast of all nodes takes {own.cost_ms:.2f} ms of CPU time, learning included: "
         f"{1e3 * own.cost_ms / judged.nodes:.0f} us for each of {judged.nodes} nodes that ask "
         f"(the whole comparison {took:.1f} s).",
         shown={key: part.tolist() for key, part in judged.shown.items()},

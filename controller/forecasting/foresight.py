@@ -57,8 +57,8 @@ _USUAL_PAIRS = 4.0
 def shipped(name: str = "gru") -> Weights:
     """Return the network that comes with the package, one set of weights.
 
-    ``data/forecast.toml`` says by which command, from which seeds and by which versions it was
-    made.
+    ``data/forecast_NAME.toml`` says by which command, from which seeds and by which versions it
+    was made.
     """
     path = Path(str(files("controller").joinpath("data", f"forecast_{name}.safetensors")))
     arrays = load(path).arrays

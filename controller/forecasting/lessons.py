@@ -25,9 +25,7 @@ from quantum.seeding import generator
 
 __all__ = [
     "FIRST_SEED",
-    "SLOT_S",
     "Lessons",
-    "_requests",
     "joined",
     "lessons_of",
     "training_traces",

@@ -12,12 +12,11 @@ trusts (here: pairs whoever made them) and for trusted measurements in two compl
 """
 
 import math
+from typing import NamedTuple
 
 from quantum.errors import InputError
 
 __all__ = ["Security", "asymptotic_rate", "binary_entropy", "deviation", "key_length"]
-
-from typing import NamedTuple
 
 
 class Security(NamedTuple):

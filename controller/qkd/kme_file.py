@@ -39,6 +39,7 @@ class Kme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     max_key_size: Bits = 4096
     max_key_per_request: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 128
     max_key_count: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    """Told in the status, as the standard asks; a store takes whatever it is given."""
     max_sae_id_count: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     retry_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 60.0
     """How long an answer is kept for whoever repeats a request with its Idempotency-Key."""

@@ -6,9 +6,9 @@ Alice's bit is drawn, and Bob's is the same or the other as the backend says. (A
 a long wait would favour 0; that bias of single bits, not of their agreement, is left out.)
 """
 
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -37,11 +37,6 @@ _SILENCE_S = 300.0
 _WIRE = (2, 0)
 
 
-@dataclass(eq=False)
-class _Worker:
-    jobs: int = 0
-
-
 class Bench:
     """Workers that wait for pairs to make; a context manager that leaves no process behind."""
 
@@ -50,8 +45,8 @@ class Bench:
             raise InputError(f"qkd.workers must be at least 1, got {workers}")
         self._processes = Processes()
         self._context = zmq.Context()
-        self._known: dict[bytes, _Worker] = {}
-        self._wanted = workers
+        self._jobs: dict[bytes, int] = {}
+        """Jobs that each worker has, by its identity."""
         # Workers do no job twice: each has a number of its own.
         self._first = 0
         keys, mine = [new_keys() for _ in range(workers)], new_keys()
@@ -91,8 +86,8 @@ class Bench:
         heard_s = time.monotonic()
         left = len(starts)
         while left:
-            for identity, worker in self._known.items():
-                while starts and worker.jobs < _AHEAD:
+            for identity in self._jobs:
+                while starts and self._jobs[identity] < _AHEAD:
                     start = starts.pop()
                     part = slice(start, start + _AT_ONCE)
                     tasks = tuple(
@@ -102,14 +97,15 @@ class Bench:
                         )
                     )
                     self._socket.send_multipart([identity, encode(Job(self._first + start, tasks))])
-                    asked[self._first + start], worker.jobs = identity, worker.jobs + 1
+                    asked[self._first + start] = identity
+                    self._jobs[identity] += 1
             answer = self._hear(asked)
             if answer is None:
                 if time.monotonic() - heard_s > _SILENCE_S:
                     raise DpemError(f"no worker has spoken for {_SILENCE_S:g} s")
                 continue
             heard_s = time.monotonic()
-            self._known[asked.pop(answer.job)].jobs -= 1
+            self._jobs[asked.pop(answer.job)] -= 1
             passed = np.array(answer.passed, dtype=np.int64)
             if passed.min(initial=0) < 0:
                 first = answer.faults[0].detail if answer.faults else "a pair was not measured"
@@ -123,6 +119,8 @@ class Bench:
 
     def _hear(self, asked: dict[int, bytes]) -> Done | None:
         """Return the next answer to a job that is out; None when nothing came for a while."""
+        for line in self._gate.news():
+            sys.stderr.write(f"dpem qkd: {line}\n")
         if not self._socket.poll(_POLL_MS):
             self._processes.check()
             return None
@@ -137,7 +135,7 @@ class Bench:
                     refused = Refuse(Code.CREATE, f"version {v} is not spoken here")
                     self._socket.send_multipart([identity, encode(refused)])
                     return None
-                self._known.setdefault(identity, _Worker())
+                self._jobs.setdefault(identity, 0)
                 self._socket.send_multipart([identity, encode(Welcome(VERSION, 0))])
             case Done(job) if asked.get(job) == identity:
                 return message
@@ -151,7 +149,7 @@ class Bench:
         """Send the workers home and wait for them; safe to call twice."""
         if self._context.closed:
             return
-        for identity in self._known:
+        for identity in self._jobs:
             self._socket.send_multipart([identity, encode(Bye())])
         self._gate.close()
         self._context.destroy(linger=500)

@@ -24,6 +24,8 @@ __all__ = ["application", "serve", "tls"]
 _MOST_BYTES = 256 * 1024
 _PATIENCE = ClientTimeout(total=5.0)
 _TOKEN = 128
+#: How often answers that were kept long enough are looked for.
+_FORGET_S = 1.0
 _JSON = "application/json"
 T = TypeVar("T")
 
@@ -147,7 +149,10 @@ async def serve(kme: Kme, told: Callable[[int], None]) -> None:
                     f"cannot listen on {kme.host}:{kme.port}: {wrong.strerror}"
                 ) from wrong
             told(runner.addresses[0][1])
-            await asyncio.Event().wait()
+            while True:
+                # Also where nobody asks any more, and what an earlier process left behind.
+                store.forget()
+                await asyncio.sleep(_FORGET_S)
     finally:
         if runner is not None:
             await runner.cleanup()

@@ -196,8 +196,7 @@ class KeyStore:
 
         :class:`InputError` where the token came with another question.
         """
-        now = self._clock()
-        self._base.execute("DELETE FROM answers WHERE until_s < ?", (now,))
+        self.forget()
         row = self._base.execute(
             "SELECT question, answer FROM answers WHERE who = ? AND token = ?", (who, token)
         ).fetchone()
@@ -215,6 +214,10 @@ class KeyStore:
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
             (who, token, question, answer, self._clock() + lasts_s),
         )
+
+    def forget(self) -> None:
+        """Erase answers that were kept long enough: they hold keys."""
+        self._base.execute("DELETE FROM answers WHERE until_s < ?", (self._clock(),))
 
     def close(self) -> None:
         """Close the file; safe to call twice."""

@@ -315,6 +315,26 @@ def cut_in_turns(folder: Path, asked: list[tuple[bool, int, int]]) -> None:
             store.close()
 
 
+def test_answers_are_kept_for_a_while_and_then_erased(tmp_path: Path) -> None:
+    """They hold keys: an answer stays as long as it may be asked for again, and no longer."""
+    now = [100.0]
+    path = tmp_path / "A.sqlite"
+    store = KeyStore(path, clock=lambda: now[0])
+    key = b"a key that is in an answer"
+    store.remember("alice", "token", b"question", key, 60.0)
+    now[0] += 59.0
+    store.forget()
+    assert store.answered("alice", "token", b"question") == key
+    with pytest.raises(InputError, match="another request"):
+        store.answered("alice", "token", b"other")
+    assert key in path.read_bytes()
+    now[0] += 2.0
+    store.forget()
+    assert store.answered("alice", "token", b"question") is None
+    assert key not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    store.close()
+
+
 def test_bits_that_are_not_there_are_refused(tmp_path: Path) -> None:
     keep(agreement(64), tmp_path, "A", "B")
     store = KeyStore(tmp_path / "B.sqlite")
