@@ -45,6 +45,7 @@ class NodesEnv(ParallelEnv[str, Seen, np.int64]):  # type: ignore[misc]
         }
         self.action_spaces = {agent: spaces.Discrete(candidates) for agent in self.possible_agents}
         self._random: np.random.Generator | None = None
+        self._moment: Moment | None = None
 
     def observation_space(self, agent: str) -> spaces.Dict:
         """Return the space of an agent's observations."""
@@ -62,7 +63,7 @@ class NodesEnv(ParallelEnv[str, Seen, np.int64]):  # type: ignore[misc]
             self._random, _ = seeding.np_random(seed)
         number = int(self._random.integers(2**31)) if seed is None else seed
         self.agents = list(self.possible_agents)
-        moment = self._episode.begin(number)
+        self._moment = moment = self._episode.begin(number)
         return self._seen(moment), self._infos(self.agents)
 
     def step(
@@ -79,7 +80,7 @@ class NodesEnv(ParallelEnv[str, Seen, np.int64]):  # type: ignore[misc]
             raise InputError("the run is over: reset() begins another one")
         idle = self._episode.candidates - 1
         chosen = np.array([actions.get(agent, idle) for agent in self.possible_agents], np.int64)
-        moment = self._episode.step(chosen)
+        self._moment = moment = self._episode.step(chosen)
         agents, paid = self.agents, moment.rewards.tolist()
         if moment.over:
             self.agents = []
@@ -90,6 +91,13 @@ class NodesEnv(ParallelEnv[str, Seen, np.int64]):  # type: ignore[misc]
             dict.fromkeys(agents, moment.over),
             self._infos(agents),
         )
+
+    def heuristic(self) -> list[int]:
+        """Return what the tuned mean-rate heuristic would do now, for all possible agents."""
+        if self._moment is None:
+            raise InputError("reset() comes before the first step")
+        best: list[int] = self._moment.heuristic.tolist()
+        return best
 
     def _seen(self, moment: Moment) -> dict[str, Seen]:
         allowed = moment.mask.astype(np.int8)
