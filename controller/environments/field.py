@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.decide import FEATURES, IDLE, Memory, decide, see
+from controller.decide import FEATURES, IDLE, Memory, decide
+from controller.environments import field_kernels as kernels
 from controller.game import Game, ledger_of
 from controller.policy import Actor
 from controller.pools import Pools
 from controller.rivals import dpem
 from controller.rules import Rules
-from quantum.draws import uniform
 from quantum.errors import InputError
-from quantum.kernels import Table, kernel
+from quantum.kernels import Table
 from quantum.ledger import close_slot, generate, open_slot, seed_at, serve
 from quantum.ledger.events import (
     charge,
@@ -28,18 +28,15 @@ from quantum.ledger.events import (
     pay,
     take_events,
 )
-from quantum.ledger.generate import NEVER, surplus_of, urgency_of
-from quantum.ledger.observe import STOCK, gather
+from quantum.ledger.generate import NEVER
+from quantum.ledger.observe import gather
 from quantum.ledger.state import (
     ACTION_TOKENS,
     DELIVERED,
     LINK_TESTED,
-    TIES,
     Floats,
     Ints,
     Ledger,
-    Rule,
-    World,
 )
 
 __all__ = ["Field", "Sight"]
@@ -118,7 +115,7 @@ class Field:
         """
         self._open()
         nodes, _, fill = self._seen
-        _yield(self.rules.rule, self.rules.world, self.ledger, nodes, fill, self._views)
+        kernels.give_up(self.rules.rule, self.rules.world, self.ledger, nodes, fill, self._views)
 
     def _open(self) -> None:
         world, ledger = self.rules.world, self.ledger
@@ -139,7 +136,7 @@ class Field:
         base = np.zeros((world.n, width))
         mask[:, -1], base[:, -1] = True, IDLE
         nodes, tokens, fill = self._seen
-        _look(
+        kernels.look(
             self.rules.rule,
             world,
             seed_at(world, self.slot),
@@ -167,7 +164,9 @@ class Field:
             raise InputError(f"action must be 0 to {self.candidates - 1}")
         nodes, tokens, _ = self._seen
         world = self.rules.world
-        _spend(self.rules.rule, world, self.ledger, nodes, tokens, action, self._spent, self._views)
+        kernels.spend(
+            self.rules.rule, world, self.ledger, nodes, tokens, action, self._spent, self._views
+        )
         self.tokens[:] = np.maximum(self.tokens - 1, 0)
 
     def close(self) -> Floats:
@@ -217,7 +216,7 @@ class Field:
                 given,
                 surplus,
             )
-            _carry_out(ledger, nodes, tokens, choice, urgency, given, surplus)
+            kernels.carry_out(ledger, nodes, tokens, choice, urgency, given, surplus)
             decided += int(tokens.sum())
             credit = self._close()
             if learn:
@@ -266,96 +265,3 @@ class Field:
         if np.any(events["kind"] == DELIVERED):
             valid = np.ones(len(events), dtype=np.int64)
             pay(world, events, valid, self._pools.trust(), self._credit)
-
-
-@kernel
-def _look(
-    rule: Rule,
-    world: World,
-    seed: int,
-    slot: int,
-    nodes: Ints,
-    tokens: Ints,
-    fill: Ints,
-    spent: Ints,
-    views: Floats,
-    features: Floats,
-    mask: NDArray[np.bool_],
-    base: Floats,
-) -> None:
-    scores = np.empty(world.inc_link.shape[1])
-    for b in range(len(nodes)):
-        node = nodes[b]
-        if spent[node] >= tokens[b]:
-            continue
-        see(
-            rule,
-            world.node,
-            world.inc_link[node],
-            world.inc_node[node],
-            world.node[node].degree,
-            world.slot_s,
-            fill[b],
-            world.node[node].qubits,
-            uniform(seed, TIES, node, slot, spent[node]),
-            views[b],
-            scores,
-            features[node],
-            mask[node],
-            base[node],
-        )
-
-
-@kernel
-def _spend(
-    rule: Rule,
-    world: World,
-    ledger: Ledger,
-    nodes: Ints,
-    tokens: Ints,
-    action: Ints,
-    spent: Ints,
-    views: Floats,
-) -> None:
-    for b in range(len(nodes)):
-        node = nodes[b]
-        if spent[node] >= tokens[b]:
-            continue
-        number, k = spent[node], action[node]
-        spent[node] += 1
-        if k < world.node[node].degree:
-            link = world.inc_link[node, k]
-            ledger.choice[node, number] = k
-            ledger.urgency[node, number] = urgency_of(rule, link, views[b], k)
-            views[b, k, STOCK] += 1.0
-
-
-@kernel
-def _yield(
-    rule: Rule, world: World, ledger: Ledger, nodes: Ints, fill: Ints, views: Floats
-) -> None:
-    """Let crowded memories name the pair that the heuristic would give up."""
-    for b in range(len(nodes)):
-        node = nodes[b]
-        if fill[b] >= world.node[node].qubits - 1:
-            degree = world.node[node].degree
-            position, surplus = surplus_of(rule, world.inc_link[node], degree, views[b])
-            ledger.node[node].yields, ledger.node[node].surplus = position, surplus
-
-
-@kernel
-def _carry_out(
-    ledger: Ledger,
-    nodes: Ints,
-    tokens: Ints,
-    choice: Ints,
-    urgency: Floats,
-    given: Ints,
-    surplus: Floats,
-) -> None:
-    for b in range(len(nodes)):
-        for number in range(tokens[b]):
-            ledger.choice[nodes[b], number] = choice[b, number]
-            ledger.urgency[nodes[b], number] = urgency[b, number]
-        if given[b] >= 0:
-            ledger.node[nodes[b]].yields, ledger.node[nodes[b]].surplus = given[b], surplus[b]
