@@ -14,7 +14,7 @@ from controller.ppo_engine import MASKED, Inputs, taken
 from quantum.errors import InputError
 from quantum.seeding import generator
 
-__all__ = ["CandidateNetwork", "anchored", "pool"]
+__all__ = ["CandidateNetwork", "anchored", "pool", "pool_by_tensors"]
 
 
 class CandidateNetwork:
@@ -116,6 +116,11 @@ def pool(features: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Return the mean and the maximum over the candidates seen, (N, M, 2F); zero if none."""
     if features.device.type == "cpu":
         return torch.from_numpy(pool_by_kernel(features.numpy(), seen.numpy()))
+    return pool_by_tensors(features, seen)
+
+
+def pool_by_tensors(features: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Do the same without a kernel, on any device; what is not seen must be finite."""
     some = seen.unsqueeze(-1)
     count = some.sum(dim=2).clamp_min(1)
     mean = (features * some).sum(dim=2) / count

@@ -8,7 +8,7 @@ import torch
 from rollouts import C, F, acted, disturbed, experience
 
 from controller.adam import Adam
-from controller.candidate_network import CandidateNetwork, pool
+from controller.candidate_network import CandidateNetwork, pool, pool_by_tensors
 from controller.mlp import Experience, MLPLearner, MLPNetwork
 from controller.policy import Actor, initial_actor, parameters
 from controller.ppo import Learner, PPOConfig
@@ -281,6 +281,9 @@ def test_kernels_and_tensors_agree_on_values_and_gradients() -> None:
     mask[..., -1] |= ~rollout.valid
     parts = [np.where(mask[..., None], rollout.features, 0.0), mask, rollout.base]
     features, seen, base = (torch.from_numpy(part) for part in parts)
+    seen[0, 0] = False  # nothing to pool
+    np.testing.assert_allclose(pool(features, seen), pool_by_tensors(features, seen), rtol=1e-14)
+    seen[0, 0, -1] = True
     inputs = (features, seen, base, pool(features, seen))
     network = CandidateNetwork(3, F, 8, 16, seed=4, device=torch.device("cpu"))
     network.flat += 0.3 * torch.randn(network.flat.shape, generator=torch.manual_seed(0))
