@@ -32,7 +32,7 @@ _PLANS: Plans = {}
 class Moment:
     """What all nodes see, (nodes, candidates, F) float32 and (nodes, candidates) true: allowed.
 
-    ``heuristic`` (nodes,) is what the tuned mean-rate heuristic would do: the best score, which is
+    ``heuristic`` (nodes,) is what the heuristic would do: the best score, which is
     observed in single precision only. ``rewards`` (nodes,) came since the moment before; ``over``:
     the run is at its end.
     """

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.arrivals import Arrivals
 from controller.decide import FEATURES, IDLE, Memory, decide
 from controller.environments import field_kernels as kernels
+from controller.environments.foresight import Foresight
 from controller.game import Game, ledger_of
 from controller.policy import Actor
 from controller.pools import Pools
@@ -28,6 +30,7 @@ from quantum.ledger.events import (
     pay,
     take_events,
 )
+from quantum.ledger.expected import expect
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.state import (
@@ -63,13 +66,15 @@ class Field:
     a policy: :meth:`play`.
     """
 
-    def __init__(self, game: Game) -> None:
+    def __init__(self, game: Game, arrivals: Arrivals | None = None) -> None:
+        """``arrivals`` forecasts requests; without one it is the forecaster of ``dpem``."""
         everybody = (tuple(range(game.world.n)),)
         self.game = game
         self.rules: Rules = dpem.rules_of(game, everybody, allocator=dpem.allocator, learn=False)
         self.ledger: Ledger = ledger_of(game, dpem.allocator)
         world = self.rules.world
         self.candidates = world.inc_link.shape[1] + 1
+        self._foresight = Foresight(world, self.rules.rule, arrivals)
         self._members = np.arange(world.n)
         self._yielding = bool(self.rules.rule.evict < NEVER)
         self._pools = Pools(
@@ -99,15 +104,6 @@ class Field:
         """Whether every slot has been played."""
         return self.slot >= self.rules.world.horizon
 
-    def foresee(self, pairs: Floats) -> None:
-        """Say how many pairs each link (m,) will soon be asked for; nodes see it in their features.
-
-        Nothing is foreseen unless somebody says so.
-        """
-        if pairs.shape != (self.rules.world.m,) or not np.all(np.isfinite(pairs)):
-            raise InputError(f"pairs must be finite and have shape ({self.rules.world.m},)")
-        self.ledger.link.forecast = np.maximum(pairs, 0.0)
-
     def open(self) -> None:
         """Begin a slot: what is due happens, and nodes get tokens.
 
@@ -120,6 +116,8 @@ class Field:
     def _open(self) -> None:
         world, ledger = self.rules.world, self.ledger
         open_slot(world, ledger, self.rules.rule)
+        foresight = self._foresight
+        expect(world, ledger, self.rules.rule, foresight.expected, foresight.batch)
         nodes, tokens, fill, views = gather(world, ledger, self._members, self._yielding)
         self._seen, self._views = (nodes, tokens, fill), views
         self.tokens[:] = 0
@@ -226,6 +224,7 @@ class Field:
     def _close(self) -> Floats:
         rules, ledger = self.rules, self.ledger
         world = rules.world
+        self._foresight.hear(self.slot)
         generate(world, ledger, rules.rule)
         serve(world, ledger, rules.rule)
         events = take_events(ledger)

@@ -78,7 +78,7 @@ class NodeEnv(gymnasium.Env[Single, np.int64]):
         return mask
 
     def heuristic(self) -> np.int64:
-        """Return what the tuned mean-rate heuristic would do now."""
+        """Return what the heuristic would do now."""
         best: np.int64 = _begun(self._moment).heuristic[self._node]
         return best
 
@@ -138,7 +138,7 @@ class NetworkEnv(gymnasium.Env[Single, NDArray[np.int64]]):
         return mask
 
     def heuristic(self) -> NDArray[np.int64]:
-        """Return what the tuned mean-rate heuristic would do now."""
+        """Return what the heuristic would do now."""
         return _begun(self._moment).heuristic
 
     def _info(self) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class NodesEnv(ParallelEnv[str, Seen, np.int64]):  # type: ignore[misc]
         )
 
     def heuristic(self) -> list[int]:
-        """Return what the tuned mean-rate heuristic would do now, for all possible agents."""
+        """Return what the heuristic would do now, for all possible agents."""
         if self._moment is None:
             raise InputError("reset() comes before the first step")
         best: list[int] = self._moment.heuristic.tolist()

@@ -94,21 +94,32 @@ def test_what_a_policy_remembers_can_be_learned_from() -> None:
     assert float(np.abs(rollout.reward).sum()) > 0.0
 
 
+class Certain:
+    """Expects three pairs of every class, always."""
+
+    def __init__(self, classes: int) -> None:
+        self.heard = 0
+        self._soon = np.full(classes, 3.0)
+
+    def record(self, slot: int, cls: int, pairs: int) -> None:
+        self.heard += 1
+
+    def expected(self, slot: int, horizon_slots: int) -> np.ndarray:
+        return self._soon
+
+
 def test_features_hold_what_is_foreseen() -> None:
-    field = Field(game())
-    column = FEATURES.index("gap to the forecast")
-    field.foresee(np.full(field.rules.world.m, 3.0))
-    field.open()
-    while not field.tokens.any():
-        field.close()
+    """A forecaster of one's own hears of all requests, and nodes see what it expects."""
+    certain = Certain(len(game().world.cls))
+    field = Field(game(), certain)
+    soon = FEATURES.index("gap relative to the forecast")
+    most = 0.0
+    while not field.finished:
         field.open()
-    sight = field.sight()
-    real = sight.mask.copy()
-    real[:, -1] = False
-    stock = sight.features[..., FEATURES.index("stock")] / 0.3
-    np.testing.assert_allclose(sight.features[..., column][real], 3.0 - stock[real])
-    with pytest.raises(InputError, match="pairs must be finite"):
-        field.foresee(np.zeros(2))
+        most = max(most, float(field.sight().features[..., soon].max()))
+        field.close()
+    assert certain.heard == len(game().world.request) > 0
+    assert most > 0.5
 
 
 def test_actions_that_do_not_exist_are_refused() -> None:
