@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from controller.security.keys import KeyPair
 from controller.security.sockets import dialled
@@ -41,13 +42,16 @@ __all__ = ["Client"]
 _RETRY_S, _LONGEST_RETRY_S = 0.25, 2.0
 #: Without a word from the service for so long after Open it is not there, or does not let us in.
 HELLO_S = 1.0
+#: A service that has let us in is busy, not dead: it is waited for so many times longer.
+_BUSY = 10.0
 
 
 class Client:
     """A session with a service at ``address``, whose public key is ``server_key``.
 
     Raises :class:`RequestError` where the service refuses the session, and
-    :class:`DeviceTimeout` where nobody answers within ``hello_s``.
+    :class:`DeviceTimeout` where nobody answers within ``hello_s``; one that has let us in and is
+    busy is given ten times as long.
     """
 
     def __init__(
@@ -68,7 +72,9 @@ class Client:
                 self._context, zmq.DEALER, server_key, keys, max_bytes=MAX_ANSWER_BYTES, queue=queue
             )
             self._watch = self.socket.get_monitor_socket(
-                zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+                zmq.EVENT_HANDSHAKE_SUCCEEDED
+                | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             )
             try:
                 self.socket.connect(address)
@@ -83,7 +89,8 @@ class Client:
 
     def _open(self) -> Opened:
         """Say hello until the service lets us in, or says why not."""
-        until_s = time.monotonic() + self._hello_s
+        began_s = time.monotonic()
+        until_s = began_s + self._hello_s
         while True:
             self._send(encode_request(Open(VERSION, self.name)))
             sent_s = time.monotonic()
@@ -94,10 +101,11 @@ class Client:
                     raise RequestError(message.code, message.detail)
                 if isinstance(message, Again):
                     break
-            self._check_handshake()
+            if self._let_in():
+                until_s = began_s + _BUSY * self._hello_s
             if time.monotonic() >= until_s:
                 raise DeviceTimeout(
-                    f"no service answers at {self.address} within {self._hello_s:g} s"
+                    f"no service answers at {self.address} within {until_s - began_s:g} s"
                 )
 
     def _enter(self, opened: Opened, sent_s: float) -> Opened:
@@ -110,15 +118,21 @@ class Client:
         """Return what the service's clock shows now, or a little less."""
         return time.monotonic() + self._ahead_s
 
-    def _check_handshake(self) -> None:
+    def _let_in(self) -> bool:
+        """Tell whether a connection came about since the last look; raises where it is refused."""
+        entered = False
         while self._watch.poll(0):
-            event = self._watch.recv_multipart()[0]
-            code = int.from_bytes(event[2:6], "little")
+            seen = recv_monitor_message(self._watch)
+            if seen["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                entered = True
+                continue
+            code = seen["value"]
             known = {400: "it does not know this key", 500: "this key was revoked"}
             why = known.get(code, "is the server's key the right one?")
             raise RequestError(
                 Code.REJECTED, f"the service at {self.address} does not let us in: {why}"
             )
+        return entered
 
     def _send(self, frame: bytes) -> None:
         # Where nobody takes it, it is sent again like one that was lost.

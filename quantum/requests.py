@@ -205,10 +205,29 @@ def decode_answer(frame: bytes) -> FromService:
     return _decode(_answers, frame)
 
 
+class _AnyOpen(msgspec.Struct, frozen=True, tag="open"):
+    """An :class:`Open` of any version: of the fields of others only this one is known."""
+
+    v: int
+
+
+_any_open = msgspec.msgpack.Decoder(_AnyOpen)
+
+
 def _decode(decoder: "msgspec.msgpack.Decoder[_T]", frame: bytes) -> _T:
     if frame[:4] != MARK:
         raise WireError("frame does not begin with DPM1: the peer speaks another protocol")
     try:
         return decoder.decode(memoryview(frame)[4:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise WireError(f"malformed message: {str(wrong).splitlines()[0]}") from wrong
+        why = _other_version(frame) or f"malformed message: {str(wrong).splitlines()[0]}"
+        raise WireError(why) from wrong
+
+
+def _other_version(frame: bytes) -> str:
+    """Say that another version is spoken where an Open has what this one does not know."""
+    try:
+        v = _any_open.decode(memoryview(frame)[4:]).v
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return "" if v == VERSION else f"version {v} is not spoken here; this is version {VERSION}"

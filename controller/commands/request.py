@@ -36,7 +36,7 @@ def command(
     """
     import os
 
-    from controller.client import Client
+    from controller.client import HELLO_S, Client
     from controller.service.config import load_config
     from quantum.errors import InputError
 
@@ -48,7 +48,10 @@ def command(
     if len(name) != 16:
         raise InputError(f"rid must be 32 hexadecimal digits, got {rid!r}")
     server, own = config.client_pair()
-    with Client(address or config.address, server, own, name="dpem request") as client:
+    # Whoever gives an answer more time also waits longer to be let in.
+    hello_s = min(max(HELLO_S, deadline_s), 60.0)
+    where = address or config.address
+    with Client(where, server, own, name="dpem request", hello_s=hello_s) as client:
         granted = client.request(
             source,
             destination,

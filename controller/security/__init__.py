@@ -8,12 +8,11 @@
 from controller.security.gate import Gate
 from controller.security.keyring import Client, KeyFolder, Keyring
 from controller.security.keys import KeyPair, new_keys
-from controller.security.limits import Credits, Limits, RateLimit
+from controller.security.limits import Limits, RateLimit
 from controller.security.sockets import bound, dialled
 
 __all__ = [
     "Client",
-    "Credits",
     "Gate",
     "KeyFolder",
     "KeyPair",

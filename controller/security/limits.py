@@ -1,12 +1,12 @@
 """How much one client may ask: pure values; the clock is passed in.
 
-A rate says how often somebody may speak, credits how much of his may be open at once. Who asks for
-more is told when to try again; nothing is queued for him.
+A rate says how often somebody may speak. Who asks for more is told when to try again; nothing is
+queued for him.
 """
 
 from typing import NamedTuple
 
-__all__ = ["AGENT", "PULSE", "REQUEST", "WORKER", "Credits", "Limits", "RateLimit"]
+__all__ = ["AGENT", "PULSE", "REQUEST", "WORKER", "Limits", "RateLimit"]
 
 
 class Limits(NamedTuple):
@@ -64,38 +64,3 @@ class RateLimit:
             self._tokens -= cost
             return 0.0
         return (cost - self._tokens) / self.rate_hz
-
-
-class Credits:
-    """How many requests one client may have open; each is given back with its answer.
-
-    >>> credits = Credits(1)
-    >>> credits.take(), credits.take(), credits.give(), credits.take()
-    (True, False, None, True)
-    """
-
-    __slots__ = ("limit", "open")
-
-    def __init__(self, limit: int) -> None:
-        if limit < 1:
-            raise ValueError("limit must be >= 1")
-        self.limit = limit
-        self.open = 0
-
-    @property
-    def left(self) -> int:
-        """How many more requests may be opened now."""
-        return self.limit - self.open
-
-    def take(self) -> bool:
-        """Open a request, or tell that there are too many."""
-        if self.open >= self.limit:
-            return False
-        self.open += 1
-        return True
-
-    def give(self) -> None:
-        """End a request; raises :class:`ValueError` where none is open."""
-        if self.open < 1:
-            raise ValueError("no request is open")
-        self.open -= 1

@@ -5,7 +5,6 @@ batch adapts itself: one request that comes alone goes straight through, and und
 the allocator's call and of the journal are shared.
 """
 
-import gc
 import time
 from collections.abc import Callable
 
@@ -74,10 +73,6 @@ class Loop:
         ``tell`` is given lines that people should read: keys that are gone, a journal that is full.
         """
         told, until_s = "", 0.0
-        # What was built stays; to look through it for rubbish again and again takes milliseconds.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
         while True:
             now_s = self._step()
             for line in self._gate.news():

@@ -77,9 +77,10 @@ def worker(address, server, keys):
 def play(intruder, *, invited, during=False, swapped=False):
     """Play a run of two agents and a worker; ``intruder(socket, wrong socket)`` is there too.
 
-    Returns what the intruder returned. The honest ones come when it is done, or are there all the
-    time (``during``): then it is called with an event, too, that is set when the run is over. With
-    ``swapped`` an agent's key comes to the workers' socket, and a worker's to the agents'.
+    Returns what the intruder returned. The honest ones come when it is done; or (``during``) when
+    it calls the third thing that it is given: then it goes on, and the fourth is an event that is
+    set when the run is over. With ``swapped`` an agent's key comes to the workers' socket, and a
+    worker's to the agents'.
     """
     _, rules = setup()
     expected_digest()  # compiles kernels: nobody at a socket waits for so long
@@ -98,7 +99,7 @@ def play(intruder, *, invited, during=False, swapped=False):
                 dealer(doors[0], server, guest) as agents,
                 dealer(doors[1], server, other) as workers,
             ):
-                said.append(intruder(agents, workers, *([over] if during else [])))
+                said.append(intruder(agents, workers, *([come, over] if during else [])))
         finally:
             if not during:
                 come()
@@ -118,8 +119,6 @@ def play(intruder, *, invited, during=False, swapped=False):
     )
     first = threading.Thread(target=intrude)
     first.start()
-    if during:
-        come()
     try:
         broker.gather(dispatch, 1, timeout_s=60.0)
         broker.play(dispatch)

@@ -1,10 +1,10 @@
-"""Rates and credits, with a clock of our own."""
+"""Rates, and what peers may say, with a clock of our own."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.security import Client, Credits, Limits, RateLimit
+from controller.security import Client, Limits, RateLimit
 from controller.sessions import Room
 from quantum.egp import Job, Look
 
@@ -42,20 +42,6 @@ def test_a_clock_that_goes_back_gives_nothing():
 def test_limits_that_are_none(rate, burst):
     with pytest.raises(ValueError, match="must be"):
         RateLimit(rate, burst, now_s=0.0)
-
-
-@given(st.integers(1, 5), st.lists(st.booleans(), max_size=40))
-def test_no_more_than_the_credits_are_open(limit, acts):
-    credits = Credits(limit)
-    for take in acts:
-        if take:
-            assert credits.take() == (credits.left > 0) or credits.open == limit
-        elif credits.open:
-            credits.give()
-        assert 0 <= credits.open <= limit
-    if not credits.open:
-        with pytest.raises(ValueError, match="no request is open"):
-            credits.give()
 
 
 def peer():

@@ -1,5 +1,6 @@
 """Golden bytes of the messages of applications: version 1 reads and writes exactly these."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,3 +103,11 @@ def test_sizes_are_limited():
             decode_ask(encode_request(Ask(deadline_s=1.0, **values)))
     with pytest.raises(WireError, match="at most"):
         decode_ask(b"DPM1" + bytes(MAX_ASK_BYTES))
+
+
+def test_an_open_of_another_version_is_told_so_whatever_it_holds():
+    fields = {"type": "open", "v": 2, "colour": "blue"}
+    with pytest.raises(WireError, match="version 2 is not spoken here; this is version 1"):
+        decode_ask(b"DPM1" + msgspec.msgpack.encode(fields))
+    with pytest.raises(WireError, match="malformed message: Object contains unknown field"):
+        decode_ask(b"DPM1" + msgspec.msgpack.encode({**fields, "v": 1}))
