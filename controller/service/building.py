@@ -103,7 +103,7 @@ def desk_of(
     desk.recall(journal.entries(), now_s)
     desk.count_from(sequence)
     try:
-        journal.begin(Started(epoch, digest, setting.seed, round(time.time(), 3)))
+        journal.begin(Started(epoch, digest, setting.seed, round(time.time(), 3), now_s))
     except JournalFull as wrong:
         raise InputError(f"cannot write the journal {wrong}") from wrong
     return desk

@@ -4,7 +4,8 @@ Pure but for reading the file. What is checked, row by row of the hash chain:
 
 - every start of the service follows the one before it;
 - no two pairs have the same number, over all answers and all starts;
-- a request has one answer: the same frame of the same client is never answered twice;
+- a request has one answer: while it is remembered, also by a service that was started again, no
+  other one is given to the same ``rid`` of the same client;
 - an answer belongs to its request: same ``rid``, same two nodes, as many pairs as were asked, each
   predicted to be good enough.
 
@@ -42,7 +43,9 @@ class _Books:
         self.trimmed, self.started = trimmed, False
         self.epoch = self.answers = 0
         self.clients: dict[int, str] = {}
-        self.asked: dict[tuple[int, bytes], bytes] = {}
+        self.now_s = 0.0
+        self.until: dict[tuple[int, bytes], float] = {}
+        """Until when a request is remembered, on the clock of the service."""
         self.frames: dict[bytes, set[bytes]] = {}
         self.pairs: dict[int, bytes] = {}
         """Number of a pair -> the request that got it."""
@@ -98,13 +101,14 @@ def last_sequence(entry: Entry) -> int:
 def _broken(books: _Books, entry: Entry) -> str:
     """Return the rule that an entry breaks, nothing where it keeps all; the books go on."""
     match entry:
-        case Started(epoch):
+        case Started(epoch, now_s=now_s):
             # What was kept of rows that are gone knows of the last start, which may be yet to come.
             first = books.trimmed and not books.started
             books.started = True
             if epoch != books.epoch + 1 and not (first and epoch <= books.epoch):
                 return f"start {epoch} follows start {books.epoch}"
             books.epoch = epoch
+            _set_clock(books, now_s)
         case Kept(started, _, clients):
             books.epoch = started.epoch
             books.clients.update({known.client: known.public for known in clients})
@@ -114,6 +118,14 @@ def _broken(books: _Books, entry: Entry) -> str:
         case Answered():
             return _answered(books, entry)
     return ""
+
+
+def _set_clock(books: _Books, now_s: float) -> None:
+    """Go on by the clock of a service that starts; after a boot it shows less than before."""
+    if now_s < books.now_s:
+        less_s = books.now_s - now_s
+        books.until = {key: until_s - less_s for key, until_s in books.until.items()}
+    books.now_s = now_s
 
 
 def _answered(books: _Books, entry: Answered) -> str:
@@ -128,9 +140,11 @@ def _answered(books: _Books, entry: Answered) -> str:
     name, key = ask.rid.hex(), (entry.client, ask.rid)
     if ask.rid != answer.rid:
         return f"request {name} has the answer of another one"
-    if books.asked.get(key) == entry.ask:
+    if entry.now_s < books.now_s:
+        return f"the clock went back from {books.now_s} to {entry.now_s} s"
+    if entry.now_s < books.until.get(key, 0.0):
         return f"request {name} is answered twice"
-    books.asked[key] = entry.ask
+    books.now_s, books.until[key] = entry.now_s, entry.now_s + entry.keep_s
     books.frames.setdefault(ask.rid, set()).add(entry.answer)
     books.answers += 1
     wrong_number = len(answer.pairs) != ask.pairs

@@ -282,7 +282,7 @@ class Desk:
         if not party.noted:
             party.noted = True
             turn.entries.append(Known(party.number, party.public, party.name))
-        turn.entries.append(Answered(party.number, waiting.frame, frame, until_s - now_s))
+        turn.entries.append(Answered(party.number, waiting.frame, frame, until_s - now_s, now_s))
         turn.done.append(waiting)
         for peer in waiting.peers:
             turn.held.append((peer, frame))

@@ -48,12 +48,16 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Started(Record, frozen=True, tag="start"):
-    """The service began: for the ``epoch``-th time on this journal, on which network."""
+    """The service began: for the ``epoch``-th time on this journal, on which network.
+
+    ``now_s`` is its clock, on which deadlines are; it begins anew when the machine does.
+    """
 
     epoch: int
     network: str
     seed: int
     utc_s: float
+    now_s: float
 
 
 class Known(Record, frozen=True, tag="known"):
@@ -65,12 +69,16 @@ class Known(Record, frozen=True, tag="known"):
 
 
 class Answered(Record, frozen=True, tag="answer"):
-    """A request and its answer, as they were and are on the wire; remembered for ``keep_s``."""
+    """A request and its answer, as they were and are on the wire.
+
+    Given at ``now_s`` of the service's clock, and remembered for ``keep_s`` from then on.
+    """
 
     client: int
     ask: bytes
     answer: bytes
     keep_s: float
+    now_s: float
 
 
 class Kept(Record, frozen=True, tag="kept"):
@@ -118,7 +126,7 @@ class Journal:
             os.close(self._lock)
             raise InputError(f"cannot open the journal {path}: {wrong}") from wrong
         self.number, self.head = int(last[0]), bytes(last[1])
-        self._started = Started(0, "", 0, 0.0)
+        self._started = Started(0, "", 0, 0.0, 0.0)
         self._over = threading.Event()
         self._mover = threading.Thread(target=self._move, name="journal", daemon=True)
         self._mover.start()

@@ -44,7 +44,7 @@ def desk_on(journal: Journal, terms: Terms, *, now_s: float = 0.0, ring: Keyring
     desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s)
     desk.recall(journal.entries(), now_s)
     desk.count_from(max(map(last_sequence, entries), default=0))
-    journal.begin(Started(epoch, "line-4", 0, 0.0))
+    journal.begin(Started(epoch, "line-4", 0, 0.0, now_s))
     return desk
 
 

@@ -1,14 +1,10 @@
 """``dpem serve`` as a process: asked, killed, started again; who may not come is told why."""
 
 import json
-import os
-import random
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from served import serving
 
 from controller.client import Client
 from controller.security.keys import new_keys
@@ -17,72 +13,11 @@ from controller.service.config import load_config
 from quantum.errors import Code, DeviceTimeout, RequestError
 from quantum.requests import encode_request
 
-MAIN = "from quantum.cli import main; main()"
-NODE = {"generation_hz": 40.0, "swap_hz": 60.0, "qubits": 16}
-NETWORK = {
-    "nodes": [{"name": name, **NODE} for name in "abcd"],
-    "links": [{"a": a, "b": b, "fidelity": 0.97} for a, b in ("ab", "bc", "cd")],
-}
-#: Kills of the long test; a thousand are `make chaos`.
-KILLS = int(os.environ.get("DPEM_CHAOS_KILLS", "20"))
-
-
-class Served:
-    """A service's process in a folder; started again it goes on from the same journal."""
-
-    def __init__(self, folder: Path, terms: str = "") -> None:
-        self.folder = folder
-        (folder / "network.json").write_text(json.dumps(NETWORK))
-        self.config = folder / "service.toml"
-        self.config.write_text(
-            'address = "tcp://127.0.0.1:0"\n'
-            f'keys = "{folder / "keys"}"\njournal = "{folder / "journal.db"}"\n'
-            f'[network]\ntopology = "{folder / "network.json"}"\nload_hz = 20.0\n[terms]\n{terms}\n'
-        )
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "serve", "--config", str(self.config)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline()
-        if not line.startswith("serving"):
-            self.process.stdout.close()
-            pytest.fail(f"the service ended with code {self.process.wait(60.0)}")
-        self.address = line.split(" at ")[1].partition(",")[0]
-        # The same port again, so that clients find it.
-        text = self.config.read_text().splitlines()
-        text[0] = f'address = "{self.address}"'
-        self.config.write_text("\n".join(text) + "\n")
-
-    def client(self, **given) -> Client:
-        server, own = load_config(str(self.config)).client_pair()
-        return Client(self.address, server, own, hello_s=60.0, **given)
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        self.process.stdout.close()
-        return self.process.wait(60.0)
-
-    def dpem(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", MAIN, *words, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
 
 @pytest.fixture
 def served(tmp_path):
-    service = Served(tmp_path)
-    yield service
-    if service.process.poll() is None:
-        service.process.kill()
-        service.process.wait()
-    service.process.stdout.close()
+    with serving(tmp_path) as service:
+        yield service
 
 
 def test_a_service_is_asked_killed_and_asked_again(served):
@@ -113,37 +48,3 @@ def test_a_service_is_asked_killed_and_asked_again(served):
     assert served.end() == 0
     proof = check(served.folder / "journal.db", [encode_request(first), encode_request(more)])
     assert (proof.starts, proof.heard) == (2, 2)
-
-
-def chaos(service: Served, kills: int, seed: int) -> None:
-    """Ask on while the service is killed and stopped; then prove that nothing was lost."""
-    rng, heard, asked = random.Random(seed), [], 0
-    client = service.client()
-    for _ in range(kills):
-        for _ in range(rng.randint(1, 30)):
-            asked += 1
-            a, b = rng.sample("abcd", 2)
-            rid = rng.randbytes(16)
-            wish = {"pairs": rng.randint(1, 2), "minimum_fidelity": 0.6, "deadline_s": 30.0}
-            first = client.request(a, b, rid=rid, **wish)
-            heard.append(encode_request(first))
-            if rng.random() < 0.3:
-                assert client.request(a, b, rid=rid, **wish) == first
-        if rng.random() < 0.5:
-            service.process.send_signal(signal.SIGSTOP)
-        service.process.kill()
-        service.end(signal.SIGKILL)
-        service.start()
-        if rng.random() < 0.5:
-            # The last answer may have been on its way: it is the same.
-            assert encode_request(client.request(a, b, rid=rid, **wish)) == heard[-1]
-    client.close()
-    assert service.end() == 0
-    proof = check(service.folder / "journal.db", heard)
-    assert proof.granted >= asked == proof.heard and proof.starts == kills + 1
-
-
-@pytest.mark.long  # a start takes seconds, and there are many
-@pytest.mark.timeout(36000)
-def test_chaos(served):
-    chaos(served, KILLS, seed=1)

@@ -4,6 +4,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from service_stage import ADA, BOB, EVE, RING, ask, desk_on, enter, session_of
 
 from controller.security.keyring import Keyring
 from controller.service.checking import check
-from controller.service.journal import Journal, JournalFull
+from controller.service.journal import Journal, JournalFull, Started
 from controller.service.terms import Terms
 from quantum.errors import Code, InputError, RecordError
 from quantum.requests import (
@@ -255,14 +256,41 @@ def test_a_changed_journal_is_found(tmp_path, sql, why):
         check(path)
 
 
-def test_what_was_done_twice_is_found(tmp_path):
+@pytest.mark.parametrize("start_s", [None, 7.5, 2.0])
+@pytest.mark.parametrize("late_s", [0.0, 0.9, 2.0])
+def test_what_was_done_twice_is_found(tmp_path, start_s, late_s):
+    """Asked at 7 s and remembered until 8.5 s: by a service started again, after a boot too."""
     journal = Journal(tmp_path / "journal.db")
-    desk = desk_on(journal, TERMS)
-    settled(desk, desk.hear([(b"x", ask(session_of(desk), 1))], 0.0))
+    desk = desk_on(journal, Terms(load_hz=20.0, grace_s=0.5), now_s=7.0)
+    wish = ask(session_of(desk, now_s=7.0), 1, deadline_s=8.0, minimum_fidelity=1.0)
+    [(_, frame)] = settled(desk, desk.hear([(b"x", wish)], 7.0), 7.0)
+    assert decode_answer(frame).code is Code.NORES
     answered = list(journal.all_entries())[-1]
-    journal.append([answered])
+    assert answered.now_s + answered.keep_s == 8.5
+    if start_s is not None:
+        journal.append([Started(2, "line-4", 0, 0.0, start_s)])
+    # In another session: bytes differ, the request is the same.
+    again = ask(b"another one!", 1, deadline_s=8.0, minimum_fidelity=1.0)
+    now_s = late_s + (7.0 if start_s is None else start_s)
+    journal.append([msgspec.structs.replace(answered, ask=again, now_s=now_s)])
     journal.close()
+    # A boot at 2 s: what was to be remembered for 1.5 s then is.
+    remembered = now_s < (3.5 if start_s == 2.0 else 8.5)
+    if not remembered:
+        assert check(journal.path).answers == 2
+        return
     with pytest.raises(RecordError, match="answered twice"):
+        check(journal.path)
+
+
+def test_a_clock_that_goes_back_while_a_service_runs_is_found(tmp_path):
+    journal = Journal(tmp_path / "journal.db")
+    desk = desk_on(journal, TERMS, now_s=7.0)
+    settled(desk, desk.hear([(b"x", ask(session_of(desk, now_s=7.0), 1, deadline_s=8.0))], 7.0))
+    answered = list(journal.all_entries())[-1]
+    journal.append([msgspec.structs.replace(answered, now_s=6.0)])
+    journal.close()
+    with pytest.raises(RecordError, match="the clock went back"):
         check(journal.path)
 
 
