@@ -25,8 +25,8 @@ from quantum.requests import encode_request
 FAULTS = int(os.environ.get("DPEM_CHAOS_FAULTS", "30"))
 KINDS = ("kill", "stop", "cut", "hold", "half open")
 APPLICATIONS = 3
-#: On a busy machine a service may take a minute to start: nobody's time is over by then, and whoever
-#: asks again still gets the answer of before.
+#: On a busy machine a service may take a minute to start: nobody's time is over by then, and
+#: whoever asks again still gets the answer of before.
 TERMS, DEADLINE_S = "most_s = 3600.0\ngrace_s = 3600.0", 3000.0
 
 
