@@ -45,6 +45,7 @@ def command(
     from controller.service.config import load_config
     from controller.service.journal import Journal
     from controller.service.loop import Loop
+    from controller.service.metrics import Metrics
 
     config = load_config(config_path)
     network: dict[str, Any] = {"topology": topology, "allocator": allocator}
@@ -70,11 +71,15 @@ def command(
                 config.setting, config.terms, kept, admitted.ring, now_s=time.monotonic()
             )
             loop = Loop(desk, config.address, pair, admitted)
+            metrics = None
             try:
                 interrupts.check()
                 click.echo(
                     f"serving {desk.stock.network.name} at {loop.address}, key {pair.public}"
                 )
+                if config.metrics is not None:
+                    metrics = Metrics(config.metrics)
+                    click.echo(f"metrics at {metrics.address}")
                 sys.stdout.flush()
                 # What was built stays; looking through it for rubbish takes milliseconds each time.
                 gc.collect()
@@ -84,8 +89,11 @@ def command(
                     lambda: interrupts.asked,
                     tell=lambda line: click.echo(f"dpem: {line}", err=True),
                     drain_s=config.drain_s,
+                    metrics=metrics,
                 )
             finally:
+                if metrics is not None:
+                    metrics.close()
                 loop.close()
         finally:
             kept.close()

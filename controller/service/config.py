@@ -36,6 +36,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ``keys`` is the folder with the public keys of those who may come, and with the service's own
     key. A client on another machine needs ``server_key``, the service's public key, and its own key
     file ``key``. ``durable``: the journal survives a power cut, not only a killed process.
+    ``metrics``: HOST:PORT where Prometheus may ask, port 0 for any free one.
     """
 
     address: str = "tcp://127.0.0.1:7411"
@@ -44,6 +45,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     server_key: str | None = None
     journal: str | None = None
     durable: bool = False
+    metrics: str | None = None
     drain_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 5.0
     network: NetworkConfig = NetworkConfig()
     terms: Terms = Terms()

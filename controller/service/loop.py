@@ -16,6 +16,7 @@ from controller.security.keys import KeyPair
 from controller.security.limits import Limits
 from controller.security.sockets import bound
 from controller.service.desk import Desk, Reply
+from controller.service.metrics import Metrics
 from quantum.errors import RequestError, WireError
 from quantum.requests import MAX_ASK_BYTES, Closed, Open, decode_ask, encode_request
 
@@ -67,6 +68,7 @@ class Loop:
         *,
         tell: Callable[[str], None] = lambda _: None,
         drain_s: float = 5.0,
+        metrics: Metrics | None = None,
     ) -> None:
         """Serve until ``over()``; then answer those who wait, for ``drain_s`` at most.
 
@@ -81,6 +83,9 @@ class Loop:
             if trouble != told:
                 tell(f"journal: {trouble}" if trouble else "journal: written again")
                 told = trouble
+            if metrics is not None and metrics.due():
+                ready = not self.desk.draining and not self.desk.broken
+                metrics.show(self.desk.counts(), ready=ready)
             if not self.desk.draining and over():
                 self.desk.draining, until_s = True, now_s + drain_s
             if self.desk.draining and (not self.desk.waiting or now_s >= until_s):

@@ -33,6 +33,7 @@ class Served:
         self.config.write_text(
             'address = "tcp://127.0.0.1:0"\n'
             f'keys = "{folder / "keys"}"\njournal = "{folder / "journal.db"}"\n'
+            'metrics = "127.0.0.1:0"\n'
             f'[network]\ntopology = "{folder / "network.json"}"\nload_hz = 20.0\n[terms]\n{terms}\n'
         )
         self.start()
@@ -48,6 +49,7 @@ class Served:
             self.process.stdout.close()
             pytest.fail(f"the service ended with code {self.process.wait(60.0)}")
         self.address = line.split(" at ")[1].partition(",")[0]
+        self.metrics = self.process.stdout.readline().removeprefix("metrics at ").strip()
         # The same port again, so that clients find it.
         text = self.config.read_text().splitlines()
         text[0] = f'address = "{self.address}"'

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import urllib.request
 
 import pytest
 from served import serving
@@ -37,6 +38,12 @@ def test_a_service_is_asked_killed_and_asked_again(served):
     shown = served.dpem("request", "a", "c", "--deadline", "20", "--json", "-")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["pairs"][0]["id"][:2] == ["a", "c"]
+    told = ""
+    while "dpem_granted_total 2\n" not in told:  # the page is made once a second
+        with urllib.request.urlopen(served.metrics) as answer:
+            told = answer.read().decode()
+    # A client that waits long for its first answer repeats by itself.
+    assert "dpem_repeated_total 0\n" not in told and "dpem_ready 1\n" in told
     refused = served.dpem("request", "a", "a")
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1
     # A key that nobody knows, and a server that is somebody else.
