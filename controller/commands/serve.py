@@ -46,6 +46,7 @@ def command(
     from controller.service.journal import Journal
     from controller.service.loop import Loop
     from controller.service.metrics import Metrics
+    from controller.service.open_files import make_room
 
     config = load_config(config_path)
     network: dict[str, Any] = {"topology": topology, "allocator": allocator}
@@ -62,7 +63,8 @@ def command(
         raise InputError("terms.on_full must be stop where the journal is durable")
     pair = config.own_pair()
     admitted = KeyFolder(config.folder)
-    for line in admitted.troubles:
+    crowded = make_room(config.terms.sessions)
+    for line in (*admitted.troubles, *([crowded] if crowded else [])):
         click.echo(f"dpem: {line}", err=True)
     with Interrupts() as interrupts:
         kept = Journal(config.journal_path, durable=config.durable)
