@@ -27,7 +27,7 @@ class Served:
     """A service's process in a folder; started again it goes on from the same journal."""
 
     def __init__(self, folder: Path, terms: str = "") -> None:
-        self.folder = folder
+        self.folder, self.log = folder, folder / "log.jsonl"
         (folder / "network.json").write_text(json.dumps(NETWORK))
         self.config = folder / "service.toml"
         self.config.write_text(
@@ -40,7 +40,10 @@ class Served:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "serve", "--config", str(self.config)],
+            [
+                *(sys.executable, "-c", MAIN, "serve", "--config", str(self.config)),
+                *("--log", "json", "--log-level", "debug", "--log-file", str(self.log)),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
