@@ -21,6 +21,7 @@ from controller.privacy import default_delta, noise_for
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
+from controller.rules import Journal
 from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
@@ -104,7 +105,8 @@ class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
     ``actor`` has the weights that all nodes start with, by default those of the heuristic; ``rule``
-    is another heuristic. The dispatcher and the mind stay readable after the last slot.
+    is another heuristic. ``journal`` is given every decision. The dispatcher and the mind stay
+    readable after the last slot.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Twin:
         actor: Actor | None = None,
         config: LearnConfig | None = None,
         rule: Rule | None = None,
+        journal: Journal = lambda _: None,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -126,7 +129,7 @@ class Twin:
         if rule is not None:
             rules = replace(rules, rule=rule)
         self.ledger = ledger
-        self.dispatch = Dispatch(rules, lambda _: None, ledger)
+        self.dispatch = Dispatch(rules, journal, ledger)
         self.mind = Mind(
             world,
             rules.rule,

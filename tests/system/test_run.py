@@ -1,5 +1,6 @@
 """The live system: real processes on real sockets, small networks, seconds of network time."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,16 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from controller.commands.replay import command as replay_command
 from controller.game import prepare
 from controller.live import run_live
+from controller.parity import parity
 from controller.replaying import replay
 from controller.rivals.dpem import player
 from controller.rivals.mean_rate import allocator as mean_rate
 from controller.security import new_keys
 from controller.setting import Setting, scenario_of
 from quantum import logs
-from quantum.errors import RecordError
+from quantum.errors import InputError, RecordError
 from quantum.ledger import new_ledger
 from quantum.logs import LogConfig
 from quantum.record import read, verify
@@ -178,6 +182,29 @@ def test_a_central_rival_lives_as_in_the_twin(live):
     assert twin.score.pairs_delivered == summary["pairs_delivered"] > 0
     assert twin.score.contention == summary["contention"]
     assert twin.contention_loss == summary["contention_loss"]
+
+
+@pytest.mark.parametrize("name", ["many", "central"])
+def test_the_twin_decides_anew_what_the_run_decided(live, name):
+    summary, folder = live(name)
+    record = read(folder)
+    same = parity(record)
+    assert same.decision_digest == summary["decision_digest"] and same.slots > summary["slots"]
+    shown = CliRunner().invoke(replay_command, [str(folder), "--twin", "--json", "-"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout)["twin"] == dataclasses.asdict(same)
+    # Somebody else decides otherwise, and the first slot in which he does is named.
+    other = {"many": "mean-rate", "central": "dpem"}[name]
+    setting = {**record.header["setting"], "allocator": other}
+    changed = dataclasses.replace(record, header={**record.header, "setting": setting})
+    with pytest.raises(RecordError, match=r"slot \d+: .*the twin"):
+        parity(changed)
+
+
+def test_a_run_that_learns_is_not_compared_with_the_twin(live, tmp_path):
+    _, folder = live("learning")
+    with pytest.raises(InputError, match="the run learned"):
+        parity(read(folder))
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("abilene", 11), ("line", 3), ("pair", 2)])
