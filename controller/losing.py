@@ -37,7 +37,7 @@ from quantum.ledger import (
 )
 from quantum.ledger.state import Ints
 
-__all__ = ["PLAYS", "Loss", "Outcome", "check", "play_losses"]
+__all__ = ["PLAYS", "Loss", "Outcome", "WithoutAggregator", "check", "play_losses"]
 
 _EVENTS = 8192
 
@@ -103,14 +103,14 @@ def _by_nodes(game: Game, gone: range, *, learn: bool) -> Outcome:
     world = game.heard_by(allocator).world
     delay = delay_slots(game.scenario, central=False)
     ledger = new_ledger(world, delay_slots=delay, events=_EVENTS)
-    twin = _Alone(
+    twin = WithoutAggregator(
         game, ledger, learn=learn, rule=allocator.rule(game.scenario, game.plan), gone=gone
     )
     twin(world.horizon)
     return _outcome(world, ledger)
 
 
-class _Alone(Twin):
+class WithoutAggregator(Twin):
     """The twin whose aggregator asks nobody to learn while it is gone."""
 
     def __init__(self, game: Game, ledger: Ledger, *, learn: bool, rule: Rule, gone: range) -> None:

@@ -17,7 +17,8 @@ def numbers(
     """Return for every play the share of pairs delivered in each phase.
 
     Pooled over seeds, with ``half_width``, that of the 95 % interval of the mean over seeds (None
-    with one seed), and ``requested`` pairs. A share is None where nothing was asked.
+    with one seed), and ``requested`` pairs. A share is None where nothing was asked. ``lead`` is by
+    how much ``dpem`` without its aggregator is ahead meanwhile, seed by seed.
     """
     end_s = loss.at_s + loss.for_s
     phases = {
@@ -25,21 +26,41 @@ def numbers(
         "meanwhile": (loss.at_s, end_s),
         "after": (end_s, seconds),
     }
-    return {
+    found: dict[str, dict[str, Any]] = {
         name: {phase: _phase([one[name] for one in seeds], *span) for phase, span in phases.items()}
         for name in PLAYS
     }
+    for name, mine in found.items():
+        mine["lead"] = _lead(seeds, name, *phases["meanwhile"])
+    return found
+
+
+def _lead(
+    seeds: Sequence[Mapping[str, Outcome]], name: str, start_s: float, stop_s: float
+) -> dict[str, float | None]:
+    """Return by how much ``dpem`` is ahead of a play, run by run: its mean and half width."""
+    each = []
+    for one in seeds:
+        (pairs, ours), (_, theirs) = (_sums(one[k], start_s, stop_s) for k in ("dpem", name))
+        if pairs:
+            each.append((ours - theirs) / pairs)
+    mean = round(sum(each) / len(each), 4) if each else None
+    return {"mean": mean, "half_width": _half_width(each)}
+
+
+def _half_width(each: Sequence[float]) -> float | None:
+    """Return half the 95 % interval of a mean, by Student's t; None with fewer than two values."""
+    if len(each) < 2:
+        return None
+    from scipy.stats import t
+
+    spread = float(np.std(each, ddof=1)) / math.sqrt(len(each))
+    return round(float(t.ppf(0.975, len(each) - 1)) * spread, 4)
 
 
 def _phase(outcomes: Sequence[Outcome], start_s: float, stop_s: float) -> dict[str, Any]:
     pairs, good = zip(*(_sums(one, start_s, stop_s) for one in outcomes), strict=True)
-    each = np.array([g / p for g, p in zip(good, pairs, strict=True) if p])
-    half = None
-    if len(each) > 1:
-        from scipy.stats import t
-
-        spread = float(each.std(ddof=1)) / math.sqrt(len(each))
-        half = round(float(t.ppf(0.975, len(each) - 1)) * spread, 4)
+    half = _half_width([g / p for g, p in zip(good, pairs, strict=True) if p])
     total = sum(pairs)
     share = round(sum(good) / total, 4) if total else None
     return {"share": share, "half_width": half, "requested": total, "delivered": sum(good)}

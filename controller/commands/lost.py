@@ -109,10 +109,15 @@ def command(
 def _show(found: dict[str, dict[str, Any]], folder: Path) -> None:
     from controller.losing import PLAYS
 
-    click.echo(f"{'pairs delivered / requested':44}  before  meanwhile    after")
+    click.echo(f"{'pairs delivered / requested':46}     before  meanwhile      after")
     for name, says in PLAYS.items():
         cells = [_cell(found[name][phase]) for phase in ("before", "meanwhile", "after")]
-        click.echo(f"{says:42}" + "".join(f"{cell:>11}" for cell in cells))
+        click.echo(f"{says:46}" + "".join(f"{cell:>11}" for cell in cells))
+    for name in ("central", "filling"):
+        lead = found[name]["lead"]
+        if lead["mean"] is not None:
+            half = "" if lead["half_width"] is None else f" +- {lead['half_width']:.2f}"
+            click.echo(f"dpem over {name!r} meanwhile, run by run: {lead['mean']:+.2f}{half}")
     click.echo(f"Figure and numbers: {folder}")
 
 

@@ -43,7 +43,7 @@ def loss_figure(
     """
     check_format(kind)
     with look():
-        figure = new_figure(9.6, 4.4)
+        figure = new_figure(9.6, 5.0)
         axes = figure.subplots()
         axes.axvspan(*lost, color=GREY, alpha=0.18, linewidth=0)
         axes.text(lost[0], 1.03, " controller gone", color=GREY, va="bottom", fontsize=9)
@@ -54,7 +54,8 @@ def loss_figure(
         axes.set_ylim(0.0, 1.02)
         axes.set_xlabel("time of the request (s of network time)")
         axes.set_ylabel("pairs delivered / requested")
-        figure.legend(loc="outside right upper")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2)
         headline(
             figure,
             f"While the controller is gone: {meanwhile['dpem']:.2f} delivered by nodes, "
