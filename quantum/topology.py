@@ -19,11 +19,11 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.program import Gates, Memory
 from quantum.seeding import generator
-from quantum.topologies.entry import near
 from quantum.topologies.files import SUFFIXES, read_file
 from quantum.topologies.layout import Layout
 from quantum.topologies.shapes import FAMILIES, shape
 from quantum.topologies.shipped import chicago, zoo, zoo_names
+from quantum.words import near
 
 __all__ = ["FAMILIES", "TRAPPED_ION", "known_topologies", "load_topology", "to_json"]
 

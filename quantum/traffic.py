@@ -17,9 +17,9 @@ from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
 from quantum.seeding import generator
-from quantum.topologies.entry import near
 from quantum.traffic_arena import Arena, arena
 from quantum.traffic_files import SUFFIXES, is_file, read_trace
+from quantum.words import near
 
 __all__ = [
     "BATCH",

@@ -19,7 +19,7 @@ import numpy as np
 from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
-from quantum.topologies.entry import near
+from quantum.words import near
 
 __all__ = ["SUFFIXES", "is_file", "number_of", "read_trace", "rows_of_csv"]
 
