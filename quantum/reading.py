@@ -49,7 +49,7 @@ def _fields(kind: Any) -> list[str]:
 
 def _inside(kind: Any, path: str) -> Any:
     """Follow a path such as ``.links[0].a`` into a type; None where it leads nowhere."""
-    for field in re.findall(r"\.([^.\[]+)|\[", path):
+    for field in re.findall(r"\.([^.\[]+)|\[", path.replace("...", "")):
         found: Any = None
         for one in _members(kind):
             if field and isinstance(one, type) and issubclass(one, msgspec.Struct):
