@@ -19,9 +19,7 @@ from quantum.output import write_whole
 from quantum.record import Record
 from quantum.topologies.entry import Description
 
-__all__ = ["FORMATS", "Table", "tables_of", "write_table"]
-
-FORMATS = ("parquet", "csv", "json")
+__all__ = ["Table", "path_of", "tables_of", "write_table"]
 
 Table = Mapping[str, Sequence[Any]]
 
@@ -104,11 +102,11 @@ def write_table(table: Table, path: Path) -> None:
             "Parquet files need pyarrow: pip install 'dpem[arena]', or use --format csv"
         ) from None
     buffer = pyarrow.BufferOutputStream()
-    parquet.write_table(arrow_table(table), buffer)
+    parquet.write_table(_arrow_table(table), buffer)
     write_whole(path, buffer.getvalue().to_pybytes())
 
 
-def arrow_table(table: Table) -> Any:
+def _arrow_table(table: Table) -> Any:
     """Return a table as a ``pyarrow.Table``; columns are int64, float64, bool or text."""
     import pyarrow
 
@@ -141,7 +139,7 @@ def _network(record: Record) -> Description:
 def _pair(slot: int, time_s: float, row: list[Any], ends: list[tuple[str, str]]) -> list[Any]:
     kind, request, attempt, hops, links, waits = row[:6]
     own = kind == _KINDS.index("link test")
-    path = _path([ends[link] for link in links])
+    path = path_of([ends[link] for link in links])
     oldest = round(max(waits, default=0) * SLOT_S, 9)
     return [
         slot, time_s, _KINDS[kind], -1 if own else request, attempt, hops, path, oldest, None,
@@ -149,10 +147,10 @@ def _pair(slot: int, time_s: float, row: list[Any], ends: list[tuple[str, str]])
     ]  # fmt: skip
 
 
-def _path(links: list[tuple[str, str]]) -> str:
+def path_of(links: list[tuple[str, str]]) -> str:
     """Join links, in order, to the nodes that they lead over.
 
-    >>> _path([("a", "b"), ("c", "b")])
+    >>> path_of([("a", "b"), ("c", "b")])
     'a>b>c'
     """
     if not links:

@@ -99,6 +99,8 @@ def describe_graph(where: str, graph: Any, label: str = "label") -> Description:
         known = {key: fields[key] for key in LINK_FIELDS if key in fields}
         weights = {key: fields[key] for key in BELL_STATES if key in fields}
         if weights:
+            # They say more than the fidelity beside them, which is for eyes.
+            known.pop("fidelity", None)
             known["bell_diagonal"] = weights
         links.setdefault((a, b), {**known, "a": a, "b": b})
     title = graph.graph.get("label") or graph.graph.get("name")
