@@ -20,7 +20,14 @@ from controller.setting import Setting
 from quantum.errors import InputError
 from quantum.reading import told
 
-__all__ = ["Key", "configuration_text", "keys", "read_configuration", "setting_of_values"]
+__all__ = [
+    "Key",
+    "configuration_text",
+    "keys",
+    "read_configuration",
+    "setting_of_values",
+    "toml_of",
+]
 
 #: More than this is no configuration.
 _MOST_BYTES = 1024 * 1024
@@ -102,7 +109,9 @@ def configuration_text() -> str:
         if key.default is None:
             lines.append("Not set unless you do, for example:")
         value = key.example if key.default is None else key.default
-        parts.append("".join(f"# {line}\n" for line in lines) + f"# {key.name} = {_toml(value)}\n")
+        parts.append(
+            "".join(f"# {line}\n" for line in lines) + f"# {key.name} = {toml_of(value)}\n"
+        )
     return "\n".join(parts)
 
 
@@ -110,10 +119,10 @@ def _like(key: Key) -> str:
     return f"; option {key.option}" if key.option else ""
 
 
-def _toml(value: Any) -> str:
+def toml_of(value: Any) -> str:
     """Write a plain value as TOML, whose texts, numbers, truths and lists are those of JSON.
 
-    >>> _toml(("a", "b")), _toml(60.0), _toml(True)
+    >>> toml_of(("a", "b")), toml_of(60.0), toml_of(True)
     ('["a", "b"]', '60.0', 'true')
     """
     return json.dumps(list(value) if isinstance(value, tuple) else value)
