@@ -51,7 +51,7 @@ def messages_page() -> str:
     for kind in _message_kinds():
         tag = kind.__struct_config__.tag
         parts.append(f"## {kind.__name__}\n")
-        parts.append(f"`type`: `{tag}`. {_words(inspect.getdoc(kind) or '')}\n")
+        parts.append(f"{_paragraphs(f'`type`: `{tag}`. {inspect.getdoc(kind)}')}\n")
         hints = typing.get_type_hints(kind, include_extras=True)
         rows = [
             (f"`{field.encode_name}`", _kind(hints[field.name]), _default(field))
