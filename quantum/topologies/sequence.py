@@ -3,20 +3,22 @@
 The keys are those of ``sequence/topology`` in versions 0.6 to 1.0. Routers are nodes; a link is a
 ``qconnection``, or two ``qchannels`` that meet in a ``BSMNode``. Distances are metres. What a
 network here knows is taken over: ``memo_size``, the raw ``fidelity`` of memories (a link has that
-of its worse end), ``coherence_time`` (s) as the age at which pairs are dropped, which is what
-SeQUeNCe does with it, ``swapping_success_prob``, ``gate_fidelity`` f (a gate works or leaves I/4,
+of its worse end), ``coherence_time`` (s) times ``cutoff_ratio`` as the age at which pairs are
+dropped, ``swapping_success_prob``, ``gate_fidelity`` f (a gate works or leaves I/4,
 p = 1 - f) and ``measurement_fidelity``. Where nodes differ in what a network has once, the worst
 counts. Rates are of nodes here and follow from optics there: they stay those of the presets, as
-does the decay of memories. ``swapping_degradation`` is bookkeeping there and not taken.
+does the decay of memories, unless ``decoherence_errors`` give the Pauli channel that acts at the
+rate 1/``coherence_time``: see :func:`_decay`. ``swapping_degradation`` is not taken.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 
 from quantum.errors import InputError
-from quantum.program import Gates
+from quantum.program import Gates, Memory
 from quantum.topologies.entry import Description, LinkEntry, NodeEntry
 from quantum.words import near
 
@@ -36,6 +38,8 @@ _Metres = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
 class _Memories(msgspec.Struct, frozen=True):
     fidelity: _Share | None = None
     coherence_time: float | None = None
+    cutoff_ratio: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    decoherence_errors: tuple[_Share, _Share, _Share] | None = None
 
 
 class _Swapping(msgspec.Struct, frozen=True):
@@ -106,7 +110,7 @@ def _describe(file: _File) -> Description:
         place = f"nodes[{number}] {node.name!r}"
         if node.type == _MIDPOINT:
             midpoints[node.name] = []
-        elif node.type in _ROUTERS:
+        elif node.type in _ROUTERS or node.type.endswith(("Router", "RouterNode")):
             routers[node.name] = _template(place, node.template, file.templates)
             nodes.append(NodeEntry(name=node.name, qubits=node.memo_size))
         else:
@@ -146,6 +150,7 @@ def _describe(file: _File) -> Description:
     return Description(
         nodes=nodes,
         links=links,
+        memory=_memory(routers.values()),
         cutoff_s=_cutoff_s(routers.values()),
         swap=_gates(file.nodes, routers),
     )
@@ -181,14 +186,48 @@ def _worst_fidelity(routers: dict[str, _Template], a: str, b: str) -> float | No
 
 
 def _cutoff_s(templates: Iterable[_Template]) -> float | None:
-    """Return the shortest coherence time; -1 means that pairs are kept for ever."""
-    said = [one.memories.coherence_time for one in templates]
-    for value in said:
-        if value is not None and not (value > 0.0 or value == -1.0):
+    """Return the age at which the first pairs are dropped; -1 means that they are kept for ever."""
+    said = [one.memories for one in templates if one.memories.coherence_time is not None]
+    ages = []
+    for memory in said:
+        seconds = memory.coherence_time
+        if seconds is None or not (seconds > 0.0 or seconds == -1.0):
             raise InputError(
-                f"MemoryArray.coherence_time must be > 0 s, or -1 for no limit, got {value}"
+                f"MemoryArray.coherence_time must be > 0 s, or -1 for no limit, got {seconds}"
             )
-    return min((value for value in said if value is not None and value > 0.0), default=None)
+        if seconds > 0.0:
+            ages.append(seconds * memory.cutoff_ratio)
+    return min(ages, default=None)
+
+
+def _memory(templates: Iterable[_Template]) -> Memory | None:
+    """Return the shortest times of decay of all nodes; None where no file says how they decay."""
+    said = [
+        _decay(one.memories.coherence_time, one.memories.decoherence_errors)
+        for one in templates
+        if one.memories.decoherence_errors is not None
+        and one.memories.coherence_time is not None
+        and one.memories.coherence_time > 0.0
+    ]
+    if not said:
+        return None
+    return Memory(t1_s=min(t1 for t1, _ in said), t2_s=min(t2 for _, t2 in said))
+
+
+def _decay(coherence_s: float, errors: tuple[float, float, float]) -> tuple[float, float]:
+    """Return the T1 and T2 (s) at which populations and coherences decay as the Pauli channel does.
+
+    Errors X, Y and Z with the shares ``errors`` at the rate 1/tau let the Bloch vector's z decay at
+    2 (p_x + p_y) / tau and its x at 2 (p_y + p_z) / tau. Relaxation goes to the ground state here
+    and to I/2 there, and T2 is at most 2 T1.
+
+    >>> _decay(2.0, (0.0, 0.0, 1.0))
+    (inf, 1.0)
+    """
+    x, y, z = errors
+    t1 = coherence_s / (2.0 * (x + y)) if x + y > 0.0 else math.inf
+    t2 = coherence_s / (2.0 * (y + z)) if y + z > 0.0 else math.inf
+    return t1, min(t2, 2.0 * t1)
 
 
 def _gates(nodes: list[_Node], routers: dict[str, _Template]) -> Gates | None:

@@ -83,6 +83,8 @@ def describe(where: str, whole: Any) -> Description:
     Raises :class:`InputError` that names the file, the key and what is allowed.
     """
     try:
+        if isinstance(whole, dict) and "components" in whole:
+            raise InputError("components, the older format, are not read: use stacks and links")
         if not isinstance(whole, dict) or not {"stacks", "processing_nodes"} & whole.keys():
             raise InputError(
                 "a YAML topology must have stacks and links (SquidASM), processing_nodes and "

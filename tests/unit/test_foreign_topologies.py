@@ -16,8 +16,9 @@ from quantum.bell import fidelity
 from quantum.errors import InputError
 from quantum.links.model import read_model
 from quantum.network import Network
+from quantum.program import Memory
 from quantum.topologies.squidasm import MOST_GENERATION_HZ
-from quantum.topology import load_topology
+from quantum.topology import TRAPPED_ION, load_topology
 
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -75,7 +76,7 @@ def test_a_sequence_file_is_read_as_it_is_meant(tmp_path: Path) -> None:
     assert network.length_km.tolist() == [2.5, 40.0]  # metres there
     assert fidelity(network.populations).tolist() == pytest.approx([0.9, 0.9])  # the worse end
     assert network.qubits.tolist() == [5, 7, 16]
-    assert network.cutoff_s == 2.0
+    assert network.cutoff_s == 2.0 and network.memory == TRAPPED_ION
     assert network.gates.success == 0.8
     assert network.gates.gate_depolarizing == pytest.approx(0.02)
     assert network.gates.readout_error == pytest.approx(0.01)
@@ -108,6 +109,27 @@ def test_the_shipped_testbed_is_read_from_its_own_file(tmp_path: Path) -> None:
     assert np.array_equal(mine.links, shipped.links)
     assert np.array_equal(mine.length_km, shipped.length_km)
     assert mine.qubits.tolist() == [50] * 9
+
+
+def test_decay_is_that_of_the_pauli_channel(tmp_path: Path) -> None:
+    """One qubit, by its matrix: X, Y, Z at the rates p / tau, for a time that is not short."""
+    tau, errors, time_s = 0.5, (0.2, 0.3, 0.5), 0.4
+    memory = {"coherence_time": tau, "cutoff_ratio": 0.1, "decoherence_errors": errors}
+    whole = put(CONNECTED, "templates.good.MemoryArray", memory)
+    network = load(tmp_path, "x.json", whole)
+    assert network.cutoff_s == pytest.approx(0.05)
+    paulis = [np.array(m) for m in ([[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]])]
+    state = np.array([[1.0, 0.6], [0.6, 0.0]], dtype=complex)  # z = 1, x = 1.2, whatever it is
+    steps = 4_000
+    for _ in range(steps):
+        change = sum(p * (m @ state @ m - state) for p, m in zip(errors, paulis, strict=True))
+        state = state + change * (time_s / steps / tau)
+    z, x = (state[0, 0] - state[1, 1]).real, (state[0, 1] + state[1, 0]).real
+    assert z == pytest.approx(math.exp(-time_s / network.memory.t1_s), rel=1e-3)
+    assert x == pytest.approx(1.2 * math.exp(-time_s / network.memory.t2_s), rel=1e-3)
+    # No qubit has a T2 above 2 T1, whatever a file asks for.
+    flips = put(whole, "templates.good.MemoryArray.decoherence_errors", [1, 0, 0])
+    assert load(tmp_path, "x.json", flips).memory == Memory(t1_s=0.25, t2_s=0.5)
 
 
 def put(whole: Any, path: str, value: Any) -> Any:
@@ -293,6 +315,7 @@ OUTSIDE = """<!DOCTYPE g [<!ENTITY x SYSTEM "file:///etc/passwd">]>
         ("x.yaml", "a: " + "x" * 3_000_000, "at most 2097152 bytes"),
         ("x.yaml", "", "must have stacks"),
         ("x.yaml", "- 1", "must have stacks"),
+        ("x.yaml", "components: {a: {type: node}}", "components, the older format"),
         ("x.graphml", LAUGHS, "line 2: a document type with entities is not read"),
         ("x.graphml", OUTSIDE, "line 1: a document type with entities is not read"),
         ("x.graphml", "<graphml><graph>" + "<graph>" * 50_000, "x.graphml|line|deep"),
