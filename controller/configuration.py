@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import click
 import msgspec
 
-from controller.setting import Setting
+from controller.setting import RANGES, Setting
 from quantum.errors import InputError
 from quantum.reading import told
 
@@ -91,6 +91,9 @@ def keys() -> Iterator[Key]:
         else:
             meaning, name = (meta.description if meta else "") or "", None
         kind, example = _in_words(hints[field.name])
+        if field.name in RANGES:
+            low, high = RANGES[field.name]
+            kind = f"{kind} from {low:g} to {high:g}"
         if meta is not None and meta.examples:
             example = meta.examples[0]
         yield Key(field.name, kind, field.default, meaning, name, example)

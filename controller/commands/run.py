@@ -31,7 +31,7 @@ _DEFAULT_RACK = "id900"
 )
 @click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
-@click.option("--backend", metavar="NAME", help="aer (default), analytic or lab.")
+@click.option("--backend", metavar="NAME", help="aer (default), analytic, squidasm or lab.")
 @click.option(
     "--rack",
     metavar="FILE",

@@ -18,7 +18,7 @@ from controller.configuration import (
     read_configuration,
     setting_of_values,
 )
-from controller.setting import Setting
+from controller.setting import RANGES, Setting
 from quantum.errors import InputError
 from quantum.reading import told
 
@@ -51,6 +51,16 @@ def test_options_of_a_run_are_keys_of_the_file() -> None:
     asked = {option.name for option in run.params if isinstance(option, click.Option)} - beside
     named = {key.name for key in keys()}
     assert {name for name in asked if name and name.removeprefix("no_") not in named} == set()
+
+
+def test_ranges_are_told_and_held() -> None:
+    for name, (low, high) in RANGES.items():
+        assert f"from {low:g} to {high:g}" in next(k.kind for k in keys() if k.name == name)
+        for value in (low - 1, high * 2):
+            with pytest.raises(InputError, match=rf"{name} must be between {low:g} and"):
+                msgspec.structs.replace(Setting(), **{name: value}).check()
+        for value in (low, high):
+            msgspec.structs.replace(Setting(), **{name: value}).check()
 
 
 def test_init_writes_a_file_once(tmp_path: Path) -> None:
