@@ -18,7 +18,7 @@ from quantum.links.model import read_model
 from quantum.network import Network
 from quantum.program import Memory
 from quantum.topologies.squidasm import MOST_GENERATION_HZ
-from quantum.topology import TRAPPED_ION, load_topology
+from quantum.topology import TRAPPED_ION, graph_of, load_topology
 
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -377,6 +377,38 @@ def test_a_good_file_with_anything_anywhere_loads_or_is_refused(
     said, network = None, None
     try:
         network = load(tmp_path, kind, text)
+    except InputError as wrong:
+        said = str(wrong)
+    assert network is not None or (said is not None and "\n" not in said)
+
+
+_SLIPS = [
+    '"', "<", "[", "]", "}", " ", "\n", "1e999", "nan", "-1", "null", "&a", "*a", "!!", "\x00", "é",
+    "0x", "<<:", "id", "key", "edge", "directed 1", "9" * 400,
+]  # fmt: skip
+
+
+@settings(QUICK, max_examples=120)
+@given(data=st.data(), kind=st.sampled_from(["gml", "graphml", "yaml", "json"]))
+def test_a_text_with_slips_loads_or_is_refused(
+    tmp_path: Path, data: st.DataObject, kind: str
+) -> None:
+    import networkx
+
+    graph = graph_of(load_topology("ring-4", seed=0))
+    text = {
+        "gml": lambda: "\n".join(networkx.generate_gml(graph)),
+        "graphml": lambda: "\n".join(networkx.generate_graphml(graph)),
+        "yaml": lambda: STACKS,
+        "json": lambda: json.dumps(CONNECTED),
+    }[kind]()
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        stop = start + data.draw(st.sampled_from([0, 1, 3, 10, 40]))
+        text = text[:start] + data.draw(st.sampled_from(_SLIPS)) + text[stop:]
+    said, network = None, None
+    try:
+        network = load(tmp_path, f"x.{kind}", text)
     except InputError as wrong:
         said = str(wrong)
     assert network is not None or (said is not None and "\n" not in said)
