@@ -1,5 +1,7 @@
 """Tables of results: plain columns, with Arrow and pandas where they are installed."""
 
+import html
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +11,11 @@ from quantum.errors import InputError
 __all__ = ["Table"]
 
 
-@dataclass(frozen=True)
+#: Rows that a notebook shows of a longer table.
+_SHOWN = 12
+
+
+@dataclass(frozen=True, repr=False)
 class Table:
     """Columns of equal length by name; None is what is not known.
 
@@ -33,6 +39,21 @@ class Table:
         for row in zip(*self.columns.values(), strict=True):
             yield dict(zip(self.columns, row, strict=True))
 
+    def __repr__(self) -> str:
+        return f"Table({len(self)} rows: {', '.join(self.columns)})"
+
+    def _repr_html_(self) -> str:
+        """Return the first rows as HTML, which notebooks show."""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
+        rows = [
+            "".join(f"<td>{html.escape(_shown(value))}</td>" for value in row.values())
+            for row in itertools.islice(self, _SHOWN)
+        ]
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        more = len(self) - len(rows)
+        rest = f"<p>and {more} more rows</p>" if more > 0 else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"
+
     def to_arrow(self) -> Any:
         """Return a ``pyarrow.Table``; needs pyarrow (``pip install 'dpem[arena]'``)."""
         try:
@@ -48,3 +69,9 @@ class Table:
         except ImportError:
             raise InputError("data frames need pandas: pip install pandas") from None
         return pandas.DataFrame({name: list(values) for name, values in self.columns.items()})
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -71,6 +71,15 @@ def test_tables_agree_with_the_score_and_with_each_other(played: api.Played) -> 
     assert frame["minimum_fidelity"].dtype == "float64" and len(frame) == len(asked)
 
 
+def test_a_table_shows_itself_and_not_its_thousands_of_rows() -> None:
+    table = api.Table({"node": ["<b>", *"abcdefghijklmno"], "share": [0.123456789, *[None] * 15]})
+    assert repr(table) == "Table(16 rows: node, share)"
+    shown = table._repr_html_()
+    assert "&lt;b&gt;" in shown and "<b>" not in shown and "0.123457" in shown
+    assert shown.count("<tr>") == 13 and "and 4 more rows" in shown
+    assert "more rows" not in api.Table({"a": [1]})._repr_html_()
+
+
 def test_programs_are_the_pairs_that_were_made(played: api.Played) -> None:
     checked = 0
     for number in played.delivered()[:6]:
