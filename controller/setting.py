@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from controller.federation import Federation
 from quantum.bell import fidelity
 from quantum.demand import Trace
 from quantum.errors import InputError
@@ -36,6 +37,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     The ``preset`` gives fidelities, deadlines, memories, drift and distillation; ``load_hz``
     (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come and go, see
     :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
+    From ``privacy`` to ``stale_rounds`` see :class:`controller.federation.Federation`.
     Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
     failed for ``patience_s`` end a run.
     """
@@ -57,7 +59,14 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     agents: int = 2
     workers: int = 1
     round_s: float = 5.0
+    privacy: str = "central"
     epsilon: float = 8.0
+    delta: float | None = None
+    aggregator: str = "mean"
+    participation: float = 1.0
+    clipping: str = "fixed"
+    tolerated: float = 0.2
+    stale_rounds: int = 1
     rivals: tuple[str, ...] = ("on-demand", "uniform", "mean-rate")
     window_s: float | None = None
     patience_s: float = 10.0
@@ -68,7 +77,6 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             ("seconds", 1e-3, 1e6),
             ("warmup_s", 0.0, 1e5),
             ("round_s", 0.02, 1e5),
-            ("epsilon", 1e-2, 1e3),
             ("window_s", 0.02, 1e5),
             ("patience_s", 0.02, 1e5),
         ):
@@ -84,9 +92,16 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise InputError(f"workers must be 1 with backend lab, got {self.workers}")
         if self.backend == "lab" and self.changes is not None:
             raise InputError("changes are for simulated networks, not for backend lab")
+        self.federation.check()
         if not 0 <= self.seed < 2**62:
             raise InputError(f"seed must be between 0 and 2^62, got {self.seed}")
         return self
+
+    @property
+    def federation(self) -> Federation:
+        """How this run's federated rounds go."""
+        names = (field.name for field in msgspec.structs.fields(Federation))
+        return Federation(**{name: getattr(self, name) for name in names})
 
     @property
     def trust_window_s(self) -> float:
