@@ -82,6 +82,11 @@ class Rounds:
         """The clipping norm of the next round."""
         return self._average.clip_norm
 
+    def unbound(self) -> None:
+        """Neither clip nor drop from now on, for comparisons; InputError unless privacy is none."""
+        now = self._average
+        self._average = Average(now.scheme, now.current, seed=0, bounded=False)
+
     def check(self, group: int, update: bytes, slot: int) -> None:
         """Refuse changes that nobody asked for, or of another size than (nodes, P): WireError."""
         shape = (len(self._rules.groups[group]), self._shape[1])
