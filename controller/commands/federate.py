@@ -1,0 +1,130 @@
+"""``dpem federate``: federated learning alone, its privacy, its cost and its enemies."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from controller.commands.federation_options import federation_options
+from quantum.errors import InputError
+from quantum.output import json_option, write_json
+
+__all__ = ["command"]
+
+
+@click.command("federate")
+@click.option("--clients", default=100, show_default=True, help="Nodes of the mesh.")
+@click.option("--rounds", default=20, show_default=True, help="Federated rounds.")
+@click.option("--task", default="both", show_default=True, metavar="policy|forecast|both")
+@click.option("--demand", default="scheduled", show_default=True, metavar="NAME")
+@click.option("--seed", default=0, show_default=True, help="Seed of networks and draws.")
+@click.option("--seeds", default=1, show_default=True, help="Seeds to play, from --seed on.")
+@federation_options
+@click.option("--poison", type=float, help="Share of clients that lie, such as 0.1.")
+@click.option("--attack", default="sign-flip", show_default=True, metavar="NAME")
+@click.option("--audit", "audited", is_flag=True, help="Measure a lower bound of epsilon.")
+@json_option
+def command(
+    clients: int,
+    rounds: int,
+    task: str,
+    demand: str,
+    seed: int,
+    seeds: int,
+    poison: float | None,
+    attack: str,
+    audited: bool,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Learn together without a run: with and without privacy, with liars, and audited.
+
+    Performance of the policy is its share of the bound in points, of the forecast the deviance
+    that it explains in per cent, both on what nobody has trained on.
+    """
+    for name, value, low, high in (
+        ("clients", clients, 10, 2000),
+        ("rounds", rounds, 1, 500),
+        ("seeds", seeds, 1, 100),
+    ):
+        if not low <= value <= high:
+            raise InputError(f"{name} must be between {low} and {high}, got {value}")
+    if task not in ("policy", "forecast", "both"):
+        raise InputError(f"task must be policy, forecast or both, got {task!r}")
+    from controller.federating import experiment
+    from controller.federation import Federation
+    from controller.poison import Poison
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("aggregator", "mean") != "mean" and "privacy" not in given:
+        raise InputError(
+            f"aggregator {given['aggregator']} goes with privacy local or none: say which"
+        )
+    federation = Federation(**given).check()
+    liars = None if poison is None else Poison(poison, attack).check()
+    import torch
+
+    torch.set_num_threads(1)
+    with _progress() as advance:
+        found = experiment(
+            federation,
+            clients=clients,
+            rounds=rounds,
+            tasks=("policy", "forecast") if task == "both" else (task,),
+            demand=demand,
+            seeds=tuple(range(seed, seed + seeds)),
+            poison=liars,
+            audited=audited,
+            progress=advance,
+        )
+    write_json(found, json_path)
+    if json_path != "-":
+        _show(found)
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[str, int, int], None]]":
+    """Show what is being played on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("federating", total=None)
+        yield lambda word, done, total: bar.update(
+            line, description=word, completed=done, total=total
+        )
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="federated learning", box=box.SIMPLE)
+    for name in ("task", "scheme", "epsilon", "delta", "performance", "loss", "dropped"):
+        table.add_column(name, justify="left" if name in ("task", "scheme") else "right")
+    for row in found["rows"]:
+        table.add_row(
+            row["task"],
+            row["scheme"],
+            "none" if row["epsilon"] is None else f"{row['epsilon']:.2f}",
+            "-" if row["delta"] is None else f"{row['delta']:.2g}",
+            f"{row['performance']:.2f}",
+            f"{row['loss']:+.2f}",
+            str(row["dropped"]),
+        )
+    console.print(table)
+    for name, unit in found["units"].items():
+        console.print(f"{name}: performance in {unit}, loss against no privacy and no liars.")
+    for audit in found["audits"]:
+        console.print(
+            f"Audit, {audit['privacy']}: epsilon >= {audit['epsilon_low']:.2f} with confidence "
+            f"{audit['confidence']:g}, stated {audit['epsilon']:.2f} "
+            f"({audit['worlds']} worlds could have shown {audit['most']:.2f})."
+        )
