@@ -100,16 +100,18 @@ class _Local:
         scheme = self.scheme
         row = np.zeros((1, _PARAMETERS))
         row[0, 0] = (1.0 if present else -1.0) * _LONG * scheme.clip_norm
-        return sum(
-            privatise_each(
-                row,
-                np.zeros(1, dtype=np.int64),
-                clip_norm=scheme.clip_norm,
-                noise_multiplier=scheme.message_noise,
-                seed=None if scheme.secret else seed,
-                slot=number,
-            )[0, 0]
-            for number in range(self.rounds)
+        return float(
+            sum(
+                privatise_each(
+                    row,
+                    np.zeros(1, dtype=np.int64),
+                    clip_norm=scheme.clip_norm,
+                    noise_multiplier=scheme.message_noise,
+                    seed=None if scheme.secret else seed,
+                    slot=number,
+                )[0, 0]
+                for number in range(self.rounds)
+            )
         )
 
 

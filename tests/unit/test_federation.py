@@ -1,6 +1,7 @@
 """Rounds with each option: what one client can do, who is late or lies, and the audit's teeth."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,12 +9,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import averaging, federated
+from controller import averaging, federated, learning_round
 from controller.audit import audit, central_worlds, local_worlds
 from controller.averaging import Average
 from controller.commands.federate import command
 from controller.federation import Federation, Scheme, noise_of
-from quantum.errors import InputError
+from quantum.errors import InputError, WireError
 
 NONE = Federation(privacy="none")
 
@@ -104,3 +105,58 @@ def test_command_shows_privacy_and_liars():
     assert rows["central"]["epsilon"] <= 8.0 and rows["central"]["delta"] == 1e-3
     assert rows["no privacy"]["epsilon"] is None and rows["no privacy"]["loss"] == 0.0
     assert {"liars, plain mean", "liars, trimmed-mean"} <= rows.keys()
+
+
+class _Run:
+    """The little that rounds need to know of a run of 20 nodes in two groups."""
+
+    def __init__(self, federation):
+        self.world = SimpleNamespace(n=20, seed=3, fork=0, before=3)
+        self.groups = (tuple(range(10)), tuple(range(10, 20)))
+        self.federation, self.clip_norm, self.noise_multiplier = federation, 0.5, 0.0
+        self.secret, self.learn, self.round_slots = False, True, 10
+
+
+def rounds_of(federation, monkeypatch):
+    monkeypatch.setattr(learning_round, "seed_at", lambda *_: 3)
+    return learning_round.Rounds(_Run(federation), np.zeros(2))
+
+
+def test_late_changes_wait_for_their_node_or_are_dropped(monkeypatch):
+    row = np.tile([0.1, 0.0], (10, 1)).astype("<f8").tobytes()
+    for stale, late, dropped in ((1, 4, 0), (0, 0, 4)):
+        how = Federation(privacy="none", stale_rounds=stale)
+        rounds = rounds_of(how, monkeypatch)
+        here = np.ones(20, dtype=bool)
+        here[:4] = False
+        for slot, present in ((10, here), (20, np.ones(20, dtype=bool))):
+            for group in (0, 1):
+                rounds.check(group, row, slot)
+                rounds.add(group, row, 1, slot)
+            with pytest.raises(WireError, match="asked for"):
+                rounds.check(0, row, slot)
+            rounds.end_of_slot(lambda _: None, slot, present)
+        assert (rounds.done, rounds.missing, rounds.late, rounds.dropped) == (2, 4, late, dropped)
+        waited = 4 * 2**-0.5 if stale else 0.0
+        assert rounds.current[0] == pytest.approx(0.1 * (16 + 20 + waited) / 20)
+
+
+def test_rounds_close_without_those_who_do_not_answer(monkeypatch):
+    row = np.tile([0.1, 0.0], (10, 1)).astype("<f8").tobytes()
+    rounds = rounds_of(NONE, monkeypatch)
+    with pytest.raises(WireError, match="asked for"):
+        rounds.check(0, row, 9)
+    rounds.add(0, row, 1, 10)
+    rounds.end_of_slot(lambda _: None, 10)
+    rounds.check(1, row, 13)
+    rounds.add(1, row, 1, 13)
+    rounds.end_of_slot(lambda _: None, 20)
+    assert (rounds.done, rounds.missing, rounds.late) == (2, 10 + 10, 10)
+    assert rounds.current[0] == pytest.approx(0.1 * (10 + 10 * 2**-0.5) / 20)
+
+
+def test_accounting_of_adaptive_clipping_adds_up():
+    """Sum and centred count together cost what one Gaussian of the stated noise costs."""
+    found = scheme(Federation(clipping="adaptive"), noise=2.0)
+    together = found.sum_noise**-2 + (2.0 * found.count_noise) ** -2
+    assert together == pytest.approx(2.0**-2)
