@@ -134,9 +134,9 @@ def _log_ratio(moved: float, noise: float, rate: float) -> float:
 
 
 def worlds_for(epsilon: float, confidence: float = 0.95) -> int:
-    """Return how many worlds a bound beyond ``epsilon`` takes, at least 400, at most 60000."""
+    """Return how many worlds a bound beyond ``epsilon`` takes, at least 4000, at most 60000."""
     counted = -math.log((1.0 - confidence) / 2.0) * math.exp(min(epsilon, 12.0)) * 1.3
-    return int(min(max(2.0 * counted / (1.0 - _CHOOSING), 400.0), 60_000.0))
+    return int(min(max(2.0 * counted / (1.0 - _CHOOSING), 4000.0), 60_000.0))
 
 
 def audit(
