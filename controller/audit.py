@@ -152,7 +152,8 @@ def audit(
 ) -> Audit:
     """Play ``trials`` worlds, half of them with the canary, and bound epsilon from below.
 
-    Raises InputError for fewer than 40 trials.
+    ``progress`` is told now and then how many have been played. Raises InputError for fewer than
+    40 trials.
     """
     if trials < 40:
         raise InputError(f"audit.trials must be at least 40, got {trials}")
@@ -164,13 +165,14 @@ def audit(
     for number, one in enumerate(seeds.tolist()):
         present = number % 2
         scores[present, number // 2] = worlds(bool(present), one)
-        progress(1)
+        if number % 100 == 0:
+            progress(number)
     without, with_it = scores
     choosing = max(10, round(_CHOOSING * each))
-    threshold = _threshold(without[:choosing], with_it[:choosing], delta)
+    counted, share = each - choosing, (1.0 - confidence) / 2.0
+    threshold = _threshold(without[:choosing], with_it[:choosing], share, delta)
     false = int((without[choosing:] > threshold).sum())
     true = int((with_it[choosing:] > threshold).sum())
-    counted, share = each - choosing, (1.0 - confidence) / 2.0
     low = _bound(true, false, counted, share, delta)
     return Audit(
         privacy=privacy,
@@ -195,16 +197,12 @@ def _bound(true: int, false: int, counted: int, share: float, delta: float) -> f
     return found
 
 
-def _threshold(without: Floats, with_it: Floats, delta: float) -> float:
-    """Return the threshold that looks best in worlds which are not counted afterwards."""
-    best, found = -math.inf, 0.0
+def _threshold(without: Floats, with_it: Floats, share: float, delta: float) -> float:
+    """Return the threshold with the best bound in worlds which are not counted afterwards."""
     marks = np.unique(np.concatenate([without, with_it]))
-    for mark in np.concatenate([marks[:: max(1, len(marks) // 200)], [without.max()]]):
-        hits, alarms = float((with_it > mark).mean()), float((without > mark).mean())
-        # A count of half a world, so that no alarm at all is not infinitely good.
-        value = math.log(max(hits - delta, 1e-9) / max(alarms, 0.5 / len(without)))
-        misses, right = 1.0 - hits, 1.0 - alarms
-        other = math.log(max(right - delta, 1e-9) / max(misses, 0.5 / len(with_it)))
-        if max(value, other) > best:
-            best, found = max(value, other), float(mark)
-    return found
+    marks = np.append(marks[:: max(1, len(marks) // 200)], without.max())
+    bounds = [
+        _bound(int((with_it > m).sum()), int((without > m).sum()), len(without), share, delta)
+        for m in marks.tolist()
+    ]
+    return float(marks[int(np.argmax(bounds))])

@@ -21,9 +21,10 @@ from controller.forecast import Forecaster
 from controller.game import Game, play, prepare
 from controller.history import History, HistoryConfig
 from controller.poison import Poison
-from controller.rivals.dpem import Twin, allocator
+from controller.rivals.dpem import Twin, allocator, player
 from controller.setting import Setting, scenario_of
 from controller.training import actor_of
+from quantum.egp import Look, Speak
 from quantum.ledger import Ledger
 from quantum.ledger.state import Floats
 from quantum.seeding import generator
@@ -32,7 +33,7 @@ __all__ = ["ForecastTask", "Played", "PolicyTask", "Task"]
 
 #: Evaluation draws are those of another seed, which no training plays.
 _UNSEEN = 1_000_003
-_ROUND_S = 5.0
+_ROUND_S, _WARMUP_S = 5.0, 10.0
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -43,7 +44,6 @@ class Played(msgspec.Struct, frozen=True):
     epsilon: float | None
     delta: float | None
     dropped: int
-    while_learning: float | None = None
 
 
 class Task(Protocol):
@@ -76,15 +76,18 @@ class PolicyTask:
     def _game(self, seed: int, seconds: float) -> Game:
         # The network follows the seed modulo four: unseen draws, but the same network.
         setting = Setting(
-            topology=self.topology, demand=self.demand, seed=seed, seconds=seconds, warmup_s=10.0
+            topology=self.topology,
+            demand=self.demand,
+            seed=seed,
+            seconds=seconds,
+            warmup_s=_WARMUP_S,
         ).check()
         return prepare(scenario_of(setting), **setting.physics)
 
     @cached_property
     def _training(self) -> Game:
         # The game ends with the last deadline, which is after these seconds.
-        seconds = max(1.0, self.rounds * _ROUND_S - 10.0 + 0.1)
-        return self._game(self.seed, seconds)
+        return self._game(self.seed, max(1.0, self.rounds * _ROUND_S - _WARMUP_S + 0.1))
 
     @cached_property
     def _unseen(self) -> Game:
@@ -96,17 +99,17 @@ class PolicyTask:
         """Learn for ``rounds`` rounds in the twin, then let the average play alone."""
         game, twins = self._training, list[_PoisonedTwin]()
 
-        def player(ledger: Ledger, stop: int) -> None:
+        def learning(ledger: Ledger, stop: int) -> None:
             if not twins:
                 twins.append(_PoisonedTwin(game, ledger, federation, poison, bounded=bounded))
             twins[0](stop)
 
-        learned = play(game, replace(allocator, play=lambda _: player), with_losses=False)
+        play(game, replace(allocator, play=lambda _: learning), with_losses=False)
         rounds = twins[0].dispatch.rounds
         scheme = rounds.scheme
         spent = scheme.epsilon(rounds.done)
         actor = actor_of(rounds.current, game.world.n)
-        alone = replace(allocator, play=lambda g: _alone(g, actor))
+        alone = replace(allocator, play=lambda g: player(g, learn=False, actor=actor))
         found = play(self._unseen, alone, with_losses=False)
         return Played(
             performance=100.0 * found.fraction_of_bound,
@@ -114,14 +117,7 @@ class PolicyTask:
             epsilon=spent,
             delta=None if spent is None else scheme.delta,
             dropped=rounds.dropped,
-            while_learning=100.0 * learned.fraction_of_bound,
         )
-
-
-def _alone(game: Game, actor: Any) -> Any:
-    from controller.rivals.dpem import player
-
-    return player(game, learn=False, actor=actor)
 
 
 class _PoisonedTwin(Twin):
@@ -142,29 +138,20 @@ class _PoisonedTwin(Twin):
         if not bounded:
             self.dispatch.rounds.unbound()
 
-    def __call__(self, stop: int) -> None:
-        """Play until the slot ``stop``."""
-        if self._poison is None:
-            super().__call__(stop)
-            return
-        dispatch = self.dispatch
-        nodes, scheme = dispatch.rules.world.n, dispatch.rounds.scheme
-        while dispatch.slot < stop:
-            for look in dispatch.open():
-                speak = self.mind.speak(look)
-                if speak.update:
-                    self._asked += 1
-                    sent = self._poison.apply(
-                        np.frombuffer(speak.update, dtype="<f8").reshape(nodes, -1),
-                        seed=dispatch.rules.world.seed,
-                        round_index=self._asked,
-                        scheme=scheme,
-                    )
-                    speak = msgspec.structs.replace(speak, update=sent.astype("<f8").tobytes())
-                dispatch.hear(0, speak)
-            job = dispatch.close()
-            if job is not None:
-                dispatch.settle(dispatch.results.by_closed_form(job.job))
+    def speak(self, look: Look) -> Speak:
+        """Return what the nodes send; liars put something else in the place of their changes."""
+        speak = super().speak(look)
+        if self._poison is None or not speak.update:
+            return speak
+        self._asked += 1
+        rules = self.dispatch.rules
+        sent = self._poison.apply(
+            np.frombuffer(speak.update, dtype="<f8").reshape(rules.world.n, -1),
+            seed=rules.world.seed,
+            round_index=self._asked,
+            scheme=self.dispatch.rounds.scheme,
+        )
+        return msgspec.structs.replace(speak, update=sent.astype("<f8").tobytes())
 
 
 #: Bins of a tenth of a second: what clients learn from, and what is forecast to measure them.
@@ -243,19 +230,21 @@ class ForecastTask:
             model.load_head(before)
             rng = generator(self.seed, "federate windows", number)
             model.train(*history.windows(_WINDOWS, rng), _STEPS)
-            changes = clip(model.head() - before, scheme.client_clip if bounded else 1e9)
-            if poison is not None:
-                changes = poison.apply(changes, seed=self.seed, round_index=number, scheme=scheme)
+            sent = model.head() - before
+            if bounded:
+                sent = clip(sent, scheme.client_clip)
             if scheme.message_noise > 0.0:
-                changes = privatise_each(
-                    changes,
+                sent = privatise_each(
+                    sent,
                     np.arange(nodes),
                     clip_norm=scheme.clip_norm,
                     noise_multiplier=scheme.message_noise,
                     seed=self.seed,
                     slot=number,
                 )
-            dropped += average.close(np.arange(nodes), changes).dropped
+            if poison is not None:
+                sent = poison.apply(sent, seed=self.seed, round_index=number, scheme=scheme)
+            dropped += average.close(np.arange(nodes), sent).dropped
         spent = scheme.epsilon(average.done)
         model.load_head(np.tile(average.current, (nodes, 1)))
         expected = np.array([model.predict(window) for window in inputs])

@@ -3,13 +3,17 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.commands.federation_options import federation_options
 from quantum.errors import InputError
-from quantum.output import json_option, write_json
+from quantum.output import figure_kind, json_option, write_json, write_whole
+
+if TYPE_CHECKING:
+    from controller.federating import Federated
 
 __all__ = ["command"]
 
@@ -25,6 +29,7 @@ __all__ = ["command"]
 @click.option("--poison", type=float, help="Share of clients that lie, such as 0.1.")
 @click.option("--attack", default="sign-flip", show_default=True, metavar="NAME")
 @click.option("--audit", "audited", is_flag=True, help="Measure a lower bound of epsilon.")
+@click.option("--figure", metavar="FILE", help="Draw what was found (.png or .svg).")
 @json_option
 def command(
     clients: int,
@@ -36,6 +41,7 @@ def command(
     poison: float | None,
     attack: str,
     audited: bool,
+    figure: str | None,
     json_path: str | None,
     **options: Any,
 ) -> None:
@@ -57,11 +63,8 @@ def command(
     from controller.federation import Federation
     from controller.poison import Poison
 
+    kind = figure_kind(figure)
     given = {name: value for name, value in options.items() if value is not None}
-    if given.get("aggregator", "mean") != "mean" and "privacy" not in given:
-        raise InputError(
-            f"aggregator {given['aggregator']} goes with privacy local or none: say which"
-        )
     federation = Federation(**given).check()
     liars = None if poison is None else Poison(poison, attack).check()
     import torch
@@ -80,6 +83,13 @@ def command(
             progress=advance,
         )
     write_json(found, json_path)
+    if figure is not None:
+        from controller.picture.federation import federation_figure
+
+        drawn = federation_figure(
+            found.rows, found.audits, found.units, finding=found.headline, kind=kind
+        )
+        write_whole(Path(figure), drawn)
     if json_path != "-":
         _show(found)
 
@@ -100,31 +110,54 @@ def _progress() -> "Iterator[Callable[[str, int, int], None]]":
         )
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: "Federated") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
-    table = Table(title="federated learning", box=box.SIMPLE)
-    for name in ("task", "scheme", "epsilon", "delta", "performance", "loss", "dropped"):
-        table.add_column(name, justify="left" if name in ("task", "scheme") else "right")
-    for row in found["rows"]:
-        table.add_row(
-            row["task"],
-            row["scheme"],
-            "none" if row["epsilon"] is None else f"{row['epsilon']:.2f}",
-            "-" if row["delta"] is None else f"{row['delta']:.2g}",
-            f"{row['performance']:.2f}",
-            f"{row['loss']:+.2f}",
-            str(row["dropped"]),
-        )
-    console.print(table)
-    for name, unit in found["units"].items():
-        console.print(f"{name}: performance in {unit}, loss against no privacy and no liars.")
-    for audit in found["audits"]:
+    for task, unit in found.units.items():
+        title = f"{task}: {unit}, {len(found.seeds)} seed(s)"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in ("scheme", "epsilon", "result", "loss", "95 %", "kept", "dropped"):
+            table.add_column(name, justify="left" if name == "scheme" else "right", no_wrap=True)
+        for row in found.rows:
+            if row.task == task:
+                table.add_row(
+                    row.scheme,
+                    Text("NONE", style="bold red")
+                    if row.epsilon is None
+                    else Text(f"{row.epsilon:.2f}"),
+                    f"{row.performance:.2f}",
+                    f"{row.loss:+.2f}",
+                    _interval(row.loss_low, row.loss_high, "{:+.2f}"),
+                    "-" if row.kept is None else f"{row.kept:.1%}",
+                    str(row.dropped),
+                )
+        console.print(table)
+    told = {row.delta for row in found.rows if row.delta is not None}
+    delta = ", ".join(f"{value:.2g}" for value in sorted(told))
+    console.print(
+        f"Epsilon is of all rounds together, at delta {delta}. Losses are against no privacy and "
+        "no liars, paired by seed.",
+        soft_wrap=True,
+    )
+    for audit in found.audits:
         console.print(
-            f"Audit, {audit['privacy']}: epsilon >= {audit['epsilon_low']:.2f} with confidence "
-            f"{audit['confidence']:g}, stated {audit['epsilon']:.2f} "
-            f"({audit['worlds']} worlds could have shown {audit['most']:.2f})."
+            f"Audit, {audit.privacy}: epsilon >= {audit.epsilon_low:.2f} with confidence "
+            f"{audit.confidence:g}, stated {audit.epsilon:.2f} "
+            f"({audit.worlds} worlds could have shown {audit.most:.2f}).",
+            soft_wrap=True,
         )
+    for one in found.findings:
+        verdict = {True: "holds", False: "DOES NOT HOLD", None: "not decided"}[one.holds]
+        interval = _interval(one.low, one.high, "{:.3f}")
+        value = f"{one.value:.3f} ({interval})" if interval else f"{one.value:.3f}"
+        console.print(f"{one.claim}: {value}, {verdict}", soft_wrap=True)
+
+
+def _interval(low: float | None, high: float | None, form: str) -> str:
+    if low is None or high is None:
+        return ""
+    return f"{form.format(low)} to {form.format(high)}"

@@ -19,6 +19,7 @@ from controller.policy import Actor, parameters
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
+from quantum.egp import Look, Speak
 from quantum.errors import InputError
 from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
@@ -157,10 +158,14 @@ class Twin:
         dispatch = self.dispatch
         while dispatch.slot < stop:
             for look in dispatch.open():
-                dispatch.hear(0, self.mind.speak(look))
+                dispatch.hear(0, self.speak(look))
             job = dispatch.close()
             if job is not None:
                 dispatch.settle(dispatch.results.by_closed_form(job.job))
+
+    def speak(self, look: Look) -> Speak:
+        """Return what the nodes send after they saw ``look``."""
+        return self.mind.speak(look)
 
 
 def player(
