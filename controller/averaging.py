@@ -33,9 +33,8 @@ _LEAST_CLIP = 1e-3
 
 @dataclass(frozen=True)
 class Closed:
-    """A round that is over: clients that took part, rows dropped, and the clipping norm it had."""
+    """A round that is over: rows dropped, and the clipping norm it had."""
 
-    participants: int
     dropped: int
     clip_norm: float
 
@@ -86,9 +85,8 @@ class Average:
             seed=self._seed,
             round_index=self.done,
         )
-        taken = good[np.isin(who[good], chosen)]
-        closed = Closed(participants=len(taken), dropped=dropped, clip_norm=self.clip_norm)
-        self._average(rows[taken])
+        closed = Closed(dropped=dropped, clip_norm=self.clip_norm)
+        self._average(rows[good[np.isin(who[good], chosen)]])
         self.done += 1
         return closed
 
@@ -137,6 +135,7 @@ class Average:
                 return trimmed_mean(rows, tolerated)
             case _:
                 if count < 3:
+                    # Nobody has neighbours enough to be judged by.
                     return np.zeros(rows.shape[1])
                 faulty = min(int(np.ceil(tolerated * count)), (count - 3) // 2)
                 return krum(rows, faulty)

@@ -2,9 +2,9 @@
 
 Both are tasks of this project with its own networks and demand. The policy starts as the tuned
 mean-rate rule and is worth little more after a minute of learning, so that it shows what averaging
-may break rather than what it brings. The forecast is a convex task (a Poisson regression on a fixed
-recurrent body, the head of :mod:`controller.forecast`) that starts from nothing, so that it shows
-both. Everything is keyed by the seed and alike for all schemes that are compared.
+may break rather than what it brings. The forecast (:mod:`controller.forecast`) starts from nothing,
+so that it shows both: heads are averaged, recurrent bodies start alike and stay with their nodes.
+Everything is keyed by the seed and alike for all schemes that are compared.
 """
 
 from dataclasses import dataclass, replace
@@ -66,32 +66,26 @@ class PolicyTask:
     It is measured on the network with draws of another seed, without learning and exploring.
     """
 
-    topology: str
-    demand: str
+    setting: Setting
     rounds: int
-    seed: int
     name: str = "policy"
     unit: str = "points of the bound"
 
     def _game(self, seed: int, seconds: float) -> Game:
         # The network follows the seed modulo four: unseen draws, but the same network.
-        setting = Setting(
-            topology=self.topology,
-            demand=self.demand,
-            seed=seed,
-            seconds=seconds,
-            warmup_s=_WARMUP_S,
-        ).check()
+        setting = msgspec.structs.replace(
+            self.setting, seed=seed, seconds=seconds, warmup_s=_WARMUP_S
+        )
         return prepare(scenario_of(setting), **setting.physics)
 
     @cached_property
     def _training(self) -> Game:
         # The game ends with the last deadline, which is after these seconds.
-        return self._game(self.seed, max(1.0, self.rounds * _ROUND_S - _WARMUP_S + 0.1))
+        return self._game(self.setting.seed, max(1.0, self.rounds * _ROUND_S - _WARMUP_S + 0.1))
 
     @cached_property
     def _unseen(self) -> Game:
-        return self._game(self.seed + 4 * _UNSEEN, 30.0)
+        return self._game(self.setting.seed + 4 * _UNSEEN, 30.0)
 
     def play(
         self, federation: Federation, *, poison: Poison | None = None, bounded: bool = True
@@ -165,13 +159,11 @@ class ForecastTask:
     """Heads of forecasters on every node's own demand; performance is the explained deviance.
 
     In per cent of the Poisson deviance of one rate for all nodes and bins, on the thirty seconds
-    that follow those that were learned from. The body is drawn once and alike for all nodes.
+    that follow those that were learned from.
     """
 
-    topology: str
-    demand: str
+    setting: Setting
     rounds: int
-    seed: int
     name: str = "forecast"
     unit: str = "per cent of deviance explained"
 
@@ -180,13 +172,7 @@ class ForecastTask:
         """Return what is learned from, and inputs (T, N, L, I) and counts (T, N, horizon)."""
         config = HistoryConfig()
         seconds = (_LEARNING_BINS + _MEASURED_BINS) * config.bin_s
-        setting = Setting(
-            topology=self.topology,
-            demand=self.demand,
-            seed=self.seed,
-            seconds=seconds,
-            warmup_s=0.0,
-        ).check()
+        setting = msgspec.structs.replace(self.setting, seconds=seconds, warmup_s=0.0)
         scenario = scenario_of(setting)
         nodes, trace = len(scenario.network.nodes), scenario.trace
         learned, whole = History(nodes, config), History(nodes, config)
@@ -219,16 +205,15 @@ class ForecastTask:
         """Learn heads for ``rounds`` rounds from the start of the history, then forecast."""
         history, inputs, ahead = self._data
         nodes = history.nodes
-        model = Forecaster(
-            nodes, len(history.config.columns), horizon=history.config.horizon, train_body=False
-        )
+        seed = self.setting.seed
+        model = Forecaster(nodes, len(history.config.columns), horizon=history.config.horizon)
         scheme = Scheme(federation, nodes, _HEAD_CLIP, noise_of(federation, nodes, self.rounds))
-        average = Average(scheme, model.head()[0], seed=self.seed, bounded=bounded)
+        average = Average(scheme, model.head()[0], seed=seed, bounded=bounded)
         dropped = 0
         for number in range(self.rounds):
             before = np.tile(average.current, (nodes, 1))
             model.load_head(before)
-            rng = generator(self.seed, "federate windows", number)
+            rng = generator(seed, "federate windows", number)
             model.train(*history.windows(_WINDOWS, rng), _STEPS)
             sent = model.head() - before
             if bounded:
@@ -239,11 +224,11 @@ class ForecastTask:
                     np.arange(nodes),
                     clip_norm=scheme.clip_norm,
                     noise_multiplier=scheme.message_noise,
-                    seed=self.seed,
+                    seed=seed,
                     slot=number,
                 )
             if poison is not None:
-                sent = poison.apply(sent, seed=self.seed, round_index=number, scheme=scheme)
+                sent = poison.apply(sent, seed=seed, round_index=number, scheme=scheme)
             dropped += average.close(np.arange(nodes), sent).dropped
         spent = scheme.epsilon(average.done)
         model.load_head(np.tile(average.current, (nodes, 1)))

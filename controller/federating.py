@@ -10,6 +10,7 @@ from controller.federated_findings import PLAIN, Finding, Row, findings
 from controller.federated_tasks import ForecastTask, Played, PolicyTask, Task
 from controller.federation import Federation, Scheme, noise_of
 from controller.poison import Poison
+from controller.setting import Setting
 from controller.statistics import paired
 from quantum.ledger.state import Floats
 from quantum.seeding import generator
@@ -50,18 +51,19 @@ class _Scheme(msgspec.Struct, frozen=True):
 def experiment(
     federation: Federation,
     *,
+    setting: Setting,
     clients: int,
     rounds: int,
     tasks: tuple[str, ...],
-    demand: str,
     seeds: tuple[int, ...],
     poison: Poison | None,
     audited: bool,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Federated:
-    """Play all schemes on all tasks and seeds; ``progress`` is told what, how far, and of how much.
+    """Play all schemes on all tasks and seeds, in a mesh of ``clients`` nodes.
 
-    Raises InputError where the network has too few nodes for an aggregator.
+    The ``setting`` gives preset, demand and load. ``progress`` is told what is played, how far it
+    is, and of how much. Raises InputError where a setting makes no game.
     """
     topology = "mesh" if clients == 100 else f"mesh-{clients}"
     schemes = _schemes(federation, poison)
@@ -72,7 +74,8 @@ def experiment(
         played: list[list[Played]] = [[] for _ in schemes]
         # Seed by seed, so that the games of one seed only are in memory.
         for turn, seed in enumerate(seeds):
-            task = _task(name, topology, demand, rounds, seed)
+            here = msgspec.structs.replace(setting, topology=topology, seed=seed).check()
+            task: Task = (PolicyTask if name == "policy" else ForecastTask)(here, rounds)
             units[name] = task.unit
             for number, one in enumerate(schemes):
                 done = len(rows) * len(seeds) + turn * len(schemes) + number
@@ -99,11 +102,6 @@ def experiment(
         audits=audits,
         findings=tuple(findings(rows, audits)),
     )
-
-
-def _task(name: str, topology: str, demand: str, rounds: int, seed: int) -> Task:
-    kind = PolicyTask if name == "policy" else ForecastTask
-    return kind(topology, demand, rounds, seed)
 
 
 def _schemes(federation: Federation, poison: Poison | None) -> list[_Scheme]:

@@ -180,14 +180,23 @@ class Scheme:
 
 
 def delta_of(federation: Federation, clients: int) -> float:
-    """Return the delta that was asked for, or the default for so many clients."""
-    return default_delta(clients) if federation.delta is None else federation.delta
+    """Return the delta that was asked for, or the default for so many clients.
+
+    Raises InputError from 1 / clients on: showing one client outright would pass.
+    """
+    if federation.delta is None:
+        return default_delta(clients)
+    if federation.delta * clients >= 1.0:
+        raise InputError(
+            f"delta must be below 1/{clients}, one over the nodes, got {federation.delta}"
+        )
+    return federation.delta
 
 
 def noise_of(federation: Federation, clients: int, rounds: int) -> float:
     """Return the noise multiplier with which ``rounds`` rounds cost the budget, 0 for none.
 
-    Raises InputError where the aggregator needs more clients than there are.
+    Raises InputError where delta is too large for so many clients.
     """
     if federation.privacy == "none" or rounds < 1 or clients < federation.fewest_clients:
         return 0.0

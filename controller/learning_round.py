@@ -147,7 +147,7 @@ class Rounds:
                 "event": "round",
                 "slot": slot,
                 "round": self.done,
-                "participants": closed.participants,
+                # How many of the others were drawn is secret: sampling protects only then.
                 "missing": missing,
                 "late": late,
                 "clip_norm": closed.clip_norm,

@@ -18,7 +18,7 @@ __all__ = ["ATTACKS", "Poison"]
 
 ATTACKS = ("sign-flip", "scale", "noise", "stealth")
 
-_FLIP, _SCALE, _NOISE = 10.0, 100.0, 100.0
+_FLIP, _SCALE, _NOISE = 10.0, 100.0, 200.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Poison:
 
     - ``sign-flip``: the honest change backwards, ten times as long
     - ``scale``: the honest change, a hundred times as long (Bagdasaryan et al., arXiv:1807.00459)
-    - ``noise``: a Gaussian vector a hundred clipping norms long
+    - ``noise``: Gaussian numbers with a deviation of 200 (Blanchard et al., NeurIPS 2017)
     - ``stealth``: the mean of the liars' honest changes backwards, the same from each of them, as
       long as an honest change may be: nothing about one of them is out of the ordinary
     """
@@ -59,9 +59,7 @@ class Poison:
             sent[liars] = _SCALE * honest
         elif self.attack == "noise":
             rng = generator(seed, "poison", round_index)
-            drawn = rng.standard_normal(honest.shape)
-            length = np.linalg.norm(drawn, axis=1, keepdims=True)
-            sent[liars] = _NOISE * scheme.clip_norm * drawn / length
+            sent[liars] = _NOISE * rng.standard_normal(honest.shape)
         else:
             back = -honest.mean(axis=0)
             sent[liars] = back * scheme.clip_norm / max(float(np.linalg.norm(back)), 1e-12)

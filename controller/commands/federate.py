@@ -22,7 +22,9 @@ __all__ = ["command"]
 @click.option("--clients", default=100, show_default=True, help="Nodes of the mesh.")
 @click.option("--rounds", default=20, show_default=True, help="Federated rounds.")
 @click.option("--task", default="both", show_default=True, metavar="policy|forecast|both")
-@click.option("--demand", default="scheduled", show_default=True, metavar="NAME")
+@click.option("--preset", default="paper", show_default=True, metavar="NAME")
+@click.option("--demand", default="scheduled", show_default=True, metavar="NAME|FILE")
+@click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
 @click.option("--seed", default=0, show_default=True, help="Seed of networks and draws.")
 @click.option("--seeds", default=1, show_default=True, help="Seeds to play, from --seed on.")
 @federation_options
@@ -35,7 +37,9 @@ def command(
     clients: int,
     rounds: int,
     task: str,
+    preset: str,
     demand: str,
+    load_hz: float | None,
     seed: int,
     seeds: int,
     poison: float | None,
@@ -62,21 +66,25 @@ def command(
     from controller.federating import experiment
     from controller.federation import Federation
     from controller.poison import Poison
+    from controller.setting import Setting
 
     kind = figure_kind(figure)
     given = {name: value for name, value in options.items() if value is not None}
     federation = Federation(**given).check()
     liars = None if poison is None else Poison(poison, attack).check()
+    setting = Setting(preset=preset, demand=demand, load_hz=load_hz, seed=seed).check()
+    if setting.cell.knee_fraction is not None:
+        raise InputError(f"preset {preset} needs --load, such as 60 pairs per second")
     import torch
 
     torch.set_num_threads(1)
     with _progress() as advance:
         found = experiment(
             federation,
+            setting=setting,
             clients=clients,
             rounds=rounds,
             tasks=("policy", "forecast") if task == "both" else (task,),
-            demand=demand,
             seeds=tuple(range(seed, seed + seeds)),
             poison=liars,
             audited=audited,

@@ -78,6 +78,8 @@ def test_options_that_do_not_go_together_are_refused():
     ):
         with pytest.raises(InputError, match=complaint):
             Federation(**wrong).check()
+    with pytest.raises(InputError, match="delta must be below 1/100"):
+        noise_of(Federation(delta=0.01), 100, 3)
 
 
 @pytest.mark.parametrize("privacy", ["central", "local"])
