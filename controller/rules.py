@@ -23,18 +23,16 @@ Answer = Callable[[int, Ok | Err], None]
 class Rules:
     """What does not change in a run.
 
-    ``footprint`` (n, m): pairs of each link used per pair that a node asks for. ``measured``: the
-    links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule.
-    ``lag_slots``: when results count. Rounds close every ``round_slots`` as ``federation`` says,
-    with ``noise_multiplier``; ``secret``: their noise and participants are drawn by the operating
-    system. Tests count for ``window_s``; a backend that has failed for ``patience_s`` ends the run.
-    ``start`` (P,) are the weights of a trained policy.
+    ``measured``: the links only measure pairs, they cannot hold them. ``central``: the broker
+    decides by the rule. ``lag_slots``: when results count. Rounds close every ``round_slots`` as
+    ``federation`` says, with ``noise_multiplier``; ``secret``: their noise and participants are
+    drawn by the operating system. Tests count for ``window_s``; a backend that has failed for
+    ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
     """
 
     world: World
     rule: Rule
     network: Network
-    footprint: Floats
     delay_slots: Ints
     groups: tuple[tuple[int, ...], ...]
     learn: bool
