@@ -35,6 +35,8 @@ class Federated(msgspec.Struct, frozen=True, kw_only=True):
     def headline(self) -> str:
         """What was found, in a line."""
         verdicts = [one.holds for one in self.findings]
+        if not verdicts:
+            return f"Federated learning of {self.clients} nodes, with and without privacy"
         said = f"{verdicts.count(True)} of {len(verdicts)} claims hold"
         if None in verdicts:
             said += f", {verdicts.count(None)} not decided by {len(self.seeds)} seed(s)"

@@ -2,8 +2,8 @@
 
 An episode is a run of the twin: networks and draws change from one to the next, what was learned
 stays. The policy is one set of weights, the federated average, so that it fits any network; it
-alone is in the policy file. What must not leave the nodes (critics, forecasters, the moments of
-optimisers) is in a second file beside it, which training goes on from.
+alone is in the policy file. What must not leave the nodes (critics, the moments of optimisers) is
+in a second file beside it, which training goes on from.
 """
 
 from collections.abc import Callable
@@ -168,7 +168,7 @@ def _episode(
                 federation=federation,
                 episodes=planned,
             )
-            # Critics and forecasters belong to nodes: elsewhere they start afresh.
+            # Critics belong to nodes: elsewhere they start afresh.
             if before.local and before.episodes[-1].nodes == game.world.n:
                 twin.mind.load_state(before.local)
             twins.append(twin)
