@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long chaos soak lint clean lock
+.PHONY: help run test test-long chaos soak lint reference clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ test-long: lint ## the same with the tests that take minutes
 chaos: $(STAMP) ## a thousand faults of a service under load, then the proof from its journal
 	DPEM_CHAOS_FAULTS=1000 $(VENV)/bin/python -m pytest -m long tests/system/test_service_chaos.py $(ARGS)
 
-soak: $(STAMP) ## half an hour of half the load; memory and open files stay flat (DPEM_SOAK_S=300: shorter)
+soak: $(STAMP) ## half an hour of half the load; memory and open files stay flat
 	DPEM_SOAK_S=$${DPEM_SOAK_S:-1800} $(VENV)/bin/python -m pytest -s -m long tests/system/test_service_soak.py $(ARGS)
 
 lint: $(STAMP) ## style, types, layers
@@ -35,6 +35,9 @@ lint: $(STAMP) ## style, types, layers
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+reference: $(STAMP) ## write the pages of reference in docs/ from the code
+	$(VENV)/bin/python -m controller.reference docs
 
 clean: ## remove what the other targets made, run folders excepted
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -19,7 +19,7 @@ from controller.game import prepare
 from controller.live import run_live
 from controller.parity import parity
 from controller.replaying import replay
-from controller.rivals.dpem import player
+from controller.rivals.dpem import Twin, player
 from controller.rivals.mean_rate import allocator as mean_rate
 from controller.security import new_keys
 from controller.setting import Setting, scenario_of
@@ -49,6 +49,10 @@ SETTINGS = {
     "aer": FROZEN,
     "many": {**FROZEN, "backend": "analytic", "agents": 3, "workers": 2},
     "abilene": {**SMALL, "topology": "abilene", "demand": "abilene", "backend": "analytic"},
+    "hidden": {
+        **{**SMALL, "topology": "abilene", "backend": "analytic", "agents": 2, "seconds": 6.0},
+        **{"privacy": "local", "aggregator": "trimmed-mean"},
+    },
     "central": {**FROZEN, "backend": "analytic", "allocator": "mean-rate"},
     "line": {**BUSY, "topology": "line-3", "agents": 2},
     "pair": {**BUSY, "topology": "pair.json"},
@@ -171,6 +175,19 @@ def test_the_twin_takes_the_same_decisions(live):
     assert twin.pairs_delivered == summary["pairs_delivered"] > 0
     assert twin.contention == summary["contention"]
     assert twin.latency_p99_ms == summary["latency_ms"]["p99"]
+
+
+def test_nodes_hide_their_changes_alike_in_any_process(live):
+    """Local noise is each node's own: two processes learn what the one mind of the twin does."""
+    summary, _ = live("hidden")
+    setting = Setting(**SETTINGS["hidden"])
+    game = prepare(scenario_of(setting))
+    twin = Twin(game, new_ledger(game.world, events=8192), federation=setting.federation)
+    twin(game.world.horizon)
+    assert summary["federated_rounds"] == twin.dispatch.rounds.done == 1
+    assert summary["decision_digest"] == twin.dispatch.digest.hexdigest()
+    assert (summary["privacy"], summary["aggregator"]) == ("local", "trimmed-mean")
+    assert 7.9 < summary["epsilon"] <= 8.0 and summary["delta"] == 1e-3
 
 
 def test_a_central_rival_lives_as_in_the_twin(live):
@@ -369,3 +386,19 @@ def test_a_run_that_is_broken_off(broken_off, name):
     record = read(folder)
     assert not record.seal.complete
     assert replay(record).slots == sum(event["event"] == "slot" for event in record.events) > 0
+
+
+def test_a_real_record_is_exported_as_its_schema_says(command):
+    import jsonschema
+
+    from controller.export_tables import tables_of
+    from controller.exported import document_of, schema
+
+    summary, folder = command
+    record = read(folder)
+    plain = json.loads(json.dumps(document_of(record)))
+    jsonschema.validate(plain, schema(), jsonschema.Draft202012Validator)
+    pairs = tables_of(record)["pairs"]
+    assert sum(passed is not None for passed in pairs["passed"]) == summary["pairs_tested"]
+    done = [hops for hops, source in zip(pairs["hops"], pairs["source"], strict=True) if source]
+    assert sum(done) == summary["pairs_executed"]
