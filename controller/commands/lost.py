@@ -14,10 +14,20 @@ __all__ = ["command"]
 
 @click.command("lost")
 @click.option("--preset", default="paper", show_default=True, help="paper, metro or fast.")
-@click.option("--topology", metavar="NAME|FILE", default="mesh", show_default=True)
-@click.option("--demand", metavar="NAME|FILE", default="poisson", show_default=True)
+@click.option(
+    "--topology", metavar="NAME|FILE", default="mesh", show_default=True, help="The network."
+)
+@click.option(
+    "--demand", metavar="NAME|FILE", default="poisson", show_default=True, help="Who asks when."
+)
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
-@click.option("--central", metavar="NAME", default="mean-rate", show_default=True)
+@click.option(
+    "--central",
+    metavar="NAME",
+    default="mean-rate",
+    show_default=True,
+    help="Allocator that loses its controller.",
+)
 @click.option("--seconds", default=40.0, show_default=True, help="Network time that is counted.")
 @click.option("--warmup", "warmup_s", default=10.0, show_default=True, help="Time before that.")
 @click.option("--lost-at", "at_s", default=15.0, show_default=True, help="Gone from then on (s).")
