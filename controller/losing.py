@@ -13,13 +13,14 @@ Four plays of one game, each with the same draws:
 The ledger is that of the arena. A request counts by the slot of its arrival.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from controller.game import Game, ledger_of, player_of, prepare
+from controller.learning_round import Flags, Rounds
 from controller.plan import delay_slots
 from controller.rivals.allocator import Allocator, find
 from controller.rivals.dpem import Twin
@@ -119,14 +120,34 @@ class WithoutAggregator(Twin):
 
     def __call__(self, stop: int) -> None:
         dispatch = self.dispatch
+        there, rules = dispatch.rounds, dispatch.rules
+        gone = _Gone(rules, there.current)
         while dispatch.slot < stop:
             lost = dispatch.slot in self._gone
+            dispatch.rounds = gone if lost else there
             for look in dispatch.open():
                 seen = msgspec.structs.replace(look, learn=False) if lost else look
-                dispatch.hear(0, self.mind.speak(seen))
+                dispatch.hear(0, self.speak(seen))
             job = dispatch.close()
             if job is not None:
                 dispatch.settle(dispatch.results.by_closed_form(job.job))
+        dispatch.rounds = there
+
+
+class _Gone(Rounds):
+    """The aggregator while it is not there: it closes no round and hands nothing out."""
+
+    def end_of_slot(
+        self,
+        journal: Callable[[Mapping[str, Any]], None],
+        slot: int,
+        present: Flags | None = None,
+    ) -> None:
+        """Close nothing."""
+
+    def take_parameters(self) -> bytes:
+        """Return nothing."""
+        return b""
 
 
 #: What nodes do with their tokens while the controller is gone.
