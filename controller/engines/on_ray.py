@@ -1,0 +1,81 @@
+"""Work spread over a Ray cluster: the same functions, the same results, lost workers retried."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+from controller.engines.carried import Carried, pack, unpack
+from controller.engines.chunks import Chunks
+from controller.engines.ray_cluster import connected
+from quantum.errors import EngineError
+
+__all__ = ["spread_on_ray"]
+
+#: A chunk whose worker or node dies is played again so often. More than that is no accident.
+_RETRIES = 8
+#: Chunks at hand for each worker, so that it need not wait for the next.
+_AHEAD = 2
+
+
+def spread_on_ray(
+    work: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    *,
+    finished: Callable[[Any, Any], None],
+    processes: int | None = None,
+    address: str | None = None,
+    files: Collection[str] = (),
+    allocators: Collection[str] = (),
+) -> None:
+    """Do ``work(task)`` for every task; ``finished`` is given each result as soon as it is there.
+
+    ``files`` (which tasks name) are put into the cluster once. ``processes`` limits the workers.
+    Tasks of a worker that dies are done again by another. The first error of ``work``, or an
+    interrupt, ends all that was handed out. Raises EngineError where workers die again and again,
+    or other machines have other code, and InputError where no cluster can be reached.
+    """
+    if not tasks:
+        return
+    with connected(address, processes) as ray:
+        play = ray.remote(max_retries=_RETRIES, num_cpus=1)(_play)
+        shared = ray.put(pack(files, allocators))
+        chunks = Chunks(tasks)
+        running: dict[Any, Sequence[Any]] = {}
+        while chunks.left or running:
+            workers = _workers(ray, processes)
+            while chunks.left and len(running) < _AHEAD * workers:
+                chunk = chunks.take(workers=_AHEAD * workers)
+                running[play.remote(work, chunk, shared)] = chunk
+            done, _ = ray.wait(list(running), num_returns=1)
+            chunk = running.pop(done[0])
+            try:
+                seconds, results = ray.get(done[0])
+            except ray.exceptions.RayError as wrong:
+                _tell(ray, wrong)
+            chunks.took(len(chunk), seconds)
+            for task, result in zip(chunk, results, strict=True):
+                finished(task, result)
+
+
+def _workers(ray: ModuleType, processes: int | None) -> int:
+    """Count the workers now: nodes come and go."""
+    there = max(1, int(ray.cluster_resources().get("CPU", 1.0)))
+    return there if processes is None else min(there, processes)
+
+
+def _play(
+    work: Callable[[Any], Any], chunk: Sequence[Any], shared: Carried
+) -> tuple[float, list[Any]]:
+    unpack(shared)
+    begun = time.monotonic()
+    results = [work(task) for task in chunk]
+    return time.monotonic() - begun, results
+
+
+def _tell(ray: ModuleType, wrong: Any) -> NoReturn:
+    """Raise what the work raised, or say in a line what happened to the cluster."""
+    if isinstance(wrong, ray.exceptions.RayTaskError):
+        raise wrong.cause from None
+    said = " ".join(str(wrong).split()).partition(". ")[0]
+    raise EngineError(f"Ray lost the work ({type(wrong).__name__}): {said}") from wrong
