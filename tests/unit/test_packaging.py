@@ -151,7 +151,9 @@ def test_continuous_integration_runs_the_documented_command() -> None:
     assert "make test" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["run", "test", "test-long", "test-beyond", "lint", "clean", "lock"])
+@pytest.mark.parametrize(
+    "target", ["run", "test", "test-long", "test-beyond", "lint", "clean", "lock"]
+)
 def test_every_target_can_be_planned(target: str) -> None:
     done = subprocess.run(
         ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False
