@@ -13,7 +13,7 @@ PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-beyond lint clean lock
+.PHONY: help run test test-long test-beyond chaos lint clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test-long: lint ## the same with the tests that take minutes
 test-beyond: $(BEYOND_STAMP) ## Ray, Flower and several hosts, which needs root: minutes
 	$(BEYOND)/bin/python -m pytest -m "not hardware" tests/system/test_ray.py \
 	  tests/system/test_flower.py tests/system/test_hosts.py $(ARGS)
+
+chaos: $(STAMP) ## a thousand faults of a service under load, then the proof from its journal
+	DPEM_CHAOS_FAULTS=1000 $(VENV)/bin/python -m pytest -m long tests/system/test_service_chaos.py $(ARGS)
 
 lint: $(STAMP) ## style, types, layers
 	$(VENV)/bin/ruff check .
