@@ -24,11 +24,13 @@ def main():
 
     live.Processes = partial(Processes, through)
     live.Broker = partial(broker.Broker, host=asked["address"])
-    broker.SILENCE_S = asked["silence_s"]
     with Path(asked["slots"]).open("w", buffering=1) as slots:
 
         def stage(_, telemetry):
             if telemetry is not None:
+                if telemetry.slot >= asked["silent_from"]:
+                    # While processes start and compile kernels, silence says nothing.
+                    broker.SILENCE_S = asked["silence_s"]
                 slots.write(f"{telemetry.slot} {time.monotonic()}\n")
 
         found = live.run_live(Setting(**asked["setting"]), Path(asked["folder"]), stage)

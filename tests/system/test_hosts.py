@@ -76,6 +76,7 @@ class Played:
             "spaces": {"agent": made.namespace("agents"), "worker": made.namespace("workers")},
             "address": made.address,
             "silence_s": silence_s,
+            "silent_from": IN_THE_MIDDLE,
             "slots": str(self._slots),
             "folder": str(self.folder),
             "setting": SETTING,
