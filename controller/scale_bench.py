@@ -38,19 +38,24 @@ class Point(msgspec.Struct, frozen=True):
 
 
 def scale() -> dict[str, Any]:
-    """Measure networks of :data:`SIZES`; Linux only."""
+    """Measure networks of :data:`SIZES`, the smallest of which is the reference; Linux only."""
     rows = [measured(nodes) for nodes in SIZES]
     first, last = rows[0], rows[-1]
-    more = last["nodes"] / first["nodes"]
     return {
         "name": "scale",
-        "results": {"rows": rows},
-        "reference": {"nodes": first["nodes"]},
+        "results": {
+            f"{key}_{row['nodes']}": value
+            for row in rows[1:]
+            for key, value in row.items()
+            if key != "nodes"
+        },
+        "reference": {f"{key}_{first['nodes']}": value for key, value in first.items()},
         "ratio": {
-            part: last[f"{part}_us_per_node_slot"] / first[f"{part}_us_per_node_slot"]
+            f"{part}_{kind}": last[f"{part}_{kind}"] / first[f"{part}_{kind}"]
+            for kind in ("us_per_node_slot", "mib")
             for part in ("broker", "agents")
-        }
-        | {"nodes": more},
+        },
+        "rows": rows,
     }
 
 

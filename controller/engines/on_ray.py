@@ -41,7 +41,7 @@ def spread_on_ray(
         play = ray.remote(max_retries=_RETRIES, num_cpus=1)(_play)
         shared = ray.put(pack(files, allocators))
         chunks = Chunks(tasks)
-        running: dict[Any, Sequence[Any]] = {}
+        running: dict[Any, list[Any]] = {}
         while chunks.left or running:
             workers = _workers(ray, processes)
             while chunks.left and len(running) < _AHEAD * workers:
