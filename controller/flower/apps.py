@@ -1,5 +1,6 @@
 """Flower's two applications: ``server`` runs in the ServerApp, ``client`` at every site."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from quantum.errors import InputError
 
 __all__ = ["client", "server"]
 
+_LOG = logging.getLogger("flwr")
 client = ClientApp()
 server = ServerApp()
 
@@ -49,13 +51,13 @@ def main(grid: Grid, context: Context) -> None:
     strategy = SitesStrategy(
         plan,
         nodes,
-        told=lambda said: print(said, flush=True),  # noqa: T201
+        told=_LOG.info,
     )
     out = Path(os.path.expanduser(str(context.run_config.get(_OUT, "policy.safetensors"))))
     strategy.start(grid, ArrayRecord([strategy.average.current]))
     policy = {"policy": strategy.average.current}
     digest = save(out, policy, seed=plan.seed, round_index=strategy.average.done)
-    print(f"policy {digest} in {out}", flush=True)  # noqa: T201
+    _LOG.info("policy %s in %s", digest, out)
 
 
 def _plan_of(context: Context) -> dict[str, object]:
