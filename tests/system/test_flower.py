@@ -152,7 +152,7 @@ def test_ten_rounds_a_killed_site_and_strangers(deployment, tmp_path):
     config = f'topology="{PLAN.topology}" seconds={PLAN.seconds} rounds={PLAN.rounds} out="{out}"'
     deployment.flwr("run", EXAMPLE, "dpem", "--run-config", config)
 
-    # In the middle of the rounds, while it is at work.
+    # In the middle of the rounds.
     state = tmp_path / "folder-1"
     deployment.wait(lambda: list(state.glob("run-*/after-4-*")), "site-1")
     deployment.kill("site-1")
