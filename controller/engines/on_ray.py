@@ -1,7 +1,8 @@
 """Work spread over a Ray cluster: the same functions, the same results, lost workers retried."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -10,7 +11,7 @@ from controller.engines.chunks import Chunks
 from controller.engines.ray_cluster import connected
 from quantum.errors import EngineError
 
-__all__ = ["spread_on_ray"]
+__all__ = ["kept_on_ray", "spread_on_ray"]
 
 #: A chunk whose worker or node dies is played again so often. More than that is no accident.
 _RETRIES = 8
@@ -38,24 +39,61 @@ def spread_on_ray(
     if not tasks:
         return
     with connected(address, processes) as ray:
-        play = ray.remote(max_retries=_RETRIES, num_cpus=1)(_play)
         shared = ray.put(pack(files, allocators))
-        chunks = Chunks(tasks)
-        running: dict[Any, list[Any]] = {}
-        while chunks.left or running:
-            workers = _workers(ray, processes)
-            while chunks.left and len(running) < _AHEAD * workers:
-                chunk = chunks.take(workers=_AHEAD * workers)
-                running[play.remote(work, chunk, shared)] = chunk
-            done, _ = ray.wait(list(running), num_returns=1)
-            chunk = running.pop(done[0])
-            try:
-                seconds, results = ray.get(done[0])
-            except ray.exceptions.RayError as wrong:
-                _tell(ray, wrong)
-            chunks.took(len(chunk), seconds)
-            for task, result in zip(chunk, results, strict=True):
-                finished(task, result)
+        _hand_out(
+            ray, shared, work, tasks, processes, lambda place, out: finished(tasks[place], out)
+        )
+
+
+@contextmanager
+def kept_on_ray(
+    *, processes: int | None = None, address: str | None = None
+) -> Iterator[Callable[[Callable[[Any], Any], Sequence[Any], Sequence[int]], list[Any]]]:
+    """Keep the cluster from one call to the next, for work that comes in rounds.
+
+    What is yielded does ``work`` for every task and returns the results in the order of the tasks.
+    It has the signature of kept processes; where a task is played is Ray's business, so the third
+    argument decides nothing. Errors are those of :func:`spread_on_ray`.
+    """
+    with connected(address, processes) as ray:
+        shared = ray.put(pack((), ()))
+
+        def play(
+            work: Callable[[Any], Any], tasks: Sequence[Any], places: Sequence[int]
+        ) -> list[Any]:
+            found: dict[int, Any] = {}
+            _hand_out(ray, shared, work, tasks, processes, found.__setitem__)
+            return [found[place] for place in range(len(tasks))]
+
+        yield play
+
+
+def _hand_out(
+    ray: ModuleType,
+    shared: Any,
+    work: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    processes: int | None,
+    finished: Callable[[int, Any], None],
+) -> None:
+    """Have all tasks done; ``finished`` is given the place of each, and its result."""
+    play = ray.remote(max_retries=_RETRIES, num_cpus=1)(_play)
+    chunks = Chunks(range(len(tasks)))
+    running: dict[Any, list[int]] = {}
+    while chunks.left or running:
+        workers = _workers(ray, processes)
+        while chunks.left and len(running) < _AHEAD * workers:
+            places = chunks.take(workers=_AHEAD * workers)
+            running[play.remote(work, [tasks[place] for place in places], shared)] = places
+        done, _ = ray.wait(list(running), num_returns=1)
+        places = running.pop(done[0])
+        try:
+            seconds, results = ray.get(done[0])
+        except ray.exceptions.RayError as wrong:
+            _tell(ray, wrong)
+        chunks.took(len(places), seconds)
+        for place, result in zip(places, results, strict=True):
+            finished(place, result)
 
 
 def _workers(ray: ModuleType, processes: int | None) -> int:
