@@ -20,7 +20,12 @@ from controller.checkpoint import load
 from controller.flower.plan import Plan
 from controller.flower.rounds import rounds_in_process
 
-pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name != "posix", reason="POSIX signals")]
+pytestmark = [
+    pytest.mark.long,
+    # A round starts two processes that load everything anew; a busy machine takes a minute.
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(os.name != "posix", reason="POSIX signals"),
+]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flower"
 PLAN = Plan(topology="mesh-12", seconds=2.0, rounds=10)

@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed: make test-beyond")
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 
