@@ -19,6 +19,7 @@ from controller.policy import Actor, parameters
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
+from controller.rules import Journal
 from quantum.egp import Look, Speak
 from quantum.errors import InputError
 from quantum.ledger import Ledger, Rule, seed_at
@@ -119,8 +120,9 @@ class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
     ``actor`` has the weights that all nodes start with, by default those of the heuristic; ``rule``
-    is another heuristic; ``episodes`` is how many such runs share the budget of ``federation``. The
-    dispatcher and the mind stay readable after the last slot.
+    is another heuristic; ``episodes`` is how many such runs share the budget of ``federation``.
+    ``journal`` is given every decision. The dispatcher and the mind stay readable after the last
+    slot.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Twin:
         federation: Federation | None = None,
         episodes: int = 1,
         rule: Rule | None = None,
+        journal: Journal = lambda _: None,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -151,7 +154,7 @@ class Twin:
         if rule is not None:
             rules = replace(rules, rule=rule)
         self.ledger = ledger
-        self.dispatch = Dispatch(rules, lambda _: None, ledger)
+        self.dispatch = Dispatch(rules, journal, ledger)
         self.mind = Mind(
             world,
             rules.rule,
