@@ -49,6 +49,8 @@ class LearnConfig:
     """Demand within this time is what generation can still serve (headroom measurements)."""
     forecast_steps: int = 2
     """Training steps of the forecaster in every round."""
+    device: str = "cpu"
+    """Where PPO computes: cpu or cuda."""
 
 
 class Mind:
@@ -90,7 +92,9 @@ class Mind:
                 leash_coefficient=self._config.leash_coefficient,
                 temperature=self._config.temperature,
             )
-            self._learner = Learner(len(nodes), len(FEATURES), seed=seed, config=ppo)
+            self._learner = Learner(
+                len(nodes), len(FEATURES), seed=seed, config=ppo, device=self._config.device
+            )
             self._learner.load_actor(self.actor)
             self._history = History(len(nodes), HistoryConfig())
             inputs = len(HistoryConfig().columns)
@@ -244,7 +248,8 @@ class Mind:
         self._memory.taken[:] = 0
         self._memory.pending[:] = 0.0
         change = clip(parameters(self._learner.actor()) - before, self._config.clip_norm)
-        self._adopt((before + change).reshape(-1))
+        # The broker hands out what goes live; until then nodes act as before.
+        self._learner.load_actor(self.actor)
         rng = generator(self._seed, "forecast windows", slot)
         if slot * self._world.slot_s > 3.0:
             windows, targets = self._history.windows(16, rng)

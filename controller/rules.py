@@ -27,6 +27,8 @@ class Rules:
     ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
     ``noise_multiplier`` and participation ``rate``. Tests count for ``window_s``; a backend that
     has failed for ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
+    ``gated``: new weights go live only if :mod:`controller.gate` lets them pass; ``temperature`` is
+    the one that the nodes decide with.
     """
 
     world: World
@@ -47,3 +49,5 @@ class Rules:
     window_s: float = 30.0
     patience_s: float = math.inf
     start: Floats | None = None
+    gated: bool = False
+    temperature: float = 0.05

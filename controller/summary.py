@@ -87,6 +87,7 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "decision_digest": dispatch.digest.hexdigest(),
         "updates": dispatch.rounds.updates,
         "federated_rounds": rounds,
+        "updates_kept_back": dispatch.rounds.kept_back,
         "epsilon": spent,
         "delta": delta,
         "reward": results.reward,

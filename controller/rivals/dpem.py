@@ -6,17 +6,19 @@ a backend.
 """
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from controller.dispatch import Dispatch, Rules
+from controller.frozen import frozen_player
 from controller.game import Game
 from controller.hearing import as_heard
 from controller.learning_round import FEWEST_CLIENTS
 from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
+from controller.policy_file import SHIPPED, actor_of, start_weights
 from controller.privacy import default_delta, noise_for
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
@@ -25,7 +27,7 @@ from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["Twin", "allocator", "footprint_of", "player", "rule_of", "rules_of"]
+__all__ = ["Twin", "allocator", "footprint_of", "frozen", "player", "rule_of", "rules_of"]
 
 
 def rule_of(targets: Floats) -> Rule:
@@ -65,6 +67,7 @@ def rules_of(
     measured: bool = False,
     round_s: float = 5.0,
     epsilon: float = 8.0,
+    gated: bool = True,
 ) -> Rules:
     """Write down what a run of an allocator on a game is.
 
@@ -91,14 +94,17 @@ def rules_of(
         measured=measured,
         round_slots=round_slots,
         noise_multiplier=noise,
+        gated=learn and gated,
+        temperature=LearnConfig().temperature,
     )
 
 
 class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
-    ``actor`` has the weights that all nodes start with, by default those of the heuristic. The
-    dispatcher and the mind stay readable after the last slot.
+    ``actor`` has the weights that all nodes start with, by default those of the heuristic; with
+    ``gated`` changes must pass the gate, as in a run (:mod:`controller.gate`). The dispatcher and
+    the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -109,10 +115,11 @@ class Twin:
         learn: bool = True,
         actor: Actor | None = None,
         config: LearnConfig | None = None,
+        gated: bool = True,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
-        rules = rules_of(game, everybody, allocator=allocator, learn=learn)
+        rules = rules_of(game, everybody, allocator=allocator, learn=learn, gated=gated)
         if actor is not None:
             # Changes are added to what the nodes started from.
             rules = replace(rules, start=parameters(actor)[0])
@@ -146,12 +153,19 @@ def player(
     actor: Actor | None = None,
     config: LearnConfig | None = None,
 ) -> Player:
-    """Return what plays ledgers of the game, each with a mind of its own."""
+    """Return what plays ledgers of the game, each with a mind of its own.
+
+    It starts from ``actor``, by default the policy that is part of the package.
+    """
+    start = actor or actor_of(start_weights(SHIPPED), game.world.n)
+    if not learn:
+        rule, temperature = _rule(game.scenario, game.plan), (config or LearnConfig()).temperature
+        return frozen_player(game.world, rule, start, temperature)
     playing: list[Twin] = []
 
     def play(ledger: Ledger, stop: int) -> None:
         if not playing or playing[-1].ledger is not ledger:
-            playing.append(Twin(game, ledger, learn=learn, actor=actor, config=config))
+            playing.append(Twin(game, ledger, actor=start, config=config))
         playing[-1](stop)
 
     return play
@@ -163,4 +177,12 @@ allocator = Allocator(
     sentence="Decentralised: every node forecasts, decides by its own policy, learns and averages.",
     rule=_rule,
     play=player,
+)
+frozen = replace(
+    allocator,
+    name="dpem-frozen",
+    sentence="The policy that dpem starts from, as it is: nobody learns.",
+    play=partial(player, learn=False),
+    plays_alone=True,
+    history_s=0.0,
 )

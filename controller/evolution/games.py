@@ -1,0 +1,188 @@
+"""Short games that policies are tried on: cells of presets, on networks and seeds of training.
+
+No preset plays networks 4 to 7, no comparison a seed of 1000 or more. Half of the games are of
+``metro``, a third of ``fast``, a sixth of ``paper``, because what learning can add is in short
+deadlines and small memories; within a preset every level of every factor comes as often as others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+
+from controller.frozen import frozen_player
+from controller.game import Game, Plans, flows_of, ledger_of, play, prepare
+from controller.mind import LearnConfig
+from controller.policy import Actor
+from controller.policy_file import actor_of
+from controller.rivals.allocator import find
+from controller.rivals.dpem import allocator
+from controller.tuning import FIRST_SEED
+from quantum.demand import Trace
+from quantum.errors import InputError, NoDemand
+from quantum.ledger.state import Floats
+from quantum.network import Network
+from quantum.presets import NETWORKS, Cell, build, cells, sample
+from quantum.seeding import generator
+from quantum.twin import score
+
+__all__ = [
+    "RIVAL",
+    "PolicyUnit",
+    "Trial",
+    "course_on",
+    "fraction_by",
+    "game_of",
+    "policy_units",
+    "try_all",
+    "units_of",
+]
+
+#: Against whom a policy is measured.
+RIVAL = "mean-rate"
+#: Shares of the presets among the games.
+_SHARES = {"paper": 1, "metro": 3, "fast": 2}
+#: Seeds that one training may use; the next training seed starts after them.
+_SEEDS = 1000
+#: Episodes of PPO until cells come again.
+_COURSE = 48
+
+
+class PolicyUnit(msgspec.Struct, frozen=True):
+    """A cell on network ``number`` of its kind with the draws of ``seed``, so many seconds long."""
+
+    cell: Cell
+    number: int
+    seed: int
+    seconds: float = 16.0
+    warmup_s: float = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Weights (candidates, P) to try on a unit."""
+
+    unit: PolicyUnit
+    weights: Floats
+
+
+def policy_units(
+    size: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    presets: Sequence[str] = tuple(_SHARES),
+    seconds: float = 16.0,
+) -> list[PolicyUnit]:
+    """Return ``size`` units of a training seed, balanced by key over cells of the presets.
+
+    ``first`` tells sets of one training apart: they share no draws if it differs by their size.
+
+    >>> units = policy_units(12)
+    >>> [unit.cell.preset for unit in units].count("metro"), min(unit.seed for unit in units)
+    (6, 1000)
+    """
+    for preset in presets:
+        if preset not in _SHARES:
+            raise InputError(f"presets must be of {', '.join(_SHARES)}, got {preset!r}")
+    if not len(presets) <= size <= _SEEDS - first:
+        raise InputError(f"units must be between {len(presets)} and {_SEEDS - first}, got {size}")
+    start = FIRST_SEED + _SEEDS * seed + first
+    shares = np.array([_SHARES[preset] for preset in presets], dtype=float)
+    ends = np.round(np.cumsum(shares) / shares.sum() * size).astype(int)
+    chosen: list[Cell] = []
+    for preset, count in zip(presets, np.diff(ends, prepend=0).tolist(), strict=True):
+        every = cells(preset)
+        # More games than cells: whole rounds of all cells, on other networks, and a sample.
+        chosen += every * (count // len(every))
+        if rest := count % len(every):
+            chosen += sample(every, rest, start)
+    return [
+        PolicyUnit(cell, NETWORKS + (index + index // NETWORKS) % NETWORKS, start + index, seconds)
+        for index, cell in enumerate(chosen)
+    ]
+
+
+def units_of(cell: Cell, size: int, *, seed: int = 0) -> list[PolicyUnit]:
+    """Return ``size`` units of one cell, with other draws each."""
+    if not 1 <= size <= _SEEDS:
+        raise InputError(f"units must be between 1 and {_SEEDS}, got {size}")
+    start = FIRST_SEED + _SEEDS * seed
+    return [PolicyUnit(cell, NETWORKS + i % NETWORKS, start + i) for i in range(size)]
+
+
+def course_on(presets: Sequence[str], *, seed: int, seconds: float) -> Callable[[int], Game]:
+    """Return the course of PPO on cells of presets: another one in every episode, in keyed order.
+
+    Its draws are none that evolution with the same seed has seen.
+    """
+    units = policy_units(
+        _COURSE, seed=seed, first=_SEEDS - _COURSE, presets=presets, seconds=seconds
+    )
+    order = generator(seed, "course").permutation(len(units)).tolist()
+
+    def game(number: int) -> Game:
+        for place in range(number, number + len(order)):
+            found = game_of(units[order[place % len(order)]])
+            if found is not None:
+                return found
+        raise InputError("nothing can be delivered in any cell of these presets")
+
+    return game
+
+
+_plans: Callable[[], Plans] = lru_cache(maxsize=1)(dict)
+
+
+@lru_cache(maxsize=512)
+def game_of(unit: PolicyUnit) -> Game | None:
+    """Prepare a unit, once in a process; None where nobody could deliver anything."""
+    plans, rounds = _plans(), unit.cell.distillation_rounds
+
+    def knee(network: Network, trace: Trace) -> float:
+        found = flows_of(network, trace, plans, max_rounds=rounds).knee_hz
+        if found <= 0.0:
+            raise NoDemand(f"nothing is reachable in {network.name}")
+        return found
+
+    try:
+        scenario = build(
+            unit.cell,
+            unit.seed,
+            seconds=unit.seconds,
+            warmup_s=unit.warmup_s,
+            knee=knee,
+            number=unit.number,
+        )
+    except NoDemand:
+        return None
+    game = prepare(scenario, plans, max_rounds=rounds, drift=unit.cell.drift)
+    return game if game.bound > 0.0 else None
+
+
+@lru_cache(maxsize=512)
+def _rival(unit: PolicyUnit) -> float:
+    game = game_of(unit)
+    return 0.0 if game is None else play(game, find(RIVAL), with_losses=False).fraction_of_bound
+
+
+def fraction_by(game: Game, actor: Actor) -> float:
+    """Return the fraction of the bound that a policy reaches, greedy and without learning."""
+    heard = game.heard_by(allocator)
+    rule = allocator.rule(game.scenario, game.plan)
+    ledger = ledger_of(game, allocator)
+    frozen_player(heard.world, rule, actor, LearnConfig().temperature)(ledger, heard.world.horizon)
+    return score(game.world, ledger).pairs_delivered / game.bound
+
+
+def try_all(trial: Trial) -> Floats:
+    """Return what each candidate gains over mean-rate on a unit, in fractions of the bound."""
+    game = game_of(trial.unit)
+    if game is None:
+        return np.zeros(len(trial.weights))
+    rival = _rival(trial.unit)
+    return np.array(
+        [fraction_by(game, actor_of(one, game.world.n)) - rival for one in trial.weights]
+    )
