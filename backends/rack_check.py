@@ -74,7 +74,8 @@ def _check(rack: Rack) -> None:
         for field, value, limit, name in _wishes(rack, link):
             _check_limit(rack.instruments[name], f"{where}: {field}", limit, value)
     for one, other in combinations(rack.links, 2):
-        _check_ports(one, other)
+        _check_together(one, other)
+    _check_ends(rack)
 
 
 def _check_entry(entry: InstrumentEntry, driver: Callable[..., Any]) -> None:
@@ -139,13 +140,47 @@ def _check_limit(entry: InstrumentEntry, field: str, limit: str, value: float) -
         )
 
 
-def _check_ports(one: LinkEntry, other: LinkEntry) -> None:
-    """Two fibres cannot end at one input of a switch; outputs are shared in turn."""
-    if one.optics is None or other.optics is None or one.optics.switch is None:
+def _check_together(one: LinkEntry, other: LinkEntry) -> None:
+    """Refuse what two links cannot share: light of both would meet in one place."""
+    if one.optics is None or other.optics is None:
         return
-    shared = set(one.optics.inputs or ()) & set(other.optics.inputs or ())
-    if one.optics.switch == other.optics.switch and shared:
-        names = " and ".join("-".join(link.between) for link in (one, other))
+    a, b = one.optics, other.optics
+    names = " and ".join("-".join(link.between) for link in (one, other))
+    if a.polarisation is not None and a.polarisation == b.polarisation:
         raise InputError(
-            f"links {names}: optics.inputs both name port {min(shared)} of {one.optics.switch}"
+            f"links {names}: optics.polarisation both name {a.polarisation}, "
+            "which sits in one fibre only"
         )
+    if a.switch is not None and a.switch == b.switch:
+        # Two fibres cannot end at one input; analysers are shared in turn.
+        fibres = set(a.inputs or ()) & set(b.inputs or ())
+        if fibres:
+            raise InputError(
+                f"links {names}: optics.inputs both name port {min(fibres)} of {a.switch}"
+            )
+        return
+    shared = sorted(set(a.plates) & set(b.plates))
+    if shared:
+        raise InputError(
+            f"links {names}: optics.plates both name {shared[0]}; links share an analyser "
+            "through one optics.switch"
+        )
+
+
+def _check_ends(rack: Rack) -> None:
+    """Refuse a switch port that is an input of one link and an output of another."""
+    inputs: dict[tuple[str, int], str] = {}
+    for link in rack.links:
+        if link.optics is not None and link.optics.switch is not None:
+            for port in link.optics.inputs or ():
+                inputs[link.optics.switch, port] = "-".join(link.between)
+    for link in rack.links:
+        if link.optics is None or link.optics.switch is None:
+            continue
+        for port in link.optics.outputs or ():
+            taken = inputs.get((link.optics.switch, port))
+            if taken is not None:
+                raise InputError(
+                    f"link {'-'.join(link.between)}: optics.outputs names port {port} of "
+                    f"{link.optics.switch}, which is an input of link {taken}"
+                )

@@ -83,8 +83,12 @@ class OpticsEntry(_Strict, frozen=True, kw_only=True):
                     raise InputError(f"{where}.{field} must be two different ports")
         elif self.inputs is not None or self.outputs is not None:
             raise InputError(f"{where}.inputs and outputs are for a link with a switch")
+        elif self.power_dbm is not None:
+            raise InputError(f"{where}.power_dbm needs switch: it proves a connection")
         if self.bias_ua is not None and self.bias is None:
             raise InputError(f"{where}.bias_ua needs bias, the driver of the detectors")
+        if self.laser_dbm is not None and self.laser is None:
+            raise InputError(f"{where}.laser_dbm needs laser, the pump")
 
 
 class CalibrationEntry(_Strict, frozen=True, kw_only=True):

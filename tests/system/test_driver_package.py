@@ -16,7 +16,7 @@ def run(*words: str, target: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"PYTHONPATH": str(target), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

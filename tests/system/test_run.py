@@ -207,14 +207,14 @@ def test_replay_and_report_as_commands(live, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(folder, copy)
     report = cli("report", copy)
-    assert report.communicate(timeout=60)[1] == ""
+    assert report.communicate(timeout=240)[1] == ""
     assert report.returncode == 0
     assert "<html" in (tmp_path / "run.html").read_text()
     data = bytearray((copy / "events.jsonl").read_bytes())
     data[-20] ^= 1
     (copy / "events.jsonl").write_bytes(data)
     broken = cli("replay", copy)
-    _, err = broken.communicate(timeout=60)
+    _, err = broken.communicate(timeout=240)
     assert broken.returncode == 1
     assert err.count("\n") == 1 and "events.jsonl line" in err
 
@@ -252,14 +252,14 @@ def break_off(folder, strike):
     process = cli("run", "--config", config, *words, start_new_session=True)
     try:
         # The header has one line; telemetry comes every few slots and flushes what was played.
-        events, until = folder / "events.jsonl", time.monotonic() + 90.0
+        events, until = folder / "events.jsonl", time.monotonic() + 240.0
         while not (events.exists() and events.read_bytes().count(b"\n") > 20):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.05)
         below = children(process.pid)
         strike(process.pid, below)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         return process.returncode, err, below
     finally:
         if process.poll() is None:

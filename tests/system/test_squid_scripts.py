@@ -190,7 +190,7 @@ def test_interrupted_scripts_exit_with_130(tmp_path: Path) -> None:
         assert running.stdout.readline() == "on\n"
         time.sleep(0.1)
         running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=30) == 130
+        assert running.wait(timeout=240) == 130
         assert running.stderr.read() == ""
 
 

@@ -93,7 +93,7 @@ class Stage:
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )
-        until = time.monotonic() + 120.0
+        until = time.monotonic() + 240.0
         while not (folder / "pids.json").exists():
             if self.process.poll() is not None or time.monotonic() > until:
                 self.process.kill()
@@ -123,7 +123,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Cont
 
 def gone(rack: Path) -> None:
     """Wait until the rack has no supervisor any more."""
-    until = time.monotonic() + 15.0
+    until = time.monotonic() + 60.0
     while read_endpoint(place_of(rack)) is not None:
         assert time.monotonic() < until, "the supervisor lingers"
         time.sleep(0.02)

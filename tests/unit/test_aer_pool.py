@@ -126,7 +126,7 @@ def test_no_worker_outlives_its_parent(tmp_path, end):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(folder=os.path.dirname(__file__), end=end))
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False
     )
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2, done.stderr

@@ -242,7 +242,7 @@ def test_quick_commands_say_what_the_page_shows(
         env=os.environ | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     # The doctor says by 1 that this machine lacks something, which is no fault of the page.

@@ -37,6 +37,23 @@ def limited(name: str, kind: str, limits: str) -> tuple[str, str]:
         ('bias = "nanowires"', 'bias = "switch"', "is no DetectorBias"),
         ('polarisation = "epc-east"', 'polarisation = "bob-half"', "is no PolarisationController"),
         ("inputs = [3, 4]", "inputs = [2, 4]", "links hub-north and hub-east: optics.inputs both"),
+        (
+            '"epc-east"\nshutter',
+            '"epc-north"\nshutter',
+            "both name epc-north, which sits in one fibre",
+        ),
+        ("outputs = [17, 18]", "outputs = [17, 3]", "port 3 of switch, which is an input of link"),
+        ('laser = "shutter"\n', "", "optics.laser_dbm needs laser"),
+        (
+            'switch = "switch"\ninputs = [3, 4]\noutputs = [17, 18]\n',
+            "",
+            "optics.power_dbm needs switch",
+        ),
+        (
+            'switch = "switch"\ninputs = [3, 4]\noutputs = [17, 18]\npower_dbm = -30.0\n',
+            "",
+            "optics.plates both name alice-half; links share an analyser through one optics.switch",
+        ),
         ('kind = "polatis"', 'kind = "polaris"', "instrument switch: instrument kind 'polaris'"),
         ('"bench.toml"', '"nope.toml"', "stubs.scenario names 'nope.toml', which is no file"),
         (*limited("switch", "polatis", "bias_ua = [0.0, 1.0]"), "limits.bias_ua limits nothing"),
