@@ -34,7 +34,9 @@ class LearnConfig:
     entropy_coefficient: float = 0.0
     """Worth of a nat of entropy: exploration is the temperature's business."""
     leash_coefficient: float = 0.1
-    """Cost of a nat of divergence from the heuristic."""
+    """Cost of a nat of divergence from the policy that learning started from."""
+    kl_target: float = 0.02
+    """Nats that an update of a node may move; its learning rate adapts, also when links change."""
     gae_lambda: float = 0.95
     """Trust in rewards rather than in the critic, per decision."""
     gamma_slot: float = 0.98
@@ -66,6 +68,7 @@ class Mind:
         learn: bool,
         config: LearnConfig | None = None,
         actor: Actor | None = None,
+        anchor: Actor | None = None,
     ) -> None:
         self._world, self._rule, self._nodes = world, rule, nodes
         self._seed, self._learn = seed, learn
@@ -90,12 +93,15 @@ class Mind:
                 gae_lambda=self._config.gae_lambda,
                 entropy_coefficient=self._config.entropy_coefficient,
                 leash_coefficient=self._config.leash_coefficient,
+                kl_target=self._config.kl_target,
                 temperature=self._config.temperature,
             )
             self._learner = Learner(
                 len(nodes), len(FEATURES), seed=seed, config=ppo, device=self._config.device
             )
             self._learner.load_actor(self.actor)
+            # The leash is tied to where learning started.
+            self._learner.set_anchor(anchor or self.actor)
             self._history = History(len(nodes), HistoryConfig())
             inputs = len(HistoryConfig().columns)
             self._forecaster = Forecaster(

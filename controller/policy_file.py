@@ -23,6 +23,7 @@ __all__ = [
     "FEATURE_NOTE",
     "HEURISTIC",
     "SHIPPED",
+    "WARM",
     "actor_of",
     "heuristic_weights",
     "made_by",
@@ -36,8 +37,10 @@ __all__ = [
 
 #: What every file of weights says of them, beside how it was made.
 FEATURE_NOTE = {"features": list(FEATURES)}
-#: Where a policy starts without a file: the one that is part of the package, or the heuristic.
-SHIPPED, HEURISTIC = "shipped", "heuristic"
+#: Where a policy starts without a file: the one that is part of the package, the warm start that it
+#: was learned from, or the heuristic.
+SHIPPED, WARM, HEURISTIC = "shipped", "warm", "heuristic"
+_FILES = {SHIPPED: "policy.safetensors", WARM: "policy.warm.safetensors"}
 
 
 def heuristic_weights(seed: int) -> Floats:
@@ -47,17 +50,17 @@ def heuristic_weights(seed: int) -> Floats:
 
 
 def start_weights(name: str, seed: int = 0) -> Floats:
-    """Return the weights (P,) of ``shipped``, ``heuristic`` or a policy file.
+    """Return the weights (P,) of ``shipped``, ``warm``, ``heuristic`` or a policy file.
 
     ``seed`` draws what a policy that starts as the heuristic has not learned yet.
     """
     if name == HEURISTIC:
         return heuristic_weights(seed)
-    return weights_from(_shipped() if name == SHIPPED else Path(name))
+    return weights_from(_in_package(_FILES[name]) if name in _FILES else Path(name))
 
 
-def _shipped() -> Path:
-    return Path(str(files("controller").joinpath("data", "policy.safetensors")))
+def _in_package(name: str) -> Path:
+    return Path(str(files("controller").joinpath("data", name)))
 
 
 def made_by(command: str) -> dict[str, Any]:

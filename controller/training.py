@@ -158,12 +158,12 @@ def done_in(policy: Path) -> int:
 def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Progress:
     """Play one game with learning, and the rival on the same draws."""
     rival = play(game, find(RIVAL), with_losses=False)
-    actor = actor_of(before.policy, game.world.n)
+    actor, anchor = (actor_of(one, game.world.n) for one in (before.policy, before.anchor))
     twins: list[Twin] = []
 
     def player(ledger: Ledger, stop: int) -> None:
         if not twins:
-            twin = Twin(game, ledger, actor=actor, config=config, gated=False)
+            twin = Twin(game, ledger, actor=actor, anchor=anchor, config=config, gated=False)
             # Critics and forecasters belong to nodes: elsewhere they start afresh.
             if before.local and before.episodes[-1].nodes == game.world.n:
                 twin.mind.load_state(before.local)

@@ -29,6 +29,7 @@ from quantum.seeding import generator
 from quantum.twin import score
 
 __all__ = [
+    "LUCK",
     "RIVAL",
     "PolicyUnit",
     "Trial",
@@ -46,6 +47,8 @@ RIVAL = "mean-rate"
 _SHARES = {"paper": 1, "metro": 3, "fast": 2}
 #: Seeds that one training may use; the next training seed starts after them.
 _SEEDS = 1000
+#: Pairs of the bound at which a unit weighs half.
+LUCK = 100.0
 #: Episodes of PPO until cells come again.
 _COURSE = 48
 
@@ -56,8 +59,8 @@ class PolicyUnit(msgspec.Struct, frozen=True):
     cell: Cell
     number: int
     seed: int
-    seconds: float = 16.0
-    warmup_s: float = 4.0
+    seconds: float = 12.0
+    warmup_s: float = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +77,7 @@ def policy_units(
     seed: int = 0,
     first: int = 0,
     presets: Sequence[str] = tuple(_SHARES),
-    seconds: float = 16.0,
+    seconds: float = 12.0,
 ) -> list[PolicyUnit]:
     """Return ``size`` units of a training seed, balanced by key over cells of the presets.
 
@@ -177,12 +180,15 @@ def fraction_by(game: Game, actor: Actor) -> float:
     return score(game.world, ledger).pairs_delivered / game.bound
 
 
-def try_all(trial: Trial) -> Floats:
-    """Return what each candidate gains over mean-rate on a unit, in fractions of the bound."""
+def try_all(trial: Trial) -> tuple[Floats, float]:
+    """Return what each candidate gains over mean-rate on a unit, and what the unit weighs.
+
+    Gains (candidates,) are in fractions of the bound. A unit of few pairs is mostly luck: its
+    weight is bound / (bound + LUCK), and 0 where nobody could deliver anything.
+    """
     game = game_of(trial.unit)
     if game is None:
-        return np.zeros(len(trial.weights))
+        return np.zeros(len(trial.weights)), 0.0
     rival = _rival(trial.unit)
-    return np.array(
-        [fraction_by(game, actor_of(one, game.world.n)) - rival for one in trial.weights]
-    )
+    gains = [fraction_by(game, actor_of(one, game.world.n)) - rival for one in trial.weights]
+    return np.array(gains), game.bound / (game.bound + LUCK)

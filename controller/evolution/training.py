@@ -56,11 +56,11 @@ class Plan:
     """
 
     units: tuple[PolicyUnit, ...]
-    pairs: int = 10
-    games: int = 18
+    pairs: int = 8
+    games: int = 24
     spread_in: float = 0.15
     spread_out: float = 2.0
-    rate: float = 0.3
+    rate: float = 0.2
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -137,7 +137,8 @@ def _generation(
     chosen = generator(seed, "games", number).permutation(len(plan.units))[: plan.games]
     weights = np.concatenate([tried, search.average[None]])
     trials = [Trial(plan.units[index], weights) for index in chosen.tolist()]
-    gains = np.mean(play(try_all, trials, chosen.tolist()), axis=0)
+    gained, heavy = zip(*play(try_all, trials, chosen.tolist()), strict=True)
+    gains = np.array(heavy) @ np.array(gained) / max(sum(heavy), 1e-9)
     moved = step(search, strides, noise, gains[:-1])
     done = Generation(number, float(gains[:-1].mean()), float(gains[-1]))
     return replace(before, search=moved, generations=(*before.generations, done))

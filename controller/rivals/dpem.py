@@ -102,9 +102,10 @@ def rules_of(
 class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
-    ``actor`` has the weights that all nodes start with, by default those of the heuristic; with
-    ``gated`` changes must pass the gate, as in a run (:mod:`controller.gate`). The dispatcher and
-    the mind stay readable after the last slot.
+    ``actor`` has the weights that all nodes start with, by default those of the heuristic; the
+    leash is tied to ``anchor``, by default to that start. With ``gated`` changes must pass the
+    gate, as in a run (:mod:`controller.gate`). The dispatcher and the mind stay readable after the
+    last slot.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Twin:
         *,
         learn: bool = True,
         actor: Actor | None = None,
+        anchor: Actor | None = None,
         config: LearnConfig | None = None,
         gated: bool = True,
     ) -> None:
@@ -133,6 +135,7 @@ class Twin:
             learn=learn,
             config=config,
             actor=actor,
+            anchor=anchor,
         )
 
     def __call__(self, stop: int) -> None:

@@ -89,7 +89,8 @@ def test_fitness_is_the_gain_over_mean_rate_on_the_same_draws():
     rival = play(game, find("mean-rate"), with_losses=False).fraction_of_bound
     start = heuristic_weights(0)
     wild = start + np.random.default_rng(0).normal(0.0, 3.0, len(start))
-    gains = try_all(Trial(unit, np.stack([start, wild])))
+    gains, weight = try_all(Trial(unit, np.stack([start, wild])))
+    assert 0.0 < weight == game.bound / (game.bound + 100.0)
     assert gains[0] == 0.0 and 0.0 < rival <= 1.0
     assert gains[1] != 0.0
 

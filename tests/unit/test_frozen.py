@@ -35,7 +35,7 @@ def moved(nodes, seed=3, size=1.0):
 
 
 def table(ledger, name):
-    """Return a table of a ledger; that requests are asked for when they come goes without saying."""
+    """Return a table of a ledger; when requests were asked for goes without saying."""
     found = getattr(ledger, name).copy()
     if name == "request":
         found["asked"] = 1
