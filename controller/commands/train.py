@@ -51,7 +51,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     "--episodes", default=4, show_default=True, help="Episodes of PPO now; with es+ppo in all."
 )
 @click.option("--generations", default=40, show_default=True, help="Generations of es, in all.")
-@click.option("--units", default=192, show_default=True, help="Short games that es draws from.")
+@click.option("--units", default=144, show_default=True, help="Short games that es draws from.")
 @click.option("--start", default="heuristic", show_default=True, metavar="heuristic|shipped|FILE")
 @click.option("--seed", default=0, show_default=True, help="Seed of the training.")
 @click.option("--processes", default=1, show_default=True, help="Processes that play games of es.")
@@ -175,8 +175,9 @@ def _train(method: str, asked: _Asked, target: Path, resume: Path | None) -> Any
 
 def _evolve(asked: _Asked, out: Path, resume: Path | None) -> Any:
     from controller.evolution.games import policy_units, units_of
-    from controller.evolution.training import Plan, evolve
-    from controller.policy_file import start_weights
+    from controller.evolution.start import axes
+    from controller.evolution.training import GAMES, Plan, evolve
+    from controller.policy_file import HEURISTIC, start_weights
 
     seed = asked.setting.seed
     units = (
@@ -184,11 +185,11 @@ def _evolve(asked: _Asked, out: Path, resume: Path | None) -> Any:
         if asked.presets
         else units_of(asked.setting.cell, asked.units, seed=seed)
     )
-    plan = Plan(units=tuple(units), games=min(24, len(units)), notes=_notes())
+    plan = Plan(units=tuple(units), games=min(GAMES, len(units)), notes=_notes())
     with _progress("evolving", asked.generations) as advance:
         return evolve(
             plan,
-            start_weights(asked.start, seed),
+            axes() if asked.start == HEURISTIC else start_weights(asked.start),
             asked.generations,
             out,
             seed=seed,

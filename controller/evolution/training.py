@@ -23,7 +23,11 @@ from quantum.errors import InputError
 from quantum.ledger.state import Floats
 from quantum.seeding import generator
 
-__all__ = ["Evolved", "Generation", "Plan", "evolve"]
+__all__ = ["GAMES", "Evolved", "Generation", "Plan", "evolve"]
+
+
+#: Games of a generation, unless told.
+GAMES = 18
 
 
 class Generation(msgspec.Struct, frozen=True):
@@ -56,11 +60,11 @@ class Plan:
     """
 
     units: tuple[PolicyUnit, ...]
-    pairs: int = 8
-    games: int = 24
-    spread_in: float = 0.15
-    spread_out: float = 2.0
-    rate: float = 0.2
+    pairs: int = 6
+    games: int = GAMES
+    spread_in: float = 0.1
+    spread_out: float = 1.5
+    rate: float = 0.25
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

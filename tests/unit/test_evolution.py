@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib.resources import files
 from operator import neg
 from pathlib import Path
 
@@ -12,13 +13,23 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller import policy_file
+from controller.checkpoint import load
 from controller.commands.train import command
 from controller.evolution.games import Trial, game_of, policy_units, try_all, units_of
+from controller.evolution.start import AXES, axes
 from controller.evolution.strategy import Strides, begin, candidates, noise_of, shaped, step
 from controller.evolution.training import Plan, evolve
 from controller.game import play
 from controller.parallel import kept_workers
-from controller.policy_file import heuristic_weights, start_weights, state_path, weights_from
+from controller.policy_bench import evaluation_units, measure
+from controller.policy_file import (
+    actor_of,
+    heuristic_weights,
+    start_weights,
+    state_path,
+    weights_from,
+)
 from controller.rivals.allocator import find
 from quantum.errors import InputError
 from quantum.presets import NETWORKS, run_cell
@@ -169,3 +180,33 @@ def test_command_refuses_in_one_line(options, complaint, tmp_path, monkeypatch):
     result = CliRunner().invoke(command, options)
     assert isinstance(result.exception, InputError)
     assert complaint in str(result.exception) and "\n" not in str(result.exception)
+
+
+def test_the_bench_plays_what_training_has_not_seen():
+    units = evaluation_units()
+    assert all(unit.seed < 100 and unit.number == unit.seed % NETWORKS for unit in units)
+    assert evaluation_units() == units
+    small = [msgspec.structs.replace(u, seconds=2.0, warmup_s=0.5, cell=CROWDED) for u in units[:3]]
+    fractions, played = measure({"start": axes(), "again": axes()}, small)
+    assert played == small and set(fractions) == {"mean-rate", "start", "again"}
+    np.testing.assert_array_equal(fractions["start"], fractions["again"])
+    assert all((0.0 < values).all() and (values <= 1.0).all() for values in fractions.values())
+
+
+def test_evolution_starts_as_the_heuristic():
+    hidden = len(AXES)
+    assert axes().shape == heuristic_weights(0).shape
+    assert not axes()[-2 * hidden :].any() and np.count_nonzero(axes()) == hidden
+    unit = msgspec.structs.replace(small_plan().units[0], cell=CROWDED)
+    gains, _ = try_all(Trial(unit, np.stack([axes(), heuristic_weights(0)])))
+    assert gains[0] == gains[1]
+
+
+@pytest.mark.parametrize("name", ["shipped", "warm"])
+def test_policies_in_the_package_say_how_they_were_made(name):
+    path = Path(str(files("controller").joinpath("data", policy_file._FILES[name])))
+    found = load(path)
+    assert found.notes["command"].startswith("dpem train ")
+    assert {"dpem", "numpy", "numba", "torch", "python"} <= set(found.notes["versions"])
+    assert path.stat().st_size < 10_000
+    assert actor_of(start_weights(name), 120).w1.shape[0] == 120
