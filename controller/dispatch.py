@@ -29,6 +29,7 @@ from quantum.ledger import (
     serve,
 )
 from quantum.ledger.events import charge, take_events
+from quantum.ledger.expected import expect
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.places import drop_expired
@@ -101,6 +102,7 @@ class Dispatch:
         self.results.count(slot - rules.lag_slots)
         self.results.pools.forget(slot)
         open_slot(rules.world, ledger, rules.rule)
+        expect(rules.world, ledger, rules.rule, self._admission.expected, self._admission.batch)
         learning = rules.learn and slot > 0 and slot % rules.round_slots == 0
         looks = []
         for number, group in enumerate(rules.groups):

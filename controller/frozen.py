@@ -8,10 +8,12 @@ thousands of games. Evolution, the gate of live updates and comparisons play it.
 import numpy as np
 
 from controller.decide import Memory, decide, new_memory
+from controller.foreseen import Foreseen, nothing_foreseen
 from controller.policy import Actor
 from controller.rivals.allocator import Player
 from quantum.kernels import kernel
 from quantum.ledger import Ledger, Rule, World, close_slot, generate, open_slot, serve
+from quantum.ledger.expected import claim_expected, slack_of
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.places import drop_expired
@@ -21,19 +23,40 @@ __all__ = ["frozen_player"]
 
 
 def frozen_player(
-    world: World, rule: Rule, actor: Actor, temperature: float, *, measured: bool = False
+    world: World,
+    rule: Rule,
+    actor: Actor,
+    temperature: float,
+    soon: Foreseen | None = None,
+    *,
+    measured: bool = False,
 ) -> Player:
     """Return what plays ledgers of a world by the weights of ``actor``, one row for each node.
 
-    It remembers nothing, so it may play several ledgers in turn. ``measured``: the links only
-    measure pairs, so what nobody used in its slot is gone with it.
+    ``soon`` are the forecasts of the game, nothing unless given. The player remembers nothing, so
+    it may play several ledgers in turn. ``measured``: the links only measure pairs, so what nobody
+    used in its slot is gone with it.
     """
+    soon, slack = soon or nothing_foreseen(world.horizon), slack_of(world, rule)
     bare = world._replace(cutoff=0)
     nodes = np.arange(world.n)
     memory = new_memory(1, 1, world.inc_link.shape[1] + 1)
 
     def play(ledger: Ledger, stop: int) -> None:
-        _advance(world, bare, measured, ledger, rule, nodes, actor, temperature, memory, stop)
+        _advance(
+            world,
+            bare,
+            measured,
+            ledger,
+            rule,
+            nodes,
+            actor,
+            temperature,
+            soon,
+            slack,
+            memory,
+            stop,
+        )
 
     return play
 
@@ -48,6 +71,8 @@ def _advance(
     nodes: Ints,
     actor: Actor,
     temperature: float,
+    soon: Foreseen,
+    slack: int,
     memory: Memory,
     stop: int,
 ) -> None:
@@ -56,6 +81,13 @@ def _advance(
     while ledger.now[0].clock < stop:
         slot = ledger.now[0].clock
         open_slot(world, ledger, rule)
+        begin, end = soon.first[slot], soon.first[slot + 1]
+        if begin < end:
+            rows, whole = soon.rows[begin:end], soon.whole[begin:end]
+            claim_expected(world, ledger, rule, rows, whole, soon.chances[begin:end], slack)
+        else:
+            for number in range(world.m):
+                ledger.link[number].forecast = 0.0
         found, tokens, fill, views = gather(world, ledger, nodes, rule.evict < NEVER)
         choice = np.full((len(found), tokens_at_once), -1, dtype=np.int64)
         urgency = np.zeros((len(found), tokens_at_once))

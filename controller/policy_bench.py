@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.evolution.games import RIVAL, PolicyUnit, fraction_by, game_of
-from controller.game import play
-from controller.policy_file import SHIPPED, WARM, actor_of, heuristic_weights, start_weights
-from controller.rivals.allocator import find
+from controller.evolution.games import RIVAL, PolicyUnit, Stage, game_of
+from controller.policy_file import SHIPPED, WARM, heuristic_weights, start_weights
 from controller.statistics import paired
 from quantum.ledger.state import Floats
 from quantum.presets import NETWORKS, cells, sample
@@ -26,6 +24,7 @@ __all__ = ["evaluation_units", "measure", "policy"]
 #: Cells of each preset that are played, each with one of the seeds.
 _SIZES = {"paper": 9, "metro": 72, "fast": 32}
 _SEEDS = 8
+#: What counts; before it 10 s are played, and before those 20 s are only heard of.
 _SECONDS = 30.0
 
 
@@ -57,7 +56,7 @@ def evaluation_units(key: int = 0) -> list[PolicyUnit]:
     chosen = [cell for preset, size in _SIZES.items() for cell in sample(cells(preset), size, key)]
     order = generator(key, "bench policy").permutation(len(chosen)).tolist()
     return [
-        PolicyUnit(cell, place % _SEEDS % NETWORKS, place % _SEEDS, _SECONDS, 10.0)
+        PolicyUnit(cell, place % _SEEDS % NETWORKS, place % _SEEDS, _SECONDS, 10.0, 20.0)
         for cell, place in zip(chosen, order, strict=True)
     ]
 
@@ -77,9 +76,10 @@ def measure(
         if game is None:
             continue
         played.append(unit)
-        got[RIVAL].append(play(game, find(RIVAL), with_losses=False).fraction_of_bound)
+        stage = Stage(game, unit.heard_s)
+        got[RIVAL].append(stage.rival)
         for name, one in weights.items():
-            got[name].append(fraction_by(game, actor_of(one, game.world.n)))
+            got[name].append(stage.fraction_by(one))
     return {name: np.array(values) for name, values in got.items()}, played
 
 

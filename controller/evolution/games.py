@@ -7,17 +7,17 @@ deadlines and small memories; within a preset every level of every factor comes 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 import numpy as np
 
+from controller.foreseen import foreseen
 from controller.frozen import frozen_player
-from controller.game import Game, Plans, flows_of, ledger_of, play, prepare
+from controller.game import Game, Plans, flows_of, ledger_of, player_of, prepare
 from controller.mind import LearnConfig
-from controller.policy import Actor
 from controller.policy_file import actor_of
-from controller.rivals.allocator import find
+from controller.rivals.allocator import Allocator, Player, find
 from controller.rivals.dpem import allocator
 from controller.tuning import FIRST_SEED
 from quantum.demand import Trace
@@ -32,9 +32,9 @@ __all__ = [
     "LUCK",
     "RIVAL",
     "PolicyUnit",
+    "Stage",
     "Trial",
     "course_on",
-    "fraction_by",
     "game_of",
     "policy_units",
     "try_all",
@@ -54,13 +54,18 @@ _COURSE = 48
 
 
 class PolicyUnit(msgspec.Struct, frozen=True):
-    """A cell on network ``number`` of its kind with the draws of ``seed``, so many seconds long."""
+    """A cell on network ``number`` of its kind with the draws of ``seed``, so many seconds long.
+
+    Nodes hear of the requests of ``heard_s`` before anything is played, so that they have seen what
+    repeats; ``warmup_s`` later pairs count.
+    """
 
     cell: Cell
     number: int
     seed: int
     seconds: float = 12.0
     warmup_s: float = 3.0
+    heard_s: float = 22.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +160,7 @@ def game_of(unit: PolicyUnit) -> Game | None:
             unit.cell,
             unit.seed,
             seconds=unit.seconds,
-            warmup_s=unit.warmup_s,
+            warmup_s=unit.heard_s + unit.warmup_s,
             knee=knee,
             number=unit.number,
         )
@@ -166,18 +171,42 @@ def game_of(unit: PolicyUnit) -> Game | None:
 
 
 @lru_cache(maxsize=512)
-def _rival(unit: PolicyUnit) -> float:
+def _stage_of(unit: PolicyUnit) -> "Stage | None":
     game = game_of(unit)
-    return 0.0 if game is None else play(game, find(RIVAL), with_losses=False).fraction_of_bound
+    return None if game is None else Stage(game, unit.heard_s)
 
 
-def fraction_by(game: Game, actor: Actor) -> float:
-    """Return the fraction of the bound that a policy reaches, greedy and without learning."""
-    heard = game.heard_by(allocator)
-    rule = allocator.rule(game.scenario, game.plan)
-    ledger = ledger_of(game, allocator)
-    frozen_player(heard.world, rule, actor, LearnConfig().temperature)(ledger, heard.world.horizon)
-    return score(game.world, ledger).pairs_delivered / game.bound
+class Stage:
+    """A game that policies are tried on, with the forecasts that all of them share."""
+
+    def __init__(self, game: Game, heard_s: float = 0.0) -> None:
+        self.game = game
+        self._start = round(heard_s / game.world.slot_s)
+        self._world = game.heard_by(allocator).world
+        self._rule = allocator.rule(game.scenario, game.plan)
+        self._soon = foreseen(self._world, self._rule)
+
+    @cached_property
+    def rival(self) -> float:
+        """What mean-rate reaches, as a fraction of the bound."""
+        rival = find(RIVAL)
+        return self._played(rival, player_of(self.game, rival))
+
+    def fraction_by(self, weights: Floats) -> float:
+        """Return the fraction that a policy (P,) reaches, greedy and without learning."""
+        actor, temperature = actor_of(weights, self._world.n), LearnConfig().temperature
+        player = frozen_player(self._world, self._rule, actor, temperature, self._soon)
+        return self._played(allocator, player)
+
+    def _played(self, of: Allocator, player: Player) -> float:
+        ledger = ledger_of(self.game, of)
+        now, request = ledger.now[0], self.game.world.request
+        # Before the start there is no network, only word of requests.
+        now.clock = self._start
+        now.next_arrival = np.searchsorted(request.arrival, self._start)
+        now.next_visible = int((ledger.request.visible < self._start).sum())
+        player(ledger, self.game.world.horizon)
+        return score(self.game.world, ledger).pairs_delivered / self.game.bound
 
 
 def try_all(trial: Trial) -> tuple[Floats, float]:
@@ -186,9 +215,8 @@ def try_all(trial: Trial) -> tuple[Floats, float]:
     Gains (candidates,) are in fractions of the bound. A unit of few pairs is mostly luck: its
     weight is bound / (bound + LUCK), and 0 where nobody could deliver anything.
     """
-    game = game_of(trial.unit)
-    if game is None:
+    stage = _stage_of(trial.unit)
+    if stage is None:
         return np.zeros(len(trial.weights)), 0.0
-    rival = _rival(trial.unit)
-    gains = [fraction_by(game, actor_of(one, game.world.n)) - rival for one in trial.weights]
-    return np.array(gains), game.bound / (game.bound + LUCK)
+    gains = [stage.fraction_by(one) - stage.rival for one in trial.weights]
+    return np.array(gains), stage.game.bound / (stage.game.bound + LUCK)

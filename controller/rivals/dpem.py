@@ -11,6 +11,7 @@ from functools import cache, partial
 import numpy as np
 
 from controller.dispatch import Dispatch, Rules
+from controller.foreseen import foreseen
 from controller.frozen import frozen_player
 from controller.game import Game
 from controller.hearing import as_heard
@@ -27,29 +28,31 @@ from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["Twin", "allocator", "footprint_of", "frozen", "player", "rule_of", "rules_of"]
+__all__ = ["LEVERS", "Twin", "allocator", "frozen", "make", "player", "rule_of", "rules_of"]
+
+SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
+#: Requests that are expected within this time claim links.
+HORIZON_S = 0.3
 
 
-def rule_of(targets: Floats) -> Rule:
-    """Return the heuristic that the policy starts as: the tuned mean-rate rule."""
-    weights = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
-    return mean_rate.rule_of(targets, **weights)
+#: What tuning may try; the weights of the heuristic underneath stay those of tuned mean-rate.
+LEVERS = {
+    "horizon_s": (0.0, 0.2, 0.3, 0.5),
+    "least": (0.25, 0.5, 1.0, 2.0),
+    "soon": (0.5, 1.0, 2.0),
+    "press": (0.0, 0.5, 1.0, 1e18),
+    "underneath": (0.5, 0.75, 1.0),
+}
 
 
-def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return mean_rate.allocator.rule(scenario, plan)
+def rule_of(targets: Floats, **weights: float) -> Rule:
+    """Return what the policy starts as: tuned mean-rate, with claims of what is expected.
 
-
-def footprint_of(scenario: Scenario, shares: Floats) -> Floats:
-    """Return the pairs of each link used per pair that a node asks for, (n, m)."""
-    trace, n = scenario.trace, len(scenario.network.nodes)
-    out = np.zeros((n, len(scenario.network.links)))
-    if not len(trace.commodities):
-        return out
-    source = trace.commodities[:, 0]
-    total = np.bincount(source, weights=trace.weights, minlength=n)
-    np.add.at(out, source, trace.weights[:, None] * shares)
-    return out / np.maximum(total, 1e-12)[:, None]
+    ``weights`` are fields of the rule, by default those that tuning found.
+    """
+    known = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
+    own = {"horizon_s": HORIZON_S} | {k: v for k, v in tuned("dpem").items() if k in Rule._fields}
+    return mean_rate.rule_of(targets, **{**known, **own, **weights})
 
 
 @cache
@@ -87,7 +90,6 @@ def rules_of(
         rule=allocator.rule(scenario, game.plan),
         central=allocator.central,
         network=scenario.network,
-        footprint=footprint_of(scenario, game.plan.shares),
         delay_slots=delay_slots(scenario, central=allocator.central),
         groups=groups,
         learn=learn,
@@ -104,8 +106,8 @@ class Twin:
 
     ``actor`` has the weights that all nodes start with, by default those of the heuristic; the
     leash is tied to ``anchor``, by default to that start. With ``gated`` changes must pass the
-    gate, as in a run (:mod:`controller.gate`). The dispatcher and the mind stay readable after the
-    last slot.
+    gate, as in a run (:mod:`controller.gate`). ``rule`` is another heuristic. The dispatcher and
+    the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Twin:
         anchor: Actor | None = None,
         config: LearnConfig | None = None,
         gated: bool = True,
+        rule: Rule | None = None,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -125,6 +128,8 @@ class Twin:
         if actor is not None:
             # Changes are added to what the nodes started from.
             rules = replace(rules, start=parameters(actor)[0])
+        if rule is not None:
+            rules = replace(rules, rule=rule)
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
@@ -155,37 +160,62 @@ def player(
     learn: bool = True,
     actor: Actor | None = None,
     config: LearnConfig | None = None,
+    rule: Rule | None = None,
 ) -> Player:
     """Return what plays ledgers of the game, each with a mind of its own.
 
-    It starts from ``actor``, by default the policy that is part of the package.
+    It starts from ``actor``, by default the policy that is part of the package. ``rule`` is the
+    heuristic that it corrects, by default that of :data:`allocator`.
     """
     start = actor or actor_of(start_weights(SHIPPED), game.world.n)
     if not learn:
-        rule, temperature = _rule(game.scenario, game.plan), (config or LearnConfig()).temperature
-        return frozen_player(game.world, rule, start, temperature)
+        heuristic = rule or allocator.rule(game.scenario, game.plan)
+        temperature = (config or LearnConfig()).temperature
+        soon = foreseen(game.world, heuristic)
+        return frozen_player(game.world, heuristic, start, temperature, soon)
     playing: list[Twin] = []
 
     def play(ledger: Ledger, stop: int) -> None:
         if not playing or playing[-1].ledger is not ledger:
-            playing.append(Twin(game, ledger, actor=start, config=config))
+            playing.append(Twin(game, ledger, actor=start, config=config, rule=rule))
         playing[-1](stop)
 
     return play
 
 
-allocator = Allocator(
-    name="dpem",
-    central=False,
-    sentence="Decentralised: every node forecasts, decides by its own policy, learns and averages.",
-    rule=_rule,
-    play=player,
-)
+def make(*, underneath: float = 1.0, **weights: float) -> Allocator:
+    """Return the allocator with other settings.
+
+    ``underneath`` is the share of mean-rate's targets that is kept; ``weights`` are fields of the
+    rule, see :data:`LEVERS`.
+    """
+
+    def rule(scenario: Scenario, plan: Plan) -> Rule:
+        usual = mean_rate.allocator.rule(scenario, plan)
+        return rule_of(underneath * usual.targets, **weights)._replace(
+            rounds=usual.rounds, refined=usual.refined
+        )
+
+    def play(game: Game) -> Player:
+        return player(game, rule=rule(game.scenario, game.plan))
+
+    return Allocator(
+        name="dpem",
+        central=False,
+        sentence=SENTENCE,
+        rule=rule,
+        play=play,
+        levers=LEVERS,
+        make=make,
+    )
+
+
+allocator = make(**tuned("dpem"))
 frozen = replace(
     allocator,
     name="dpem-frozen",
     sentence="The policy that dpem starts from, as it is: nobody learns.",
     play=partial(player, learn=False),
-    plays_alone=True,
-    history_s=0.0,
+    make=None,
+    levers={},
 )

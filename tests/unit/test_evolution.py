@@ -190,7 +190,7 @@ def test_the_bench_plays_what_training_has_not_seen():
     fractions, played = measure({"start": axes(), "again": axes()}, small)
     assert played == small and set(fractions) == {"mean-rate", "start", "again"}
     np.testing.assert_array_equal(fractions["start"], fractions["again"])
-    assert all((0.0 < values).all() and (values <= 1.0).all() for values in fractions.values())
+    assert all((values > 0.0).all() and (values <= 1.0).all() for values in fractions.values())
 
 
 def test_evolution_starts_as_the_heuristic():

@@ -1,12 +1,11 @@
 """A policy without learning: the fast player does what the twin of minds and messages does."""
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 import pytest
 
 from controller.decide import FEATURES
+from controller.foreseen import foreseen
 from controller.frozen import frozen_player
 from controller.game import ledger_of, play, player_of, prepare
 from controller.policy import Actor, initial_actor
@@ -49,6 +48,7 @@ def table(ledger, name):
         {"preset": "fast", "demand": "announced", "load_hz": 30.0},
         {"changes": "outages:20:5", "seed": 2},
         {"topology": "star-8", "demand": "poisson", "load_hz": 20.0},
+        {"demand": "scheduled", "warmup_s": 22.0},
     ],
 )
 def test_it_is_the_twin_without_learning(more):
@@ -57,7 +57,8 @@ def test_it_is_the_twin_without_learning(more):
     actor = moved(game.world.n)
     slow, fast = ledger_of(game, dpem.allocator), ledger_of(game, dpem.allocator)
     twin = dpem.Twin(game, slow, learn=False, actor=actor)
-    player = frozen_player(game.world, twin.dispatch.rules.rule, actor, 0.05)
+    rule = twin.dispatch.rules.rule
+    player = frozen_player(game.world, rule, actor, 0.05, foreseen(game.world, rule))
     for stop in (100, game.world.horizon):
         twin(stop)
         player(fast, stop)
@@ -68,8 +69,7 @@ def test_it_is_the_twin_without_learning(more):
 
 def test_measured_links_keep_nothing():
     game = prepare(scenario_of(SETTING)).heard_by(dpem.allocator)
-    rule = dpem.rules_of(game, ((0,),), allocator=dpem.allocator, learn=False).rule
-    actor = moved(game.world.n)
+    rule, actor = dpem.allocator.rule(game.scenario, game.plan), moved(game.world.n)
     at_once, by_hand = ledger_of(game, dpem.allocator), ledger_of(game, dpem.allocator)
     frozen_player(game.world, rule, actor, 0.05, measured=True)(at_once, 150)
     plain, bare = frozen_player(game.world, rule, actor, 0.05), game.world._replace(cutoff=0)
@@ -96,4 +96,3 @@ def test_the_allocator_plays_the_shipped_policy_at_any_size():
     twin(game.world.horizon)
     np.testing.assert_array_equal(ledger.totals, twin.ledger.totals)
     assert 0.0 <= play(game, frozen).contention_loss < 1.0
-    assert replace(frozen).plays_alone
