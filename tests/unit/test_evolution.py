@@ -190,7 +190,7 @@ def test_the_bench_plays_what_training_has_not_seen():
     fractions, played = measure({"start": axes(), "again": axes()}, small)
     assert played == small and set(fractions) == {"mean-rate", "start", "again"}
     np.testing.assert_array_equal(fractions["start"], fractions["again"])
-    assert all((0.0 < values).all() and (values <= 1.0).all() for values in fractions.values())
+    assert all((values > 0.0).all() and (values <= 1.0).all() for values in fractions.values())
 
 
 def test_evolution_starts_as_the_heuristic():
@@ -202,7 +202,7 @@ def test_evolution_starts_as_the_heuristic():
     assert gains[0] == gains[1]
 
 
-@pytest.mark.parametrize("name", ["shipped", "warm"])
+@pytest.mark.parametrize("name", ["shipped", "ppo"])
 def test_policies_in_the_package_say_how_they_were_made(name):
     path = Path(str(files("controller").joinpath("data", policy_file._FILES[name])))
     found = load(path)
