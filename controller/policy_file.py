@@ -22,8 +22,8 @@ from quantum.ledger.state import Floats
 __all__ = [
     "FEATURE_NOTE",
     "HEURISTIC",
+    "LEARNED",
     "SHIPPED",
-    "WARM",
     "actor_of",
     "heuristic_weights",
     "made_by",
@@ -37,10 +37,10 @@ __all__ = [
 
 #: What every file of weights says of them, beside how it was made.
 FEATURE_NOTE = {"features": list(FEATURES)}
-#: Where a policy starts without a file: the one that is part of the package, the warm start that it
-#: was learned from, or the heuristic.
-SHIPPED, WARM, HEURISTIC = "shipped", "warm", "heuristic"
-_FILES = {SHIPPED: "policy.safetensors", WARM: "policy.warm.safetensors"}
+#: Where a policy starts without a file: the one that is part of the package, which evolution found;
+#: what PPO made of it; the heuristic.
+SHIPPED, LEARNED, HEURISTIC = "shipped", "ppo", "heuristic"
+_FILES = {SHIPPED: "policy.safetensors", LEARNED: "policy.ppo.safetensors"}
 
 
 def heuristic_weights(seed: int) -> Floats:
@@ -50,7 +50,7 @@ def heuristic_weights(seed: int) -> Floats:
 
 
 def start_weights(name: str, seed: int = 0) -> Floats:
-    """Return the weights (P,) of ``shipped``, ``warm``, ``heuristic`` or a policy file.
+    """Return the weights (P,) of ``shipped``, ``ppo``, ``heuristic`` or a policy file.
 
     ``seed`` draws what a policy that starts as the heuristic has not learned yet.
     """

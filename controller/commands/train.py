@@ -238,7 +238,9 @@ def _learn(
 def _notes() -> dict[str, Any]:
     from controller.policy_file import made_by
 
-    return made_by(shlex.join(["dpem", *sys.argv[1:]]))
+    # Where files lie on this machine is nobody's business.
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    return made_by(shlex.join(["dpem", *words]))
 
 
 @contextmanager

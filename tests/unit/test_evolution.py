@@ -202,7 +202,7 @@ def test_evolution_starts_as_the_heuristic():
     assert gains[0] == gains[1]
 
 
-@pytest.mark.parametrize("name", ["shipped", "warm"])
+@pytest.mark.parametrize("name", ["shipped", "ppo"])
 def test_policies_in_the_package_say_how_they_were_made(name):
     path = Path(str(files("controller").joinpath("data", policy_file._FILES[name])))
     found = load(path)
