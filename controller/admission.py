@@ -50,7 +50,11 @@ class Admission:
         self._holds: list[_Hold] = []
         group_of = np.array(self._group, dtype=np.int64)[world.cls.a]
         self._own = [np.flatnonzero(group_of == number) for number in range(len(rules.groups))]
-        #: Pairs of each class that are expected soon, and those of its last request.
+        #: Classes of the same two nodes ask for batches of the same size.
+        self._alike: dict[tuple[int, int], list[int]] = {}
+        for row, (a, b, _) in enumerate(self._classes):
+            self._alike.setdefault((a, b), []).append(row)
+        #: Pairs of each class that are expected soon, and of the last request of its two nodes.
         self.expected: Floats = np.zeros(len(world.cls))
         self.batch: Floats = np.ones(len(world.cls))
 
@@ -128,7 +132,7 @@ class Admission:
             ):
                 if not self._asked[number]:
                     self._asked[number] = 1
-                    self.batch[row] = pairs
+                    self.batch[self._alike[a, b]] = pairs
                     asked.append(number)
                 return
         self._answer(group, Err(number, create.source, Code.CREATE, create.pairs))

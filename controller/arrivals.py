@@ -71,7 +71,8 @@ class Periodic:
     the next is expected a period later, as large as those before it on average; after more the
     phase is their mean. A node's blocks are believed in (:meth:`belief`) as far as they explain its
     requests better than a constant rate does: by the likelihood ratio of the blocks that came and
-    of those that did not, from even odds. What is not believed to be blocks is :class:`Recent`.
+    of those that did not, from even odds. What is not believed to be blocks is :class:`Recent`,
+    with a memory short enough to follow a hot spot.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Periodic:
         period_s: float = 20.0,
         spread_s: float = 0.2,
         block_s: float = 0.5,
-        memory_s: float = 20.0,
+        memory_s: float = 2.0,
     ) -> None:
         for name, value in (("period_s", period_s), ("spread_s", spread_s), ("block_s", block_s)):
             if not 0.0 < value < math.inf:

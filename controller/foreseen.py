@@ -49,6 +49,11 @@ def _expected(world: World, ahead: int, arrivals: Arrivals) -> Iterable[tuple[Fl
     order = np.argsort(request.told, kind="stable")
     columns = (request[name][order].tolist() for name in ("told", "arrival", "cls", "pairs"))
     coming = list(zip(*columns, strict=True))
+    # Classes of the same two nodes ask for batches of the same size.
+    alike: dict[tuple[int, int], list[int]] = {}
+    ends = list(zip(world.cls["a"].tolist(), world.cls["b"].tolist(), strict=True))
+    for row, pair in enumerate(ends):
+        alike.setdefault(pair, []).append(row)
     expected, batch, place = np.zeros(len(world.cls)), np.ones(len(world.cls)), 0
     for slot in range(world.horizon):
         # What is said in a slot is what claims in the next one.
@@ -56,7 +61,7 @@ def _expected(world: World, ahead: int, arrivals: Arrivals) -> Iterable[tuple[Fl
         while place < len(coming) and coming[place][0] <= slot:
             told, arrival, row, pairs = coming[place]
             place += 1
-            batch[row] = pairs
+            batch[alike[ends[row]]] = pairs
             if told == arrival:
                 arrivals.record(slot, row, pairs)
         expected = arrivals.expected(slot, ahead)

@@ -12,6 +12,7 @@ import math
 import msgspec
 import numpy as np
 
+from controller.foreseen import Foreseen, foreseen
 from controller.frozen import frozen_player
 from controller.policy import Actor
 from controller.rules import Rules
@@ -47,12 +48,13 @@ def judge(rules: Rules, ledger: Ledger, live: Actor, new: Actor, *, number: int)
     if found is None:
         return Verdict(False, None, None)
     world, delay = found
+    soon = foreseen(world, rules.rule)
     seeds = generator(seed_at(rules.world, 0), "gate", number).integers(2**62, size=RUNS)
     asked = int(world.request.pairs.sum())
     differences = np.zeros(RUNS)
     for run, seed in enumerate(seeds.tolist()):
         lucky = world._replace(seed=seed)
-        got = [_delivered(rules, lucky, delay, actor) for actor in (new, live)]
+        got = [_delivered(rules, lucky, delay, soon, actor) for actor in (new, live)]
         differences[run] = (got[0] - got[1]) / asked
     mean = float(differences.mean())
     low = mean - _T95 * float(differences.std(ddof=1)) / math.sqrt(RUNS)
@@ -105,8 +107,10 @@ def _as_it_is(ledger: Ledger) -> Table:
     return change
 
 
-def _delivered(rules: Rules, world: World, delay: Ints, actor: Actor) -> int:
+def _delivered(rules: Rules, world: World, delay: Ints, soon: Foreseen, actor: Actor) -> int:
     ledger = new_ledger(world, delay_slots=delay, events=0)
-    player = frozen_player(world, rules.rule, actor, rules.temperature, measured=rules.measured)
+    player = frozen_player(
+        world, rules.rule, actor, rules.temperature, soon, measured=rules.measured
+    )
     player(ledger, world.horizon)
     return int(ledger.request.good.sum())

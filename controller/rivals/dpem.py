@@ -33,12 +33,16 @@ __all__ = ["LEVERS", "Twin", "allocator", "frozen", "make", "player", "rule_of",
 SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
 #: Requests that are expected within this time claim links.
 HORIZON_S = 0.3
+#: Classes of which fewer pairs are expected claim nothing.
+LEAST = 0.1
+#: Share of mean-rate's targets that is kept; the demand that is expected claims for itself.
+UNDERNEATH = 0.75
 
 
 #: What tuning may try; the weights of the heuristic underneath stay those of tuned mean-rate.
 LEVERS = {
     "horizon_s": (0.0, 0.2, 0.3, 0.5),
-    "least": (0.25, 0.5, 1.0, 2.0),
+    "least": (0.05, 0.1, 0.25, 1.0),
     "soon": (0.5, 1.0, 2.0),
     "press": (0.0, 0.5, 1.0, 1e18),
     "underneath": (0.5, 0.75, 1.0),
@@ -51,7 +55,8 @@ def rule_of(targets: Floats, **weights: float) -> Rule:
     ``weights`` are fields of the rule, by default those that tuning found.
     """
     known = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
-    own = {"horizon_s": HORIZON_S} | {k: v for k, v in tuned("dpem").items() if k in Rule._fields}
+    start = {"horizon_s": HORIZON_S, "least": LEAST}
+    own = start | {k: v for k, v in tuned("dpem").items() if k in Rule._fields}
     return mean_rate.rule_of(targets, **{**known, **own, **weights})
 
 
@@ -183,7 +188,7 @@ def player(
     return play
 
 
-def make(*, underneath: float = 1.0, **weights: float) -> Allocator:
+def make(*, underneath: float = UNDERNEATH, **weights: float) -> Allocator:
     """Return the allocator with other settings.
 
     ``underneath`` is the share of mean-rate's targets that is kept; ``weights`` are fields of the
