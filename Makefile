@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
-EXTRAS := learn,pettingzoo,aer,arena,squidasm,lab,dev
+EXTRAS := learn,pettingzoo,aer,arena,squidasm,lab,qkd,dev
 # One process for each core; ARGS="-n 0" keeps all tests in one.
 PARALLEL := -n auto --dist worksteal
 ARGS ?=

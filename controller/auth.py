@@ -10,7 +10,7 @@ from typing import NamedTuple
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-__all__ = ["DOMAIN", "AllowList", "Keys", "new_keys"]
+__all__ = ["DOMAIN", "AllowList", "Keys", "guard", "new_keys"]
 
 #: A socket's ZAP domain has to be this very name; pyzmq's "*" does not match a named domain.
 DOMAIN = "dpem"
@@ -27,6 +27,15 @@ def new_keys() -> Keys:
     """Make a key pair from the operating system's randomness."""
     public, secret = zmq.curve_keypair()
     return Keys(public.decode(), secret.decode())
+
+
+def guard(socket: "zmq.Socket[bytes]", keys: Keys) -> None:
+    """Let only those through that the context's :class:`AllowList` admits; call before binding."""
+    socket.curve_server = True
+    socket.curve_secretkey, socket.curve_publickey = keys.secret.encode(), keys.public.encode()
+    socket.zap_domain = DOMAIN.encode()
+    # Without this libzmq asks nobody for a key once the allow list's thread has died.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
 class AllowList:

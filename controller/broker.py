@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from controller.auth import DOMAIN, AllowList, Keys
+from controller.auth import AllowList, Keys, guard
 from controller.dispatch import Dispatch
 from controller.handed import Handed
 from quantum.egp import (
@@ -106,10 +106,7 @@ class Broker:
     def _bind(self, kind: int, host: str) -> tuple[Socket, str]:
         socket: Socket = self._context.socket(kind)
         socket.linger, socket.maxmsgsize = 500, MAX_BYTES
-        socket.curve_server = True
-        socket.curve_secretkey = self._keys.secret.encode()
-        socket.curve_publickey = self._keys.public.encode()
-        socket.zap_domain = DOMAIN.encode()
+        guard(socket, self._keys)
         if kind == zmq.ROUTER:
             socket.router_mandatory = True
         try:

@@ -15,7 +15,7 @@ import time
 import msgspec
 import zmq
 
-from controller.auth import DOMAIN, AllowList
+from controller.auth import AllowList, Keys, guard
 from controller.liveness import Liveness
 from quantum.egp import Beat
 from quantum.errors import WireError
@@ -60,10 +60,7 @@ class _Loop:
         self._allow = AllowList(self._context, {*config.agents, *config.workers})
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger, self._socket.maxmsgsize = 200, _MAX_BYTES
-        self._socket.curve_server = True
-        self._socket.curve_secretkey = config.secret.encode()
-        self._socket.curve_publickey = config.public.encode()
-        self._socket.zap_domain = DOMAIN.encode()
+        guard(self._socket, Keys(config.public, config.secret))
         port = self._socket.bind_to_random_port(f"tcp://{config.host}")
         self._followers: set[bytes] = set()
         self._text = b""

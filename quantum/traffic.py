@@ -21,7 +21,18 @@ from quantum.topologies.entry import near
 from quantum.traffic_arena import Arena, arena
 from quantum.traffic_files import SUFFIXES, is_file, read_trace
 
-__all__ = ["BATCH", "KINDS", "make_trace"]
+__all__ = [
+    "BATCH",
+    "JITTER_S",
+    "KINDS",
+    "REFRESH_S",
+    "Wish",
+    "draws",
+    "make_trace",
+    "phases",
+    "rates",
+    "wish",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,7 +60,7 @@ _MOST = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class _Wish:
+class Wish:
     """What a maker of arrivals needs to know, beside its draws."""
 
     network: Network
@@ -84,27 +95,30 @@ def make_trace(
     if is_file(kind):
         return read_trace(kind, network, deadline_s=deadline_s, duration_s=duration_s)
     name = kind.lower()
-    make = _MAKERS.get(name)
-    if make is None:
+    if name not in KINDS:
         raise InputError(
             f"demand {kind!r} is unknown{near(kind, KINDS)}; "
             f"it is {', '.join(KINDS)} or the path of a {' or '.join(SUFFIXES)} file"
         )
-    found = arena(
+    asked = wish(
+        name,
         network,
-        network_seed,
+        load_hz=load_hz,
+        network_seed=network_seed,
+        duration_s=duration_s,
         fidelity=max(fidelities),
         commodities=commodities,
         distillation_rounds=distillation_rounds,
-        real=name == "abilene" and abilene.fits(network),
     )
+    found = asked.arena
     if not len(found.pairs):
         time, commodity = np.zeros(0), np.zeros(0, dtype=np.int64)
     else:
-        # Announced requests are the scheduled ones, only told earlier.
-        key = "scheduled" if name == "announced" else name
-        rng = generator(seed, "demand", network.name, key)
-        time, commodity = make(_Wish(network, found, load_hz, duration_s, network_seed), rng)
+        rng = draws(name, network, seed)
+        if name in ("scheduled", "announced"):
+            time, commodity = _scheduled(asked, rng)
+        else:
+            time, commodity = _drawn(*rates(name, asked, rng), rng)
     order = np.lexsort((commodity, time))
     time, commodity = time[order], commodity[order]
     coin = generator(seed, "demand", network.name, "fidelity").integers(
@@ -125,81 +139,123 @@ def make_trace(
     )
 
 
-def _poisson(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Draw independent batches at constant rates."""
-    rate = wish.load_hz / BATCH * wish.arena.weights[None, :]
-    return _arrivals(rate, np.array([0.0, wish.duration_s]), rng)
+def wish(
+    name: str,
+    network: Network,
+    *,
+    load_hz: float,
+    network_seed: int,
+    duration_s: float,
+    fidelity: float,
+    commodities: int,
+    distillation_rounds: int,
+) -> Wish:
+    """Return what the draws of a kind of demand start from."""
+    found = arena(
+        network,
+        network_seed,
+        fidelity=fidelity,
+        commodities=commodities,
+        distillation_rounds=distillation_rounds,
+        real=name == "abilene" and abilene.fits(network),
+    )
+    return Wish(network, found, load_hz, duration_s, network_seed)
 
 
-def _scheduled(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
+def draws(name: str, network: Network, seed: int) -> np.random.Generator:
+    """Open the generator of a trace; announced requests are the scheduled ones, told earlier."""
+    key = "scheduled" if name == "announced" else name
+    return generator(seed, "demand", network.name, key)
+
+
+def phases(asked: Wish, rng: np.random.Generator) -> Floats:
+    """Draw when within the refresh time each node pair's blocks are due, (K,) seconds."""
+    return rng.uniform(0.0, REFRESH_S, len(asked.arena.pairs))
+
+
+def rates(name: str, asked: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Draw the rates of demand that is Poisson given its rates: batches per second, start, length.
+
+    Rates are (S, K), for S stretches of time that broadcast against them. They are the first that a
+    trace draws, so the same generator leads to the same rates.
+    """
+    return _RATES[name](asked, rng)
+
+
+def _poisson(asked: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Return constant rates."""
+    rate = asked.load_hz / BATCH * asked.arena.weights[None, :]
+    return rate, *_stretches(np.array([0.0, asked.duration_s]))
+
+
+def _scheduled(asked: Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Draw one block of batches per node pair and refresh time; its size keeps the mean load."""
-    size = len(wish.arena.pairs)
-    blocks = math.ceil(wish.duration_s / REFRESH_S) + 2
-    phase = rng.uniform(0.0, REFRESH_S, size)
-    start = phase + REFRESH_S * (np.arange(blocks)[:, None] - 1.0)
+    size = len(asked.arena.pairs)
+    blocks = math.ceil(asked.duration_s / REFRESH_S) + 2
+    start = phases(asked, rng) + REFRESH_S * (np.arange(blocks)[:, None] - 1.0)
     time = start + rng.normal(0.0, JITTER_S, (blocks, size))
-    wanted = wish.load_hz * wish.arena.weights * REFRESH_S / BATCH
+    wanted = asked.load_hz * asked.arena.weights * REFRESH_S / BATCH
     count = np.floor(wanted + rng.random((blocks, size))).astype(np.int64)
-    count[(time < 0.0) | (time >= wish.duration_s)] = 0
+    count[(time < 0.0) | (time >= asked.duration_s)] = 0
     commodity = np.broadcast_to(np.arange(size), (blocks, size))
     return np.repeat(time.ravel(), count.ravel()), np.repeat(commodity.ravel(), count.ravel())
 
 
-def _hotspot(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Draw batches while eight groups of node pairs are hot in turn."""
-    size = len(wish.arena.pairs)
+def _hotspot(asked: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Draw which of eight groups of node pairs, hot in turn, each pair is in."""
+    size = len(asked.arena.pairs)
     group = rng.permutation(size) % GROUPS
     turn_s = ROUND_S / GROUPS
-    edges = np.append(np.arange(0.0, wish.duration_s, turn_s), wish.duration_s)
+    edges = np.append(np.arange(0.0, asked.duration_s, turn_s), asked.duration_s)
     hot = np.arange(len(edges) - 1)[:, None] % GROUPS == group[None, :]
     shape = (1.0 - HOT_SHARE) + np.where(hot, HOT_SHARE * GROUPS, 0.0)
-    return _arrivals(wish.load_hz / BATCH * wish.arena.weights * shape, edges, rng)
+    return asked.load_hz / BATCH * asked.arena.weights * shape, *_stretches(edges)
 
 
-def _bursts(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Draw batches while every node pair is busy and quiet by itself, for exponential times.
+def _bursts(asked: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Draw when every node pair is busy and quiet by itself, for exponential times.
 
     A Markov-modulated Poisson process (Fischer & Meier-Hellstern, Performance Evaluation 18, 1993)
     for each pair, stationary from the start, so that the mean load is exact at any time.
     """
-    size = len(wish.arena.pairs)
+    size = len(asked.arena.pairs)
     part = BUSY_S / (BUSY_S + QUIET_S)
     busy = rng.random(size) < part
     start, starts, lengths, factors = np.zeros(size), [], [], []
-    while start.min() < wish.duration_s:
+    while start.min() < asked.duration_s:
         stop = start + rng.exponential(np.where(busy, BUSY_S, QUIET_S))
         starts.append(start)
-        lengths.append(np.clip(wish.duration_s - start, 0.0, stop - start))
+        lengths.append(np.clip(asked.duration_s - start, 0.0, stop - start))
         factors.append(np.where(busy, BUSY_SHARE / part, (1.0 - BUSY_SHARE) / (1.0 - part)))
         start, busy = stop, ~busy
-    rate = wish.load_hz / BATCH * wish.arena.weights * np.array(factors)
-    return _drawn(rate, np.array(starts), np.array(lengths), rng)
+    rate = asked.load_hz / BATCH * asked.arena.weights * np.array(factors)
+    return rate, np.array(starts), np.array(lengths)
 
 
-def _abilene(wish: _Wish, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Draw batches that follow real traffic, a slot of five minutes for each second.
+def _abilene(asked: Wish, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Draw rates that follow real traffic, a slot of five minutes for each second.
 
     On the Abilene network each pair has its own traffic; elsewhere each takes that of an
     origin-destination pair drawn with the network. Day and hour of the start are the run's. The
     mean over the run is ``load_hz``.
     """
-    edges = np.append(np.arange(0.0, wish.duration_s, 1.0), wish.duration_s)
-    if abilene.fits(wish.network):
-        curve = abilene.curves(wish.network, wish.arena.pairs)
+    edges = np.append(np.arange(0.0, asked.duration_s, 1.0), asked.duration_s)
+    if abilene.fits(asked.network):
+        curve = abilene.curves(asked.network, asked.arena.pairs)
     else:
-        draw = generator(wish.network_seed, "demand", wish.network.name, "abilene columns")
-        curve = abilene.any_curves(draw, len(wish.arena.pairs))
+        draw = generator(asked.network_seed, "demand", asked.network.name, "abilene columns")
+        curve = abilene.any_curves(draw, len(asked.arena.pairs))
     start = int(rng.integers(len(curve)))
     slot = (start + np.arange(len(edges) - 1)) % len(curve)
-    rate = wish.arena.weights * curve[slot]
+    rate = asked.arena.weights * curve[slot]
     total = float((rate * np.diff(edges)[:, None]).sum())
-    scale = wish.load_hz * wish.duration_s / BATCH / total if total > 0 else 0.0
-    return _arrivals(scale * rate, edges, rng)
+    scale = asked.load_hz * asked.duration_s / BATCH / total if total > 0 else 0.0
+    return scale * rate, *_stretches(edges)
 
 
-def _arrivals(rate: Floats, edges: Floats, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    """Draw times and commodities of batches; ``rate`` (S, K) per second, ``edges`` (S + 1,)."""
-    return _drawn(rate, edges[:-1, None], np.diff(edges)[:, None], rng)
+def _stretches(edges: Floats) -> tuple[Floats, Floats]:
+    """Return start and length (S, 1) of the stretches between ``edges`` (S + 1,)."""
+    return edges[:-1, None], np.diff(edges)[:, None]
 
 
 def _drawn(
@@ -214,10 +270,8 @@ def _drawn(
     return start[where] + length[where] * rng.random(len(segment)), commodity
 
 
-_MAKERS: dict[str, Callable[[_Wish, np.random.Generator], tuple[Floats, Ints]]] = {
+_RATES: dict[str, Callable[[Wish, np.random.Generator], tuple[Floats, Floats, Floats]]] = {
     "poisson": _poisson,
-    "scheduled": _scheduled,
-    "announced": _scheduled,
     "hotspot": _hotspot,
     "bursts": _bursts,
     "abilene": _abilene,

@@ -45,6 +45,8 @@ def bound(context: Context, pair: KeyPair) -> tuple[Socket, str]:
     socket.curve_secretkey = pair.secret.encode()
     socket.curve_publickey = pair.public.encode()
     socket.zap_domain = DOMAIN.encode()
+    # Without this libzmq asks nobody for a key once the allow list's thread has died.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     return socket, f"tcp://127.0.0.1:{port}"
 

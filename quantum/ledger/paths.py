@@ -1,11 +1,11 @@
 """The cheapest path for a request: over links with stock (to serve) or over all (to claim).
 
-A search from both ends finds most of them (see :mod:`quantum.ledger.ends`). What it cannot answer
-is searched by layers of hops (Bellman-Ford with early cuts). A label carries the product of the
-correlators so far. It is cut when the path cannot meet the fidelity asked, when the destination is
-too many hops away, when even the cheapest way on costs as much as a path that is known, or when a
-cheaper label with fewer hops is there. The last cut may hide a dearer path of better fidelity, so
-loss of fidelity is part of the price, in units of what the request can afford.
+A search from both ends finds most claims (see :mod:`quantum.ledger.ends`). What it cannot answer,
+and chains of stock, is searched by layers of hops (Bellman-Ford with early cuts). A label carries
+the product of the correlators so far. It is cut when the path cannot meet the fidelity asked, when
+the destination is too many hops away, when even the cheapest way on costs as much as a path that is
+known, or when a cheaper label with fewer hops is there. The last cut may hide a dearer path of
+better fidelity, so loss of fidelity is part of the price, in units of what the request can afford.
 """
 
 from quantum.kernels import lean
@@ -44,7 +44,7 @@ def find_path(
     """Find the cheapest path of class ``row`` that costs less than ``known``, as above.
 
     ``kind`` says which prices count. Those of claims and of stock are worked out for the links and
-    nodes that the search meets, and a search from both ends goes before the one by layers.
+    nodes that the search meets; for claims a search from both ends goes before the one by layers.
     """
     last = 0.0
     if kind != AS_PRICED:
@@ -53,9 +53,11 @@ def find_path(
             return 0
         if kind == STOCK and not connects(world, ledger, row):
             return 0
-        length = meet(world, ledger, rule, row, slack, kind, known, last)
-        if length != TOO_LONG:
-            return int(length)
+        # Most chains of stock that are there are not good enough: the layers see that sooner.
+        if kind != STOCK:
+            length = meet(world, ledger, rule, row, slack, kind, known, last)
+            if length != TOO_LONG:
+                return int(length)
     return int(search_layers(world, ledger, rule, row, slack, kind, known, last))
 
 

@@ -1,0 +1,162 @@
+"""Pairs for keys: each is made and measured once, by worker processes over encrypted ZeroMQ.
+
+A backend tells of each pair whether the two results agree with the parity of phi_plus. One result
+alone is a fair coin for every Bell-diagonal state, which is what links, swaps and dephasing give:
+Alice's bit is drawn, and Bob's is the same or the other as the backend says. (Amplitude damping in
+a long wait would favour 0; that bias of single bits, not of their agreement, is left out.)
+"""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from controller.auth import AllowList, guard, new_keys
+from controller.processes import Processes
+from quantum.egp import VERSION, Bye, Done, Failed, Hello, Job, Refuse, Task, Welcome
+from quantum.errors import Code, DeviceError, DpemError, InputError, WireError
+from quantum.joining import WorkerConfig
+from quantum.program import Program
+from quantum.wire import MAX_BYTES, decode, encode
+
+__all__ = ["Bench"]
+
+Bits = NDArray[np.uint8]
+
+#: Pairs of a job, and jobs that a worker may have at once.
+_AT_ONCE, _AHEAD = 2000, 2
+_POLL_MS = 200
+_SILENCE_S = 300.0
+#: Numbers of the bases on the wire, see :class:`quantum.egp.Task`.
+_WIRE = (2, 0)
+
+
+class Bench:
+    """Workers that wait for pairs to make; a context manager that leaves no process behind."""
+
+    def __init__(self, backend: str, *, workers: int, seed: int) -> None:
+        if workers < 1:
+            raise InputError(f"qkd.workers must be at least 1, got {workers}")
+        self._processes = Processes()
+        self._context = zmq.Context()
+        self._jobs: dict[bytes, int] = {}
+        """Jobs that each worker has, by its identity."""
+        keys, mine = [new_keys() for _ in range(workers)], new_keys()
+        self._allow = AllowList(self._context, {pair.public for pair in keys})
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        socket.linger, socket.maxmsgsize = 500, MAX_BYTES
+        guard(socket, mine)
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        self._socket = socket
+        for number, pair in enumerate(keys):
+            config = WorkerConfig(
+                address=f"tcp://127.0.0.1:{port}",
+                server_key=mine.public,
+                public_key=pair.public,
+                secret_key=pair.secret,
+                name=f"worker-{number}",
+                backend=backend,
+                seed=seed,
+            )
+            self._processes.start("backends.worker", config.name, config)
+
+    def errors(
+        self,
+        program: Program,
+        basis: NDArray[np.int64],
+        draws: NDArray[np.float64],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Bits:
+        """Make one pair for each entry of ``basis`` (B,), 0 ZZ or 1 XX, and measure it.
+
+        ``draws`` (B,) are the keyed uniforms that decide. Returns 1 where the results differ
+        (B,). Raises :class:`DeviceError` where a pair could not be made.
+        """
+        out = np.zeros(len(basis), dtype=np.uint8)
+        starts = list(range(0, len(basis), _AT_ONCE))[::-1]
+        asked: dict[int, bytes] = {}
+        heard_s = time.monotonic()
+        left = len(starts)
+        while left:
+            for identity in self._jobs:
+                while starts and self._jobs[identity] < _AHEAD:
+                    start = starts.pop()
+                    part = slice(start, start + _AT_ONCE)
+                    tasks = tuple(
+                        Task(program, _WIRE[how], draw)
+                        for how, draw in zip(
+                            basis[part].tolist(), draws[part].tolist(), strict=True
+                        )
+                    )
+                    self._socket.send_multipart([identity, encode(Job(start, tasks))])
+                    asked[start] = identity
+                    self._jobs[identity] += 1
+            answer = self._hear(asked)
+            if answer is None:
+                if time.monotonic() - heard_s > _SILENCE_S:
+                    raise DpemError(f"no worker has spoken for {_SILENCE_S:g} s")
+                continue
+            heard_s = time.monotonic()
+            self._jobs[asked.pop(answer.job)] -= 1
+            passed = np.array(answer.passed, dtype=np.int64)
+            if passed.min(initial=0) < 0:
+                first = answer.faults[0].detail if answer.faults else "a pair was not measured"
+                raise DeviceError(f"the backend made no pair: {first}")
+            out[answer.job : answer.job + len(passed)] = passed == 0
+            left -= 1
+            progress(len(passed))
+        return out
+
+    def _hear(self, asked: dict[int, bytes]) -> Done | None:
+        """Return the next answer to a job that is out; None when nothing came for a while."""
+        if not self._socket.poll(_POLL_MS):
+            self._processes.check()
+            return None
+        identity, *frames = self._socket.recv_multipart()
+        try:
+            message = decode(frames[0])
+        except (WireError, IndexError):
+            return None
+        match message:
+            case Hello(v, "worker", _):
+                if v != VERSION:
+                    refused = Refuse(Code.CREATE, f"version {v} is not spoken here")
+                    self._socket.send_multipart([identity, encode(refused)])
+                    return None
+                self._jobs.setdefault(identity, 0)
+                self._socket.send_multipart([identity, encode(Welcome(VERSION, 0))])
+            case Done(job) if asked.get(job) == identity:
+                return message
+            case Failed(job, code, detail) if asked.get(job) == identity:
+                raise DeviceError(f"the backend made no pair: {code.name}, {detail}")
+            case _:
+                pass
+        return None
+
+    def close(self) -> None:
+        """Send the workers home and wait for them; safe to call twice."""
+        if self._context.closed:
+            return
+        for identity in self._jobs:
+            self._socket.send_multipart([identity, encode(Bye())])
+        self._allow.close()
+        self._context.destroy(linger=500)
+        self._processes.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            # A worker that is still starting would not hear a goodbye.
+            self._processes.__exit__(kind, error, trace)
+        self.close()
