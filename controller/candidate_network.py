@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from controller.adam import views
+from controller.candidate_kernels import Candidates, pool_by_kernel
 from controller.policy import Actor, from_parameters, initial_actor, orthogonal, parameters
-from controller.ppo_engine import MASKED, Inputs
+from controller.ppo_engine import MASKED, Inputs, taken
 from quantum.errors import InputError
 from quantum.seeding import generator
 
-__all__ = ["CandidateNetwork", "anchored", "pool"]
+__all__ = ["CandidateNetwork", "anchored", "pool", "pool_by_tensors"]
 
 
 class CandidateNetwork:
@@ -64,9 +65,18 @@ class CandidateNetwork:
             raise InputError(f"actor parameters must be finite and have shape {wanted}")
         self.flat[:, : self._actor_size] = torch.from_numpy(flat).to(self.flat.device)
 
-    def evaluate(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masked logits (N, M, C) and values (N, M)."""
-        features, mask, base, pooled = inputs
+    def evaluate(
+        self, inputs: Inputs, index: torch.Tensor, inside: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return masked logits (N, B, C) and values (N, B); see :class:`Network`."""
+        if self.flat.device.type == "cpu":
+            found = Candidates.apply(*inputs, index, inside, MASKED, *self.leaves)
+            return found[0], found[1]
+        return self.by_tensors(inputs, index)
+
+    def by_tensors(self, inputs: Inputs, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Do the same without kernels, on any device; masked candidates must be finite."""
+        features, mask, base, pooled = taken(inputs, index)
         w1, b1, w2 = self.leaves[:3]
         logits = _scores(features, base, w1, b1, w2).masked_fill(~mask, MASKED)
         return logits, self.values(pooled)
@@ -104,6 +114,13 @@ def anchored(
 
 def pool(features: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Return the mean and the maximum over the candidates seen, (N, M, 2F); zero if none."""
+    if features.device.type == "cpu":
+        return torch.from_numpy(pool_by_kernel(features.numpy(), seen.numpy()))
+    return pool_by_tensors(features, seen)
+
+
+def pool_by_tensors(features: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Do the same without a kernel, on any device; what is not seen must be finite."""
     some = seen.unsqueeze(-1)
     count = some.sum(dim=2).clamp_min(1)
     mean = (features * some).sum(dim=2) / count

@@ -13,7 +13,8 @@ from controller.arrivals import Arrivals, Periodic
 from controller.decide import FEATURES, Memory, decide, new_memory
 from controller.federated import clip
 from controller.policy import Actor, from_parameters, initial_actor, parameters
-from controller.ppo import Learner, PPOConfig, Rollout
+from controller.ppo import Learner, PPOConfig
+from controller.rollout import rollout_of
 from quantum.egp import Create, Look, Speak, Yield
 from quantum.errors import InputError
 from quantum.ledger.state import ACTION_TOKENS, RAW, Floats, Ints, Rule, World, seed_at
@@ -230,7 +231,7 @@ class Mind:
         """Update the policy; return the clipped change of the weights."""
         assert self._learner is not None
         before = parameters(self.actor)
-        rollout = _rollout(self._memory, self._config.gamma_slot)
+        rollout = rollout_of(self._memory, self._config.gamma_slot)
         if rollout is not None:
             self._learner.update(rollout)
             self.updates += 1
@@ -255,32 +256,3 @@ class Mind:
 
 def _named(prefix: str, state: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _rollout(memory: Memory, gamma_slot: float) -> Rollout | None:
-    """Turn the memory into a rollout; None where no node has two decisions.
-
-    A node's last decision has not been rewarded in full: it only serves as the state that the
-    decision before it led to.
-    """
-    done = np.maximum(memory.taken - 1, 0)
-    steps = int(done.max(initial=0))
-    if steps == 0:
-        return None
-    valid = np.arange(steps)[None, :] < done[:, None]
-    later = np.minimum(np.arange(1, steps + 1), memory.slot.shape[1] - 1)
-    passed = np.where(valid, memory.slot[:, later] - memory.slot[:, :steps], 0)
-    rows = np.arange(len(done))
-    return Rollout(
-        features=memory.features[:, :steps],
-        mask=memory.mask[:, :steps],
-        base=memory.base[:, :steps],
-        action=memory.action[:, :steps],
-        log_probability=memory.log_probability[:, :steps],
-        reward=memory.reward[:, :steps],
-        discount=np.where(valid, gamma_slot**passed, 1.0),
-        terminated=np.zeros_like(valid),
-        valid=valid,
-        last_features=memory.features[rows, done],
-        last_mask=memory.mask[rows, done],
-    )

@@ -16,7 +16,7 @@ from controller.adam import views
 from controller.gae import advantages, explained_variance, normalised
 from controller.policy import orthogonal
 from controller.ppo_config import PPOConfig
-from controller.ppo_engine import MASKED, Engine, Inputs, Metrics, Steps
+from controller.ppo_engine import MASKED, Engine, Inputs, Metrics, Steps, taken
 from quantum.errors import InputError
 from quantum.seeding import generator
 
@@ -61,11 +61,16 @@ class MLPNetwork:
         self.flat = torch.from_numpy(np.stack(rows).astype(np.float32))
         self.leaves = views(self.flat, shapes)
 
-    def evaluate(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return masked logits (N, M, A) and values (N, M)."""
-        observation, mask = inputs
-        logits = _trunk(self.leaves[:6], observation).masked_fill(~mask, MASKED)
-        return logits, self.values(observation)
+    def evaluate(
+        self, inputs: Inputs, index: torch.Tensor, inside: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return masked logits (N, B, A) and values (N, B), whether inside or not."""
+        observation, mask = taken(inputs, index)
+        return self.logits(observation, mask), self.values(observation)
+
+    def logits(self, observation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the actors' logits, (N, M, A), :data:`MASKED` where not allowed."""
+        return _trunk(self.leaves[:6], observation).masked_fill(~mask, MASKED)
 
     def values(self, observation: torch.Tensor) -> torch.Tensor:
         """Return what the critics expect, (N, M)."""
@@ -142,7 +147,7 @@ class MLPLearner:
 
         Without a generator the most probable action is taken.
         """
-        logits, _ = self.network.evaluate((torch.from_numpy(observation), torch.from_numpy(mask)))
+        logits = self.network.logits(torch.from_numpy(observation), torch.from_numpy(mask))
         log_p = torch.log_softmax(logits, dim=-1).numpy()
         scores = log_p if rng is None else log_p + rng.gumbel(size=log_p.shape)
         action: NDArray[np.int64] = scores.argmax(axis=-1)

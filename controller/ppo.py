@@ -106,10 +106,10 @@ class Learner:
         mask = rollout.mask & valid[:, :, None]
         mask[:, :, -1] |= ~valid
         seen = mask & valid[:, :, None]
-        features = self._tensor(np.where(seen[..., None], rollout.features, 0.0))
+        features = self._tensor(self._seen(rollout.features, seen))
         pooled = pool(features, self._tensor(seen))
         last_seen = rollout.last_mask
-        last = self._tensor(np.where(last_seen[..., None], rollout.last_features, 0.0))
+        last = self._tensor(self._seen(rollout.last_features, last_seen))
         last_pooled = pool(last.unsqueeze(1), self._tensor(last_seen).unsqueeze(1))
         with torch.no_grad():
             value = self._network.values(pooled).cpu().numpy()
@@ -139,5 +139,11 @@ class Learner:
         )
         return steps, explained_variance(value, returns, valid)
 
+    def _seen(self, features: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Blank what is not seen; kernels never look at it, so for them nothing is copied."""
+        if self._device.type == "cpu":
+            return features
+        return np.where(seen[..., None], features, 0.0)
+
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return torch.from_numpy(np.require(array, requirements="W")).to(self._device)

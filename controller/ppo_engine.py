@@ -22,7 +22,7 @@ from controller.ppo_config import PPOConfig
 from controller.rollout import minibatch, shuffled
 from quantum.errors import InputError
 
-__all__ = ["MASKED", "Engine", "Inputs", "Metrics", "Network", "Steps"]
+__all__ = ["MASKED", "Engine", "Inputs", "Metrics", "Network", "Steps", "taken"]
 
 #: Stands for minus infinity in masked logits; its probability underflows to exactly zero.
 MASKED = -1e30
@@ -39,8 +39,20 @@ class Network(Protocol):
     flat: torch.Tensor
     leaves: list[torch.Tensor]
 
-    def evaluate(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (N, M, A), :data:`MASKED` where not allowed, and values (N, M)."""
+    def evaluate(
+        self, inputs: Inputs, index: torch.Tensor, inside: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (N, B, A), :data:`MASKED` where not allowed, and values (N, B).
+
+        ``index`` (N, B) says which of the M steps of each agent; only those ``inside`` (N, B)
+        count, the others may be anything finite.
+        """
+
+
+def taken(inputs: Inputs, index: torch.Tensor) -> Inputs:
+    """Return the steps at ``index`` (N, B) of each agent, (N, B, ...)."""
+    rows = torch.arange(len(index), device=index.device).unsqueeze(1)
+    return tuple(part[rows, index] for part in inputs)
 
 
 @dataclass(frozen=True)
@@ -195,13 +207,14 @@ class Engine:
         cfg, network = self.config, self._network
         rows = torch.arange(len(index), device=self._device).unsqueeze(1)
         at = torch.from_numpy(index).to(self._device)
-        weight = torch.from_numpy(inside).to(network.flat)
+        there = torch.from_numpy(inside).to(self._device)
+        weight = there.to(network.flat.dtype)
         count = weight.sum(1)
         advantage = steps.advantage[rows, at]
         if cfg.normalise_minibatches:
             advantage = _normalised(advantage, weight)
 
-        logits, value = network.evaluate(tuple(part[rows, at] for part in steps.inputs))
+        logits, value = network.evaluate(steps.inputs, at, there)
         log_p = torch.log_softmax(logits, dim=-1)
         p = log_p.exp()
         entropy = -(p * log_p).sum(-1)

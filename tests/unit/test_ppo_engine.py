@@ -8,6 +8,7 @@ import torch
 from rollouts import C, F, acted, disturbed, experience
 
 from controller.adam import Adam
+from controller.candidate_network import CandidateNetwork, pool, pool_by_tensors
 from controller.mlp import Experience, MLPLearner, MLPNetwork
 from controller.policy import Actor, initial_actor, parameters
 from controller.ppo import Learner, PPOConfig
@@ -80,7 +81,7 @@ def test_masked_actions_are_never_taken_and_push_nothing() -> None:
     mask[..., [1, 3]] = True
     action, log_p = learner.act(observation, mask, np.random.default_rng(1))
     assert set(np.unique(action)) == {1, 3}
-    logits, _ = network.evaluate((torch.from_numpy(observation), torch.from_numpy(mask)))
+    logits = network.logits(torch.from_numpy(observation), torch.from_numpy(mask))
     chance = torch.softmax(logits, dim=-1)
     assert not chance[..., [0, 2, 4]].detach().any()
     entropy = -(chance * torch.log_softmax(logits, -1)).sum()
@@ -271,6 +272,37 @@ def test_gradients_of_one_agent_do_not_shrink_those_of_another() -> None:
     assert np.array_equal(one[0], other[0])
     assert not np.array_equal(one[1], other[1])
     assert np.all(np.isfinite(other))
+
+
+def test_kernels_and_tensors_agree_on_values_and_gradients() -> None:
+    """The hand-written passes against autograd; padding and what is masked have no part in it."""
+    rollout = experience(disturbed(3), steps=12)
+    mask = rollout.mask & rollout.valid[..., None]
+    mask[..., -1] |= ~rollout.valid
+    parts = [np.where(mask[..., None], rollout.features, 0.0), mask, rollout.base]
+    features, seen, base = (torch.from_numpy(part) for part in parts)
+    seen[0, 0] = False  # nothing to pool
+    np.testing.assert_allclose(pool(features, seen), pool_by_tensors(features, seen), rtol=1e-14)
+    seen[0, 0, -1] = True
+    inputs = (features, seen, base, pool(features, seen))
+    network = CandidateNetwork(3, F, 8, 16, seed=4, device=torch.device("cpu"))
+    network.flat += 0.3 * torch.randn(network.flat.shape, generator=torch.manual_seed(0))
+    index = torch.from_numpy(np.random.default_rng(0).integers(0, 12, (3, 7)))
+    inside = torch.ones(3, 7, dtype=torch.bool)
+    inside[1, 4:] = False
+    found = []
+    for logits, value in (
+        network.evaluate(inputs, index, inside),
+        network.by_tensors(inputs, index),
+    ):
+        log_p = torch.log_softmax(logits, dim=-1)
+        total = ((log_p * log_p.exp()).sum(-1) + log_p[..., -1] + value.square()) * inside
+        gradients = torch.autograd.grad(total.sum(), network.leaves)
+        kept = [part.detach()[inside] for part in (logits, value)]
+        found.append([part.numpy() for part in (*kept, *gradients)])
+    assert all(np.abs(part).max() > 1e-3 for part in found[0])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_weights_of_agents_differ_from_the_start() -> None:
