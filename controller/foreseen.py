@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from controller.arrivals import Arrivals, Periodic
+from controller.arrivals import Arrivals, Recurrent
 from quantum.ledger import Rule, World
 from quantum.ledger.expected import claims_of
 from quantum.ledger.state import Floats, Ints
@@ -40,7 +40,7 @@ def foreseen(world: World, rule: Rule, arrivals: Arrivals | None = None) -> Fore
     ahead = round(rule.horizon_s / world.slot_s)
     if ahead < 1 or rule.complete != 2:
         return nothing_foreseen(world.horizon)
-    return collected(rule, _expected(world, ahead, arrivals or Periodic(world.cls, world.slot_s)))
+    return collected(rule, _expected(world, ahead, arrivals or Recurrent(world.cls, world.slot_s)))
 
 
 def _expected(world: World, ahead: int, arrivals: Arrivals) -> Iterable[tuple[Floats, Floats]]:

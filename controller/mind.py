@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.arrivals import Arrivals, Periodic
+from controller.arrivals import Arrivals, Recurrent
 from controller.decide import FEATURES, Memory, decide, new_memory
 from controller.federated import clip
 from controller.policy import Actor, from_parameters, initial_actor, parameters
@@ -54,7 +54,7 @@ class Mind:
     """Decides for ``nodes`` of a world, starting as the heuristic ``rule``.
 
     Requests are forecast by ``arrivals`` as far as the rule looks ahead, learning or not; by
-    default by :class:`controller.arrivals.Periodic`.
+    default by :class:`controller.arrivals.Recurrent`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Mind:
         steps = self._config.steps if learn else 1
         self._memory: Memory = new_memory(len(nodes), steps, width + 1)
         self._own = np.flatnonzero(np.isin(world.cls.a, nodes))
-        self._arrivals = arrivals or Periodic(world.cls, world.slot_s)
+        self._arrivals = arrivals or Recurrent(world.cls, world.slot_s, sources=nodes)
         self._ahead = round(rule.horizon_s / world.slot_s)
         mine = np.flatnonzero(np.isin(world.cls.a[world.request.cls], nodes))
         self._requests = mine[np.argsort(world.request.told[mine], kind="stable")]
