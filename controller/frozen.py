@@ -107,7 +107,7 @@ def _advance(
             views,
             actor,
             temperature,
-            False,
+            0.0,
             memory,
             choice,
             urgency,

@@ -28,6 +28,8 @@ class LearnConfig:
 
     temperature: float = 0.05
     """Spread of exploration in units of the heuristic's score (pairs)."""
+    explore: float = 0.1
+    """Share of node-slots in which a node explores; elsewhere it takes the best candidate."""
     learning_rate: float = 1e-2
     """Step of Adam for policies and critics; a minute has a dozen updates only."""
     entropy_coefficient: float = 0.0
@@ -169,7 +171,7 @@ class Mind:
             views,
             self.actor,
             self._config.temperature,
-            self._learn,
+            self._config.explore if self._learn else 0.0,
             self._memory,
             choice,
             urgency,

@@ -130,7 +130,8 @@ def train(
     else:
         so_far = _resumed(resume, seed)
     digest = "" if resume is None else load(state_path(resume)).digest
-    config = replace(config or LearnConfig(), device=device)
+    # What is delivered meanwhile is nobody's loss: here nodes explore everywhere.
+    config = replace(config or LearnConfig(explore=1.0), device=device)
     for _ in range(episodes):
         so_far = _episode(course(len(so_far.episodes)), so_far, config)
         digest = _write(out, so_far, seed)

@@ -19,7 +19,7 @@ from controller.learning_round import FEWEST_CLIENTS
 from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
-from controller.policy_file import SHIPPED, actor_of, start_weights
+from controller.policy_file import SHIPPED, actor_of, heuristic_weights, start_weights
 from controller.privacy import default_delta, noise_for
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
@@ -28,15 +28,25 @@ from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["LEVERS", "Twin", "allocator", "frozen", "make", "player", "rule_of", "rules_of"]
+__all__ = [
+    "LEVERS",
+    "Twin",
+    "allocator",
+    "forecasting",
+    "frozen",
+    "make",
+    "player",
+    "rule_of",
+    "rules_of",
+]
 
 SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
 #: Requests that are expected within this time claim links.
 HORIZON_S = 0.3
 #: Classes of which fewer pairs are expected claim nothing.
-LEAST = 0.1
-#: Share of mean-rate's targets that is kept; the demand that is expected claims for itself.
-UNDERNEATH = 0.75
+LEAST = 0.25
+#: Share of mean-rate's targets that is kept; the demand that is expected claims beside it.
+UNDERNEATH = 1.0
 
 
 #: What tuning may try; the weights of the heuristic underneath stay those of tuned mean-rate.
@@ -216,6 +226,20 @@ def make(*, underneath: float = UNDERNEATH, **weights: float) -> Allocator:
 
 
 allocator = make(**tuned("dpem"))
+
+
+def _forecasting(game: Game) -> Player:
+    return player(game, learn=False, actor=actor_of(heuristic_weights(0), game.world.n))
+
+
+forecasting = replace(
+    allocator,
+    name="dpem-forecast",
+    sentence="Tuned mean-rate at the nodes, which forecast: dpem without a learned policy.",
+    play=_forecasting,
+    make=None,
+    levers={},
+)
 frozen = replace(
     allocator,
     name="dpem-frozen",
