@@ -26,6 +26,13 @@ _SIZES = {"paper": 9, "metro": 72, "fast": 32}
 _SEEDS = 8
 #: What counts; before it 10 s are played, and before those 20 s are only heard of.
 _SECONDS = 30.0
+#: What is compared: forecasts alone, the shipped policy, what it adds to them, and what PPO adds.
+_PAIRS = (
+    ("heuristic", RIVAL),
+    ("shipped", RIVAL),
+    ("shipped", "heuristic"),
+    ("ppo", "shipped"),
+)
 
 
 def policy() -> dict[str, Any]:
@@ -42,13 +49,11 @@ def policy() -> dict[str, Any]:
         "name": "policy",
         "results": {f"fraction_of_bound_{name}": every[name] for name in weights},
         "reference": {f"fraction_of_bound_{RIVAL}": every[RIVAL]},
-        "ratio": {
-            f"{name}_minus_{other}": every[f"{name} - {other}"]
-            for name, other in (("shipped", RIVAL), ("ppo", RIVAL), ("ppo", "shipped"))
-        },
+        "ratio": {f"{name}_minus_{other}": every[f"{name} - {other}"] for name, other in _PAIRS},
         "table": _table(rows),
         "regimes": rows,
-        "notes": "shipped is what evolution found; ppo goes on from it, leashed to it",
+        "notes": "heuristic is mean-rate with forecasts, shipped what evolution found, ppo what went on "
+        "from it, leashed to it",
     }
 
 
@@ -114,7 +119,7 @@ def _rows(fractions: Mapping[str, Floats], units: list[PolicyUnit]) -> list[dict
             continue
         row: dict[str, Any] = {"regime": regime, "units": int(which.sum())}
         row |= {name: round(float(values[which].mean()), 4) for name, values in fractions.items()}
-        for name, other in (("shipped", RIVAL), ("ppo", RIVAL), ("ppo", "shipped")):
+        for name, other in _PAIRS:
             found = paired(
                 fractions[name][which],
                 fractions[other][which],
