@@ -52,7 +52,7 @@ def policy() -> dict[str, Any]:
         "ratio": {f"{name}_minus_{other}": every[f"{name} - {other}"] for name, other in _PAIRS},
         "table": _table(rows),
         "regimes": rows,
-        "notes": "heuristic is mean-rate with forecasts, shipped what evolution found, ppo what went on "
+        "notes": "heuristic is mean-rate with forecasts, shipped what evolution found; ppo goes on "
         "from it, leashed to it",
     }
 
