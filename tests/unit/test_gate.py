@@ -1,132 +1,173 @@
-"""The gate: what goes live was not worse on the run's own past, with other luck."""
+"""The gate on real sockets: who comes in, who spoke, who is cut."""
 
-from dataclasses import replace
+import socket as net
 
-import msgspec
-import numpy as np
 import pytest
+import zmq
+from gated import PATIENCE_MS, event, stage
 
-from controller.decide import FEATURES
-from controller.dispatch import Dispatch
-from controller.game import prepare
-from controller.gate import MARGIN, judge, rehearsal
-from controller.live import live_rules
-from controller.mind import Mind
-from controller.policy import Actor
-from controller.policy_file import actor_of, heuristic_weights
-from controller.setting import Setting, scenario_of
-
-SETTING = Setting(
-    topology="grid-3x4",
-    demand="poisson",
-    load_hz=60.0,
-    seconds=6.0,
-    warmup_s=0.0,
-    seed=3,
-    round_s=2.0,
-    policy="heuristic",
-)
-START = heuristic_weights(SETTING.seed)
+from controller.security import Client, Gate, KeyFolder, Keyring, new_keys
+from controller.security.cutting import cut
+from controller.security.keys import load_pair, new_key, revoke_key
+from quantum.errors import DpemError, RequestError
 
 
-def idle():
-    """Return weights (P,) that never make a pair on a link without stock, hence never any."""
-    actor = actor_of(START, 1)
-    w1, b1, w2 = (np.zeros_like(part) for part in actor)
-    w1[0, FEATURES.index("no stock"), 0], w2[0, 0] = 5.0, -1e6
-    return np.concatenate([part.ravel() for part in Actor(w1, b1, w2)])
+def ring_of(**pairs):
+    return Keyring(Client(name, "request", pair.public) for name, pair in pairs.items())
 
 
-def played(slots, **more):
-    setting = msgspec.structs.replace(SETTING, **more)
-    game = prepare(scenario_of(setting))
-    rules = live_rules(setting, game)
-    journal = []
-    dispatch = Dispatch(rules, journal.append)
-    minds = [
-        Mind(game.world, rules.rule, np.array(group), seed=setting.seed, learn=setting.learn)
-        for group in rules.groups
-    ]
-    return dispatch, minds, journal, (lambda to=slots, **how: go_on(dispatch, minds, to, **how))
+def test_a_frame_is_attributed_by_its_key_whatever_its_routing_id():
+    ada, bob = new_keys(), new_keys()
+    with stage(ring_of(ada=ada, bob=bob)) as there:
+        for name, pair in (("ada", ada), ("bob", bob)):
+            client = there.client(pair)
+            client.send(b"I am ada")
+            _, frame = there.heard()
+            assert there.gate.who(frame) == Client(name, "request", pair.public)
 
 
-def go_on(dispatch, minds, stop, updates=None):
-    while dispatch.slot < stop:
-        looks = dispatch.open()
-        for group, look in enumerate(looks):
-            speak = minds[group].speak(look)
-            if updates is not None and look.learn:
-                rows = np.tile(updates, (len(dispatch.rules.groups[group]), 1))
-                speak = msgspec.structs.replace(speak, update=rows.tobytes())
-            dispatch.hear(group, speak)
-        job = dispatch.close()
-        if job is not None:
-            dispatch.settle(dispatch.results.by_closed_form(job.job))
-    return dispatch
+def test_strangers_and_revoked_keys_are_told_apart_at_the_door():
+    ada, eve, old = new_keys(), new_keys(), new_keys()
+    ring = Keyring([Client("ada", "request", ada.public)], {old.public: "old"})
+    with stage(ring) as there:
+        failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        assert event(there.client(eve), failed) == (failed, 400)
+        assert event(there.client(old), failed) == (failed, 500)
+        event(there.client(ada), zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
 
-def test_only_the_past_is_played():
-    dispatch, _, _, go = played(150, learn=False)
-    go()
-    world, delay = rehearsal(dispatch.rules, dispatch.ledger)
-    request = dispatch.rules.world.request
-    came = (request.arrival < 150) & (dispatch.ledger.request.asked == 1)
-    assert len(world.request) == len(delay) == came.sum() < len(request)
-    np.testing.assert_array_equal(world.request.pairs, request.pairs[came])
-    assert world.request.arrival.max() < 150 == world.slots and world.warmup == 0
-    # Whatever comes later: the same rehearsal.
-    other = request.copy()
-    other.pairs[~came], other.arrival[~came] = 9, other.arrival[~came] + 3
-    changed = dispatch.rules.world._replace(request=other)
-    again, _ = rehearsal(replace(dispatch.rules, world=changed), dispatch.ledger)
-    np.testing.assert_array_equal(again.request, world.request)
+def test_nobody_comes_in_while_the_gate_is_dead_and_it_is_opened_again(monkeypatch):
+    ada = new_keys()
+    with stage(ring_of(ada=ada)) as there:
+        inside = there.client(ada)
+        inside.send(b"before")
+        there.heard()
+        monkeypatch.setattr(there.gate, "_answer", None)
+        there.client(ada)  # kills it
+        there.gate._thread.join(10.0)
+        late = there.client(ada)
+        late.send(b"let me in")
+        event(late, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+        inside.send(b"still here")
+        assert there.heard()[1].bytes == b"still here"
+        assert not there.router.poll(0)
+        monkeypatch.undo()
+        (line,) = there.gate.news()
+        assert "opened again" in line and "TypeError" in line
+        assert there.heard()[1].bytes == b"let me in"
 
 
-def test_what_is_down_is_down():
-    dispatch, _, _, go = played(200, learn=False, changes="outages:6:4", seed=5)
-    go()
-    ledger = dispatch.ledger
-    while not (ledger.behind["up"] == 0).any():
-        go(dispatch.slot + 1)
-    world, _ = rehearsal(dispatch.rules, ledger)
-    links = world.change[world.change.node == 0]
-    assert links.index.tolist() == np.flatnonzero(ledger.behind["up"] == 0).tolist()
-    assert not world.change.up.any() and not world.change.slot.any()
+def test_a_gate_that_dies_again_and_again_ends_the_broker(monkeypatch):
+    with stage(Keyring()) as there:
+        monkeypatch.setattr(Gate, "look", None)
+        monkeypatch.setattr("controller.security.gate._LOOK_MS", 1)
+        for _ in range(3):
+            there.gate._thread.join(10.0)
+            there.gate.news()
+        there.gate._thread.join(10.0)
+        with pytest.raises(DpemError, match="again and again"):
+            there.gate.news()
 
 
-def test_the_same_passes_and_the_idle_does_not():
-    dispatch, _, _, go = played(200, learn=False)
-    go()
-    rules, ledger = dispatch.rules, dispatch.ledger
-    live, lazy = actor_of(START, rules.world.n), actor_of(idle(), rules.world.n)
-    same = judge(rules, ledger, live, live, number=0)
-    assert same.passed and (same.difference, same.low) == (0.0, 0.0)
-    worse = judge(rules, ledger, live, lazy, number=0)
-    assert not worse.passed and worse.low <= worse.difference < -MARGIN
-    better = judge(rules, ledger, lazy, live, number=0)
-    assert better.passed and better.low > 0.0
-    assert judge(rules, ledger, live, lazy, number=0) == worse
-    assert judge(rules, ledger, live, lazy, number=1) != worse
+def test_revoking_a_key_cuts_its_connections_and_no_others(tmp_path):
+    folder = tmp_path / "keys"
+    for name in ("ada", "bob"):
+        new_key(folder, name, "request")
+    pairs = {name: load_pair(folder / f"{name}.key") for name in ("ada", "bob")}
+    with stage(KeyFolder(folder)) as there:
+        ada, bob = (there.client(pair) for pair in pairs.values())
+        quiet = there.client(pairs["bob"])
+        event(quiet, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        for client in (ada, bob):
+            client.send(b"hello")
+            there.gate.who(there.heard()[1])
+        event(bob, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        revoke_key(folder, "bob")
+        # The gate's own thread notices; nobody calls it.
+        for client in (bob, quiet):
+            event(client, zmq.EVENT_DISCONNECTED)
+            failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            assert event(client, failed) == (failed, 500)
+        assert "key bob is admitted no longer" in there.gate.news()
+        event(ada, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        ada.send(b"still here")
+        assert there.gate.who(there.heard()[1]).name == "ada"
+        while ada.get_monitor_socket().poll(0):
+            raise AssertionError("ada's connection saw something")
 
 
-def test_nothing_asked_shows_nothing():
-    dispatch, _, _, _ = played(0, learn=False)
-    live = actor_of(START, dispatch.rules.world.n)
-    verdict = judge(dispatch.rules, dispatch.ledger, live, live, number=0)
-    assert (verdict.passed, verdict.difference, verdict.low) == (False, None, None)
+def test_what_a_revoked_key_said_before_it_was_cut_is_refused():
+    ada = new_keys()
+    with stage(ring_of(ada=ada)) as there:
+        client = there.client(ada)
+        client.send(b"one")
+        client.send(b"two")
+        there.gate.who(there.heard()[1])
+        there.gate.use(Keyring([], {ada.public: "ada"}))
+        with pytest.raises(RequestError, match="key ada was revoked; ask the operator"):
+            there.gate.who(there.heard()[1])
 
 
-@pytest.mark.parametrize("nodes", [12, 6])
-@pytest.mark.parametrize("gate", [True, False])
-def test_a_bad_update_does_not_go_live(nodes, gate):
-    """Twelve nodes average, six learn each for itself; both act with what the broker sends."""
-    topology = "grid-3x4" if nodes == 12 else "ring-6"
-    dispatch, minds, journal, _ = played(0, topology=topology, load_hz=5.0 * nodes, gate=gate)
-    # Neither clipping nor noise, so that the average is the idle policy.
-    dispatch.rules = replace(dispatch.rules, clip_norm=1e9, noise_multiplier=0.0)
-    dispatch.rounds._rules = dispatch.rules
-    go_on(dispatch, minds, 102, updates=idle() - START)
-    lazy = np.abs(np.concatenate([m.actor.w2 for m in minds])).max() > 1e5
-    assert lazy is np.bool_(not gate)
-    assert dispatch.rounds.kept_back == int(gate)
-    assert [e["passed"] for e in journal if e["event"] == "gate"] == ([False] if gate else [])
+def test_a_subscriber_is_known_and_cut_too():
+    ada = new_keys()
+    with stage(ring_of(ada=ada)) as there:
+        publisher, address = there.bind(zmq.XPUB)
+        client = there.client(ada, zmq.SUB, address)
+        client.subscribe(b"")
+        assert publisher.poll(PATIENCE_MS)
+        assert there.gate.who(publisher.recv(copy=False)).name == "ada"
+        there.gate.use(Keyring([], {ada.public: "ada"}))
+        event(client, zmq.EVENT_DISCONNECTED)
+
+
+def test_a_new_key_in_the_folder_is_admitted(tmp_path):
+    folder = tmp_path / "keys"
+    new_key(folder, "ada", "request")
+    with stage(KeyFolder(folder)) as there:
+        new_key(folder, "bob", "observe")
+        client = there.client(load_pair(folder / "bob.key"))
+        while (
+            event(client, zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)[0]
+            != zmq.EVENT_HANDSHAKE_SUCCEEDED
+        ):
+            client = there.client(load_pair(folder / "bob.key"))
+        client.send(b"hello")
+        assert there.gate.who(there.heard()[1])[:2] == ("bob", "observe")
+
+
+def test_a_folder_that_others_may_enter_admits_nobody_new(tmp_path):
+    folder = tmp_path / "keys"
+    new_key(folder, "ada", "request")
+    pair = load_pair(folder / "ada.key")
+    with stage(KeyFolder(folder)) as there:
+        client = there.client(pair)
+        client.send(b"hello")
+        there.gate.who(there.heard()[1])
+        folder.chmod(0o755)
+        there.gate.look()
+        assert there.gate.admit(pair.public) == 300
+        (line,) = there.gate.news()
+        assert "nobody new is admitted" in line and "chmod 700" in line
+        client.send(b"still here")
+        assert there.gate.who(there.heard()[1]).name == "ada"
+        folder.chmod(0o700)
+        there.gate.look()
+        assert there.gate.admit(pair.public) == 200
+
+
+def test_only_connections_of_our_ports_are_cut(tmp_path):
+    with (
+        net.create_server(("127.0.0.1", 0)) as listener,
+        net.create_connection(listener.getsockname()) as client,
+        listener.accept()[0] as accepted,
+        (tmp_path / "file").open("w") as file,
+    ):
+        port = listener.getsockname()[1]
+        speaker = {accepted.fileno(): "k", file.fileno(): "k", listener.fileno(): "k"}
+        assert cut({port + 1}, speaker, {"k"}) == 0
+        assert cut({port}, speaker, {"other"}, silent=False) == 0
+        accepted.send(b"x")
+        assert client.recv(1) == b"x"
+        assert cut({port}, speaker, {"k"}) == 1
+        assert client.recv(1) == b""
+        file.write("still open")
