@@ -1,23 +1,29 @@
-"""Forecasters in a few lines, the rivals of the network.
+"""Forecasters in a few lines, the rivals of the network, and the scores that judge them all.
 
 A series is (N, T): pairs asked of N nodes in T bins, the newest last. A forecast is (N, horizon).
 The rival to beat is the seasonal profile times the recent level; zero is here because sparse counts
-flatter it in absolute errors.
+flatter it, so judge by CRPS, pinball loss and coverage too.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from scipy.stats import norm
+from scipy.special import i0e, i1e
+from scipy.stats import norm, poisson
 
 from quantum.errors import InputError
 
 __all__ = [
+    "coverage",
+    "crps_poisson",
     "ewma",
     "last_value",
+    "mase",
+    "pinball",
     "profile_level",
     "seasonal_lag",
     "seasonal_naive",
+    "wape",
     "zero",
 ]
 
@@ -115,3 +121,59 @@ def seasonal_lag(series: Floats, shortest: int, *, false_alarm: float = 0.01) ->
         if smooth[best] > limit and again > 0.5 * smooth[best]:
             lags[node] = best
     return lags
+
+
+def wape(forecast: Floats, truth: Floats) -> float:
+    """Return the summed absolute error over the summed truth.
+
+    >>> wape(np.array([[1.0, 1.0]]), np.array([[2.0, 0.0]]))
+    1.0
+    """
+    total = float(np.abs(truth).sum())
+    if total == 0.0:
+        raise InputError("wape needs a truth that is not all zero")
+    return float(np.abs(forecast - truth).sum()) / total
+
+
+def mase(forecast: Floats, truth: Floats, history: Floats, lag: int = 1) -> float:
+    """Return the mean absolute error over that of a naive forecast on ``history`` (N, T).
+
+    Hyndman and Koehler, Int. J. Forecasting 22, 679 (2006). Constant nodes have no scale and do not
+    count; InputError if all are constant.
+    """
+    scale = np.abs(history[:, lag:] - history[:, :-lag]).mean(axis=1)
+    moving = scale > 0.0
+    if not moving.any():
+        raise InputError("mase needs a history that is not constant")
+    error = np.abs(forecast - truth).reshape(len(truth), -1).mean(axis=1)
+    return float((error[moving] / scale[moving]).mean())
+
+
+def pinball(quantiles: Floats, truth: Floats, levels: Floats) -> float:
+    """Return the mean pinball loss of ``quantiles`` (..., Q) at ``levels`` (Q,).
+
+    >>> pinball(np.array([[3.0]]), np.array([5.0]), np.array([0.9]))
+    1.8
+    """
+    below = truth[..., None] - quantiles
+    return float(np.maximum(levels * below, (levels - 1.0) * below).mean())
+
+
+def crps_poisson(mean: Floats, truth: Floats) -> float:
+    """Return the mean continuous ranked probability score of Poisson forecasts.
+
+    Closed form of Wei and Held, TEST 23, 787 (2014).
+    """
+    mu = np.maximum(mean, 1e-12)
+    score = (truth - mu) * (2.0 * poisson.cdf(truth, mu) - 1.0)
+    score += mu * (2.0 * poisson.pmf(truth, mu) - i0e(2.0 * mu) - i1e(2.0 * mu))
+    return float(score.mean())
+
+
+def coverage(low: Floats, high: Floats, truth: Floats) -> float:
+    """Return the share of truths within [low, high], ends included.
+
+    >>> coverage(np.array([0.0, 0.0]), np.array([1.0, 1.0]), np.array([1.0, 2.0]))
+    0.5
+    """
+    return float(((truth >= low) & (truth <= high)).mean())

@@ -2,8 +2,8 @@
 
 An episode is a run of the twin: networks and draws change from one to the next, what was learned
 stays. The policy is one set of weights, the federated average, so that it fits any network; it
-alone is in the policy file. What must not leave the nodes (critics, forecasters, the moments of
-optimisers) is in a second file beside it, which training goes on from.
+alone is in the policy file. What must not leave the nodes (critics, the moments of optimisers) is
+in a second file beside it, which training goes on from.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.checkpoint import load, save
+from controller.federation import Federation, delta_of
 from controller.game import Game, Plans, play, prepare
 from controller.mind import LearnConfig
 from controller.policy import parameters
@@ -27,7 +28,7 @@ from controller.policy_file import (
     state_path,
     write_policy,
 )
-from controller.privacy import default_delta, epsilon
+from controller.privacy import Part, composed
 from controller.rivals.allocator import find
 from controller.rivals.dpem import Twin, allocator
 from controller.setting import Setting, scenario_of
@@ -47,8 +48,9 @@ Course = Callable[[int], Game]
 class Episode(msgspec.Struct, frozen=True):
     """What one episode brought, beside the rival on the same draws; numbers only.
 
-    ``reward`` is the sum over nodes; ``rounds`` federated rounds with ``noise_multiplier``;
-    ``updates`` learning steps of each node.
+    ``reward`` is the sum over nodes; ``rounds`` federated rounds with ``noise_multiplier``, which
+    nodes added themselves where ``local``, and ``participation``; ``updates`` learning steps of
+    each node. The privacy budget is for ``planned`` episodes.
     """
 
     seed: int
@@ -62,6 +64,9 @@ class Episode(msgspec.Struct, frozen=True):
     rounds: int
     updates: int
     noise_multiplier: float
+    participation: float
+    local: int
+    planned: int
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -74,6 +79,9 @@ class Training(msgspec.Struct, frozen=True):
     episodes: tuple[Episode, ...]
     epsilon: float | None
     delta: float | None
+    privacy: str
+    aggregator: str
+    federated_rounds: int
     digest: str
     policy: str
     state: str
@@ -109,6 +117,8 @@ def train(
     seed: int,
     start: Floats | None = None,
     resume: Path | None = None,
+    federation: Federation | None = None,
+    planned: int | None = None,
     config: LearnConfig | None = None,
     device: str = "cpu",
     notes: Mapping[str, Any] | None = None,
@@ -119,7 +129,8 @@ def train(
     ``start`` (P,) are the weights to begin with, and what the leash is tied to; the heuristic's
     unless given. ``resume`` is the policy file of a training whose learning state lies beside it;
     going on is bit for bit what one longer training is. ``notes`` of a new training go into the
-    policy file.
+    policy file. The privacy budget of ``federation`` is for ``planned`` episodes: those asked for,
+    or what an earlier call planned; to play more has to be said.
     Raises InputError for a setting that makes no run, and files that cannot be read or written.
     """
     if episodes < 1 and resume is None:
@@ -132,16 +143,22 @@ def train(
     digest = "" if resume is None else load(state_path(resume)).digest
     # What is delivered meanwhile is nobody's loss: here nodes explore everywhere.
     config = replace(config or LearnConfig(explore=1.0), device=device)
+    federation = federation or Federation()
+    planned = _planned(so_far.episodes, episodes, planned)
     for _ in range(episodes):
-        so_far = _episode(course(len(so_far.episodes)), so_far, config)
+        game = course(len(so_far.episodes))
+        so_far = _episode(game, so_far, config, federation, planned)
         digest = _write(out, so_far, seed)
         if progress is not None:
             progress(len(so_far.episodes), so_far.episodes[-1])
-    spent, delta = _privacy(so_far.episodes)
+    spent, delta = _privacy(so_far.episodes, federation)
     return Training(
         episodes=so_far.episodes,
         epsilon=spent,
         delta=delta,
+        privacy=federation.privacy,
+        aggregator=federation.aggregator,
+        federated_rounds=sum(e.rounds for e in so_far.episodes),
         digest=digest,
         policy=str(out),
         state=str(state_path(out)),
@@ -156,7 +173,26 @@ def done_in(policy: Path) -> int:
     return load(beside).round
 
 
-def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Progress:
+def _planned(before: tuple[Episode, ...], more: int, planned: int | None) -> int:
+    """Return how many episodes share the budget; InputError where there are more than planned."""
+    total = len(before) + more
+    if planned is None:
+        planned = before[-1].planned if before else total
+    if total > planned:
+        raise InputError(
+            f"the privacy budget is for {planned} episodes, these would be {total}: say "
+            f"--planned-episodes {total} to spend more than that budget"
+        )
+    return planned
+
+
+def _episode(
+    game: Game,
+    before: _Progress,
+    config: LearnConfig | None,
+    federation: Federation,
+    planned: int,
+) -> _Progress:
     """Play one game with learning, and the rival on the same draws."""
     rival = play(game, find(RIVAL), with_losses=False)
     actor, anchor = (actor_of(one, game.world.n) for one in (before.policy, before.anchor))
@@ -164,8 +200,17 @@ def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Prog
 
     def player(ledger: Ledger, stop: int) -> None:
         if not twins:
-            twin = Twin(game, ledger, actor=actor, anchor=anchor, config=config, gated=False)
-            # Critics and forecasters belong to nodes: elsewhere they start afresh.
+            twin = Twin(
+                game,
+                ledger,
+                actor=actor,
+                anchor=anchor,
+                config=config,
+                gated=False,
+                federation=federation,
+                episodes=planned,
+            )
+            # Critics belong to nodes: elsewhere they start afresh.
             if before.local and before.episodes[-1].nodes == game.world.n:
                 twin.mind.load_state(before.local)
             twins.append(twin)
@@ -186,20 +231,32 @@ def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Prog
         rounds=rounds.done,
         updates=mind.updates,
         noise_multiplier=dispatch.rules.noise_multiplier,
+        participation=federation.participation,
+        local=int(federation.privacy == "local"),
+        planned=planned,
     )
     # Too few nodes to hide in an average learned each for itself: their mean goes on.
     policy = rounds.current if rounds.federated else parameters(mind.actor).mean(axis=0)
     return replace(before, policy=policy, local=mind.state(), episodes=(*before.episodes, episode))
 
 
-def _privacy(episodes: tuple[Episode, ...]) -> tuple[float | None, float | None]:
-    """Compose all rounds, with the least noise that any had."""
-    private = [e for e in episodes if e.rounds > 0]
-    if not private or any(e.rounds == 0 and e.updates > 0 for e in episodes):
+def _privacy(
+    episodes: tuple[Episode, ...], federation: Federation
+) -> tuple[float | None, float | None]:
+    """Compose all rounds of all episodes, whatever their noise."""
+    shared = [e for e in episodes if e.rounds > 0]
+    if not shared or any(e.rounds == 0 and e.updates > 0 for e in episodes):
         return None, None
-    delta = default_delta(max(e.nodes for e in private))
-    noise = min(e.noise_multiplier for e in private)
-    return epsilon(noise, delta, sum(e.rounds for e in private)), delta
+    delta = delta_of(federation, max(e.nodes for e in shared))
+    # A node's own message is protected against replacement, twice the clipping norm away.
+    parts = [
+        Part(e.noise_multiplier / 2.0, e.rounds)
+        if e.local
+        else Part(e.noise_multiplier, e.rounds, e.participation)
+        for e in shared
+    ]
+    spent = composed(parts, delta)
+    return (None, None) if spent is None else (spent, delta)
 
 
 def _write(out: Path, so_far: _Progress, seed: int) -> str:

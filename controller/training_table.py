@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.evolution.training import Evolved
+from controller.table import privacy_line
 from controller.training import Training
 
 __all__ = ["show_training"]
@@ -52,8 +53,8 @@ def _show_learned(console: Console, found: Training) -> None:
             str(e.rounds),
         )
     console.print(table)
-    private = "no guarantee of privacy"
-    if found.epsilon is not None:
-        private = f"epsilon {found.epsilon:.2f} at delta {found.delta:.2g}, over all rounds"
+    private = privacy_line(
+        found.privacy, found.aggregator, found.federated_rounds, found.epsilon, found.delta
+    )
     console.print(f"Policy: {found.policy} ({private})", soft_wrap=True)
     console.print(f"Learning state, not to be given away: {found.state}", soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quantum.errors import InputError
-from quantum.output import json_option, write_json, write_whole
+from quantum.output import figure_kind, json_option, write_json, write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -89,7 +89,7 @@ def command(
     With --value the same demand is played by tuned mean-rate at the nodes, without forecasts, with
     recent rates, with each forecaster and with every request told beforehand, on the same draws.
     """
-    kind = _kind_of(figure)
+    kind = figure_kind(figure)
     if not 0 <= seed < 1_000_000:
         raise InputError(f"--seed must be 0 to 999999, got {seed}: training uses those above")
     if not 0.0 <= warmup_s < 1e5 or not 12.0 <= seconds < 1e5:
@@ -129,17 +129,6 @@ def command(
         write_whole(Path(figure), drawn)
     if json_path != "-":
         _show(found)
-
-
-def _kind_of(figure: str | None) -> str:
-    if figure is None:
-        return "png"
-    path = Path(figure)
-    if path.suffix not in (".png", ".svg"):
-        raise InputError(f"--figure must end in .png or .svg, got {figure}")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {figure}: its folder does not exist")
-    return path.suffix[1:]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from controller.commands.federation_options import federation_options
 from quantum.errors import InputError
 from quantum.output import json_option, write_json
 
@@ -34,6 +35,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     start: str
     processes: int
     device: str
+    planned: int | None
 
 
 @click.command("train")
@@ -50,6 +52,12 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--episodes", default=4, show_default=True, help="Episodes of PPO now; with es+ppo in all."
 )
+@click.option(
+    "--planned-episodes",
+    type=int,
+    help="Episodes that share the privacy budget: those of this call, unless given.",
+)
+@federation_options
 @click.option("--generations", default=40, show_default=True, help="Generations of es, in all.")
 @click.option("--units", default=144, show_default=True, help="Short games that es draws from.")
 @click.option("--start", default="heuristic", show_default=True, metavar="heuristic|shipped|FILE")
@@ -77,7 +85,9 @@ def command(
     device: str,
     out: str | None,
     resume: str | None,
+    planned_episodes: int | None,
     json_path: str | None,
+    **federation: Any,
 ) -> None:
     """Learn in the twin and write a policy that ``dpem run --policy FILE`` starts from.
 
@@ -105,6 +115,7 @@ def command(
         load_hz=load_hz,
         seconds=seconds,
         seed=seed,
+        **{name: value for name, value in federation.items() if value is not None},
     ).check()
     own = (topology, demand, load_hz) != (None, None, None)
     if presets is not None and own:
@@ -125,6 +136,7 @@ def command(
         start=start,
         processes=processes,
         device=device,
+        planned=planned_episodes,
     )
     found = _train(method, asked, target, None if resume is None else Path(resume))
     write_json(found, json_path)
@@ -230,6 +242,8 @@ def _learn(
             start=start,
             resume=resume,
             device=asked.device,
+            federation=setting.federation,
+            planned=asked.planned,
             notes=_notes(),
             progress=lambda number, one: advance(number, f"delivered {one.delivery_rate:.3f}"),
         )

@@ -10,6 +10,7 @@ from controller.decide import FEATURES
 from controller.dispatch import Dispatch
 from controller.game import prepare
 from controller.gate import MARGIN, judge, rehearsal
+from controller.learning_round import Rounds
 from controller.live import live_rules
 from controller.mind import Mind
 from controller.policy import Actor
@@ -124,7 +125,7 @@ def test_a_bad_update_does_not_go_live(nodes, gate):
     dispatch, minds, journal, _ = played(0, topology=topology, load_hz=5.0 * nodes, gate=gate)
     # Neither clipping nor noise, so that the average is the idle policy.
     dispatch.rules = replace(dispatch.rules, clip_norm=1e9, noise_multiplier=0.0)
-    dispatch.rounds._rules = dispatch.rules
+    dispatch.rounds = Rounds(dispatch.rules, START, dispatch._judge if gate else None)
     go_on(dispatch, minds, 102, updates=idle() - START)
     lazy = np.abs(np.concatenate([m.actor.w2 for m in minds])).max() > 1e5
     assert lazy is np.bool_(not gate)
