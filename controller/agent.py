@@ -55,9 +55,9 @@ def act(config: AgentConfig) -> None:
     import torch
 
     from controller.mind import LearnConfig, Mind
+    from controller.policy_file import actor_of
     from controller.rivals.dpem import rule_of
     from controller.setting import Setting, scenario_of
-    from controller.training import actor_of
     from quantum.ledger import new_world, no_paths
 
     torch.set_num_threads(1)

@@ -38,6 +38,7 @@ FEATURES = (
 #: Base score of doing nothing, or one less than the worst link: the heuristic never idles.
 IDLE = -8.0
 POLICY = stream("policy")
+EXPLORES = stream("policy explores")
 
 
 class Memory(NamedTuple):
@@ -147,7 +148,7 @@ def decide(
     views: Floats,
     actor: Actor,
     temperature: float,
-    learn: bool,
+    explore: float,
     memory: Memory,
     choice: Ints,
     urgency: Floats,
@@ -158,8 +159,9 @@ def decide(
 
     ``nodes`` (B,) and ``local`` (B,) their rows in ``actor`` and ``memory``; ``tokens``, ``fill``
     (B,), ``views`` (B, K, 7). Written: ``choice`` (B, T) positions, -1 idle; ``urgency`` (B, T);
-    ``yields`` (B,) position or -1; ``surplus`` (B,). With ``learn`` the policy explores and the
-    decisions are remembered; without it takes the most probable candidate.
+    ``yields`` (B,) position or -1; ``surplus`` (B,). In a share ``explore`` of node-slots, by key,
+    the policy explores and the decisions are remembered; elsewhere a node takes the most probable
+    candidate.
     """
     width = inc_link.shape[1]
     scores, base = np.empty(width), np.empty(width + 1)
@@ -170,6 +172,7 @@ def decide(
         degree, links = fixed[node].degree, inc_link[node]
         room = fixed[node].qubits
         yields[b], surplus[b] = -1, -1e18
+        explores = uniform(seed, EXPLORES, node, slot, 0) < explore
         if fill[b] >= room - 1:
             yields[b], surplus[b] = surplus_of(rule, links, degree, view)
         for number in range(tokens[b]):
@@ -191,9 +194,9 @@ def decide(
                 base,
             )
             logits(actor.w1, actor.b1, actor.w2, me, features, mask, base, temperature, out)
-            draw = uniform(seed, POLICY, node, slot, number) if learn else -1.0
+            draw = uniform(seed, POLICY, node, slot, number) if explores else -1.0
             action, log_probability = pick(out, mask, draw)
-            if learn:
+            if explores:
                 _remember(memory, me, slot, features, mask, base, action, log_probability)
             choice[b, number] = -1
             if action < width:

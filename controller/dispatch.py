@@ -11,8 +11,9 @@ import numpy as np
 from controller.admission import Admission
 from controller.decide import FEATURES
 from controller.entries import acts_of, note, rows_of, yields_of
+from controller.gate import Verdict, judge
 from controller.learning_round import Rounds
-from controller.policy import initial_actor, parameters
+from controller.policy import from_parameters, initial_actor, parameters
 from controller.results import Results
 from controller.rules import Journal, Rules
 from quantum.egp import Done, Err, Failed, Job, Look, Ok, Speak
@@ -32,6 +33,7 @@ from quantum.ledger.expected import expect
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.places import drop_expired
+from quantum.ledger.state import Floats
 from quantum.record import Digest
 
 __all__ = ["Dispatch", "Rules"]
@@ -54,7 +56,7 @@ class Dispatch:
         start = rules.start
         if start is None:
             start = parameters(initial_actor(1, len(FEATURES), seed=seed_at(rules.world, 0)))[0]
-        self.rounds = Rounds(rules, start)
+        self.rounds = Rounds(rules, start, self._judge if rules.gated else None)
         self._admission = Admission(rules, self.ledger, self._reply)
         self._journal = journal
         self._answers: list[list[Ok | Err]] = [[] for _ in rules.groups]
@@ -63,6 +65,13 @@ class Dispatch:
 
     def _reply(self, group: int, answer: Ok | Err) -> None:
         self._answers[group].append(answer)
+
+    def _judge(self, live: Floats, new: Floats, number: int) -> Verdict:
+        size = len(FEATURES)
+        live_actor, new_actor = (
+            from_parameters(rows, size, rows.shape[1] // (size + 2)) for rows in (live, new)
+        )
+        return judge(self.rules, self.ledger, live_actor, new_actor, number=number)
 
     @property
     def slot(self) -> int:
@@ -95,7 +104,6 @@ class Dispatch:
         open_slot(rules.world, ledger, rules.rule)
         expect(rules.world, ledger, rules.rule, self._admission.expected, self._admission.batch)
         learning = rules.learn and slot > 0 and slot % rules.round_slots == 0
-        averaged = self.rounds.take_parameters()
         looks = []
         for number, group in enumerate(rules.groups):
             members = np.array(group, dtype=np.int64)
@@ -116,7 +124,7 @@ class Dispatch:
                     answers=tuple(self._answers[number]),
                     credit=credit if rules.learn else b"",
                     learn=learning,
-                    parameters=averaged,
+                    parameters=self.rounds.take_parameters(number),
                 )
             )
             self._answers[number].clear()

@@ -44,6 +44,7 @@ def compare(
     windowed: Collection[tuple[int, int]] = (),
     progress: Callable[[Unit], None] | None = None,
     convergence: Convergence | None = None,
+    ladder: bool = False,
 ) -> Comparison:
     """Play every allocator, by name, on every cell with every seed, and compare them in pairs.
 
@@ -51,8 +52,9 @@ def compare(
     ``keep`` puts beside them what is needed to play each again. ``windowed`` are the units, as
     (number of the cell, seed), that get the windowed bound as well. ``progress`` is given every
     unit, first those that were there. ``processes`` is the number of cores by default; an
-    ``engine`` may play elsewhere instead. An interrupt ends them and is passed on. Where an
-    allocator fails, the others go on, and :class:`AllocatorError` is raised at the end.
+    ``engine`` may play elsewhere instead. An interrupt ends them and is passed on. In a ``ladder``
+    each allocator is also compared with the next. Where an allocator fails, the others go on, and
+    :class:`AllocatorError` is raised at the end.
     """
     names, numbers = check(cells, allocators, seeds)
     workers = processes or os.cpu_count() or 1
@@ -98,7 +100,9 @@ def compare(
     if failures:
         raise _told(failures, len(units), len(wanted), folder)
     ordered = [units[place] for place in range(len(wanted))]
-    return summarise(cells[0].preset, names, numbers, ordered, convergence=convergence)
+    return summarise(
+        cells[0].preset, names, numbers, ordered, convergence=convergence, ladder=ladder
+    )
 
 
 def check(

@@ -20,10 +20,11 @@ from controller.federation import Federation, Scheme, noise_of
 from controller.forecast import Forecaster
 from controller.game import Game, play, prepare
 from controller.history import History, HistoryConfig
+from controller.mind import LearnConfig
 from controller.poison import Poison
+from controller.policy_file import actor_of
 from controller.rivals.dpem import Twin, allocator, player
 from controller.setting import Setting, scenario_of
-from controller.training import actor_of
 from quantum.egp import Look, Speak
 from quantum.ledger import Ledger
 from quantum.ledger.state import Floats
@@ -126,7 +127,9 @@ class _PoisonedTwin(Twin):
         *,
         bounded: bool,
     ) -> None:
-        super().__init__(game, ledger, federation=federation)
+        # What is measured is what averaging makes of what was sent: no gate keeps anything back.
+        training = LearnConfig(explore=1.0)
+        super().__init__(game, ledger, config=training, federation=federation, gated=False)
         self._poison = poison
         self._asked = 0
         if not bounded:

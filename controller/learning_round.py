@@ -5,6 +5,9 @@ change waits with it, and is late. A late change is added to the node's next one
 (1 + age) ** -0.5 (polynomial staleness, Xie et al., arXiv:1903.03934), or dropped when it is older
 than the federation allows; a node still has one message a round, as the accountant assumes. Nodes
 that join or return act by the last average, as all do after a round.
+
+Nothing goes live before the broker has sent it: nodes act with the weights that they last got. With
+a judge, new weights are handed out only if it lets them pass; otherwise the old ones stay.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +23,7 @@ from quantum.errors import WireError
 from quantum.ledger.state import Floats, seed_at
 
 if TYPE_CHECKING:
+    from controller.gate import Verdict
     from controller.rules import Rules
 
 __all__ = ["Rounds"]
@@ -36,11 +40,18 @@ class _Answers:
     waiting: Flags
 
 
+#: Compares live weights with new ones in a round, each (n, P).
+Judge = Callable[[Floats, Floats, int], "Verdict"]
+
+
 class Rounds:
     """Collects the changes of a run's groups and averages them as its federation says."""
 
-    def __init__(self, rules: "Rules", start: Floats) -> None:
-        self._rules = rules
+    def __init__(self, rules: "Rules", start: Floats, judge: Judge | None = None) -> None:
+        self._rules, self._judge = rules, judge
+        # Of networks too small for averages, every node's own weights.
+        self._own = np.tile(start, (rules.world.n, 1))
+        self._judged = 0
         self._shape = (rules.world.n, len(start))
         self.scheme = Scheme(
             federation=rules.federation,
@@ -54,13 +65,15 @@ class Rounds:
         self._heard: set[int] = set()
         self._barrier = 0
         self._updates: dict[int, int] = {}
-        self._parameters = b""
+        self._parameters: dict[int, bytes] = {}
         self.dropped = 0
         """Changes that were not finite, too long or too old."""
         self.late = 0
         """Changes that were used after the round that asked for them."""
         self.missing = 0
         """Clients that rounds closed without, round by round."""
+        self.kept_back = 0
+        """Updates so far that the judge did not let go live."""
 
     @property
     def done(self) -> int:
@@ -124,24 +137,30 @@ class Rounds:
         slot: int,
         present: Flags | None = None,
     ) -> None:
-        """Close a round where one is due; ``present`` (n,) says which nodes can send, all if None.
+        """Close a round where one is due, and hand out what may go live.
 
-        Late changes of nodes that are back wait for the next round.
+        ``present`` (n,) says which nodes can send, all if None. Late changes of nodes that are
+        back wait for the next round.
         """
         rules = self._rules
         if not rules.learn or slot == 0 or slot % rules.round_slots:
             return
-        if not self.federated:
-            self._answers.clear()
-            return
         here = np.ones(self._shape[0], dtype=np.bool_) if present is None else present
+        if not self.federated:
+            _, rows, _ = self._collect(slot, here)
+            self._own = self._passed(self._own, self._own + rows, journal, slot)
+            for number, group in enumerate(rules.groups):
+                self._parameters[number] = _bytes(self._own[list(group)])
+            return
         sent, rows, late = self._collect(slot, here)
+        live = self._average.current
         closed = self._average.close(np.flatnonzero(sent), rows[sent], checked=True)
         missing = self._shape[0] - int(sent.sum())
         self.late += late
         self.missing += missing
-        current = self._average.current
-        self._parameters = np.ascontiguousarray(current, dtype="<f8").tobytes()
+        new = self._average.current
+        self._average.current = self._passed(live[None], new[None], journal, slot)[0]
+        self._parameters = dict.fromkeys(range(len(rules.groups)), _bytes(self.current))
         journal(
             {
                 "event": "round",
@@ -151,9 +170,32 @@ class Rounds:
                 "missing": missing,
                 "late": late,
                 "clip_norm": closed.clip_norm,
-                "norm": float(np.linalg.norm(current)),
+                "norm": float(np.linalg.norm(self.current)),
             }
         )
+
+    def _passed(
+        self, live: Floats, new: Floats, journal: Callable[[Mapping[str, Any]], None], slot: int
+    ) -> Floats:
+        """Return the weights (1 or n, P) that go on: the new ones if the judge lets them pass."""
+        if self._judge is None or np.array_equal(live, new):
+            return new
+        n, size = self._shape
+        verdict = self._judge(
+            np.broadcast_to(live, (n, size)), np.broadcast_to(new, (n, size)), self._judged
+        )
+        self._judged += 1
+        self.kept_back += not verdict.passed
+        journal(
+            {
+                "event": "gate",
+                "slot": slot,
+                "passed": verdict.passed,
+                "difference": verdict.difference,
+                "low": verdict.low,
+            }
+        )
+        return new if verdict.passed else live
 
     def _collect(self, slot: int, present: Flags) -> tuple[Flags, Floats, int]:
         """Add up what each node has sent and no round has used; drop what is too old."""
@@ -178,12 +220,15 @@ class Rounds:
     def _barrier_of(self, slot: int) -> int:
         return slot - slot % self._rules.round_slots
 
-    def take_parameters(self) -> bytes:
-        """Return the new average once, for all groups; empty when there is none."""
-        parameters, self._parameters = self._parameters, b""
-        return parameters
+    def take_parameters(self, group: int) -> bytes:
+        """Return the new weights of a group's nodes once; empty when there are none."""
+        return self._parameters.pop(group, b"")
 
     @property
     def current(self) -> Floats:
         """The averaged weights, (P,)."""
         return self._average.current.copy()
+
+
+def _bytes(weights: Floats) -> bytes:
+    return np.ascontiguousarray(weights, dtype="<f8").tobytes()

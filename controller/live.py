@@ -20,6 +20,7 @@ from controller.broker import Broker
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
 from controller.interrupts import Interrupts
+from controller.policy_file import HEURISTIC, SHIPPED, start_weights
 from controller.processes import Processes
 from controller.pulsing import Pulses
 from controller.rivals.allocator import find
@@ -28,7 +29,6 @@ from controller.security import Client, Keyring, new_keys
 from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
-from controller.training import weights_from
 from quantum.changes import to_csv
 from quantum.egp import Telemetry
 from quantum.errors import DeviceError
@@ -155,12 +155,14 @@ def live_rules(setting: Setting, game: Game) -> Rules:
         learn=setting.learn,
         measured=lab,
         round_s=setting.round_s,
+        gated=setting.gate,
         federation=setting.federation,
         secret=lab,
     )
+    policy = setting.policy or SHIPPED
     return replace(
         rules,
-        start=weights_from(Path(setting.policy)) if setting.policy else None,
+        start=None if policy == HEURISTIC else start_weights(policy),
         window_s=setting.trust_window_s,
         lag_slots=round(LAB_LAG_S / world.slot_s) if lab else rules.lag_slots,
         patience_s=setting.patience_s,

@@ -22,6 +22,7 @@ import numpy as np
 from controller.game import Game, ledger_of, player_of, prepare
 from controller.learning_round import Flags, Rounds
 from controller.plan import delay_slots
+from controller.policy_file import SHIPPED, actor_of, start_weights
 from controller.rivals.allocator import Allocator, find
 from controller.rivals.dpem import Twin
 from controller.setting import Setting, scenario_of
@@ -115,7 +116,8 @@ class WithoutAggregator(Twin):
     """The twin whose aggregator asks nobody to learn while it is gone."""
 
     def __init__(self, game: Game, ledger: Ledger, *, learn: bool, rule: Rule, gone: range) -> None:
-        super().__init__(game, ledger, learn=learn, rule=rule)
+        start = actor_of(start_weights(SHIPPED), game.world.n)
+        super().__init__(game, ledger, learn=learn, actor=start, rule=rule)
         self._gone = gone
 
     def __call__(self, stop: int) -> None:
@@ -145,7 +147,7 @@ class _Gone(Rounds):
     ) -> None:
         """Close nothing."""
 
-    def take_parameters(self) -> bytes:
+    def take_parameters(self, group: int) -> bytes:
         """Return nothing."""
         return b""
 

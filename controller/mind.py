@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.arrivals import Arrivals, Periodic
+from controller.arrivals import Arrivals, Recurrent
 from controller.decide import FEATURES, Memory, decide, new_memory
 from controller.federated import clip, privatise_each
 from controller.policy import Actor, from_parameters, initial_actor, parameters
@@ -28,12 +28,16 @@ class LearnConfig:
 
     temperature: float = 0.05
     """Spread of exploration in units of the heuristic's score (pairs)."""
+    explore: float = 0.1
+    """Share of node-slots in which a node explores; elsewhere it takes the best candidate."""
     learning_rate: float = 1e-2
     """Step of Adam for policies and critics; a minute has a dozen updates only."""
     entropy_coefficient: float = 0.0
     """Worth of a nat of entropy: exploration is the temperature's business."""
     leash_coefficient: float = 0.1
-    """Cost of a nat of divergence from the heuristic."""
+    """Cost of a nat of divergence from the policy that learning started from."""
+    kl_target: float = 0.02
+    """Nats that an update of a node may move; its learning rate adapts, also when links change."""
     gae_lambda: float = 0.95
     """Trust in rewards rather than in the critic, per decision."""
     gamma_slot: float = 0.98
@@ -48,13 +52,15 @@ class LearnConfig:
     """Decisions of a node that are remembered between two updates."""
     forecast_every: int = 1
     """Slots between two forecasts."""
+    device: str = "cpu"
+    """Where PPO computes: cpu or cuda."""
 
 
 class Mind:
     """Decides for ``nodes`` of a world, starting as the heuristic ``rule``.
 
     Requests are forecast by ``arrivals`` as far as the rule looks ahead, learning or not; by
-    default by :class:`controller.arrivals.Periodic`.
+    default by :class:`controller.arrivals.Recurrent`.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Mind:
         learn: bool,
         config: LearnConfig | None = None,
         actor: Actor | None = None,
+        anchor: Actor | None = None,
         arrivals: Arrivals | None = None,
     ) -> None:
         self._world, self._rule, self._nodes = world, rule, nodes
@@ -80,7 +87,7 @@ class Mind:
         steps = self._config.steps if learn else 1
         self._memory: Memory = new_memory(len(nodes), steps, width + 1)
         self._own = np.flatnonzero(np.isin(world.cls.a, nodes))
-        self._arrivals = arrivals or Periodic(world.cls, world.slot_s)
+        self._arrivals = arrivals or Recurrent(world.cls, world.slot_s, sources=nodes)
         self._ahead = round(rule.horizon_s / world.slot_s)
         mine = np.flatnonzero(np.isin(world.cls.a[world.request.cls], nodes))
         self._requests = mine[np.argsort(world.request.told[mine], kind="stable")]
@@ -93,10 +100,15 @@ class Mind:
                 gae_lambda=self._config.gae_lambda,
                 entropy_coefficient=self._config.entropy_coefficient,
                 leash_coefficient=self._config.leash_coefficient,
+                kl_target=self._config.kl_target,
                 temperature=self._config.temperature,
             )
-            self._learner = Learner(len(nodes), len(FEATURES), seed=seed, config=ppo)
+            self._learner = Learner(
+                len(nodes), len(FEATURES), seed=seed, config=ppo, device=self._config.device
+            )
             self._learner.load_actor(self.actor)
+            # The leash is tied to where learning started.
+            self._learner.set_anchor(anchor or self.actor)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return what the nodes have learned besides their policy; empty where they do not learn.
@@ -163,7 +175,7 @@ class Mind:
             views,
             self.actor,
             self._config.temperature,
-            self._learn,
+            self._config.explore if self._learn else 0.0,
             self._memory,
             choice,
             urgency,
@@ -232,7 +244,8 @@ class Mind:
         self._memory.taken[:] = 0
         self._memory.pending[:] = 0.0
         change = clip(parameters(self._learner.actor()) - before, self._config.clip_norm)
-        self._adopt((before + change).reshape(-1))
+        # The broker hands out what goes live; until then nodes act as before.
+        self._learner.load_actor(self.actor)
         if self._config.local_noise > 0.0:
             change = privatise_each(
                 change,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["spread"]
+__all__ = ["Kept", "kept_workers", "spread"]
 
 Task = TypeVar("Task")
 Out = TypeVar("Out")
@@ -56,6 +56,53 @@ def spread(
             child.terminate()
         raise
     pool.shutdown()
+
+
+class Kept(Protocol):
+    """Does ``work`` for every task and returns the results in the order of the tasks.
+
+    Tasks of one place always go to the same process, which remembers what it prepared for them.
+    """
+
+    def __call__(
+        self, work: Callable[[Any], Any], tasks: Sequence[Any], places: Sequence[int]
+    ) -> list[Any]: ...
+
+
+@contextmanager
+def kept_workers(processes: int) -> Iterator[Kept]:
+    """Keep processes from one call to the next; place p belongs to process p modulo ``processes``.
+
+    With one process, all is done in this one. An error or an interrupt ends the processes.
+    """
+    if processes <= 1:
+        yield lambda work, tasks, places: [work(task) for task in tasks]
+        return
+    before = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pools = [
+        ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+        for _ in range(processes)
+    ]
+
+    def play(work: Callable[[Any], Any], tasks: Sequence[Any], places: Sequence[int]) -> list[Any]:
+        with _for_children():
+            waiting = [
+                pools[place % processes].submit(work, task)
+                for task, place in zip(tasks, places, strict=True)
+            ]
+        return [future.result() for future in waiting]
+
+    try:
+        yield play
+    except BaseException:
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        raise
+    for pool in pools:
+        pool.shutdown()
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,6 @@ the two must not differ in a single decision. A replay is given the recorded dec
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +14,11 @@ import numpy as np
 from controller.entries import acts_of, note, rows_of
 from controller.game import Game, player_of, world_of
 from controller.plan import delay_slots, plan_of
+from controller.policy_file import HEURISTIC, SHIPPED, actor_of, start_weights
 from controller.recorded import Slot, differs, first_difference, read_event, scenario_of_record
 from controller.rivals.allocator import Allocator, find
 from controller.rivals.dpem import Twin
 from controller.setting import Setting
-from controller.training import policy_from
 from quantum.errors import InputError, RecordError
 from quantum.ledger import new_ledger
 from quantum.ledger.events import take_events
@@ -81,7 +80,8 @@ def _by_minds(game: Game, allocator: Allocator, setting: Setting) -> Iterator[Pl
     heard = game.heard_by(allocator)
     delay = delay_slots(game.scenario, central=False)
     ledger = new_ledger(heard.world, delay_slots=delay, events=_EVENTS)
-    actor = policy_from(Path(setting.policy), game.world.n) if setting.policy else None
+    policy = setting.policy or SHIPPED
+    actor = None if policy == HEURISTIC else actor_of(start_weights(policy), game.world.n)
     twin = Twin(
         game,
         ledger,

@@ -27,7 +27,9 @@ class Rules:
     decides by the rule. ``lag_slots``: when results count. Rounds close every ``round_slots`` as
     ``federation`` says, with ``noise_multiplier``; ``secret``: their noise and participants are
     drawn by the operating system. Tests count for ``window_s``; a backend that has failed for
-    ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
+    ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy. ``gated``: new
+    weights go live only if :mod:`controller.gate` lets them pass; ``temperature`` is the one that
+    the nodes decide with.
     """
 
     world: World
@@ -48,3 +50,5 @@ class Rules:
     window_s: float = 30.0
     patience_s: float = math.inf
     start: Floats | None = None
+    gated: bool = False
+    temperature: float = 0.05

@@ -70,6 +70,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     The ``preset`` gives fidelities, deadlines, memories, drift and distillation; ``load_hz``
     (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come and go, see
     :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
+    ``policy`` is a file, ``heuristic``, or by default the one that is part of the package; with
+    ``gate`` what is learned goes live only if it is not worse in the twin.
     From ``privacy`` to ``stale_rounds`` see :class:`controller.federation.Federation`.
     Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
     failed for ``patience_s`` end a run.
@@ -89,6 +91,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     seed: int = 0
     learn: bool = True
     policy: _Policy | None = None
+    gate: bool = True
     agents: int = 2
     workers: int = 1
     round_s: _Round = 5.0

@@ -81,6 +81,7 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "decision_digest": dispatch.digest.hexdigest(),
         "updates": rounds.updates,
         "federated_rounds": rounds.done,
+        "updates_kept_back": rounds.kept_back,
         "privacy": scheme.federation.privacy,
         "aggregator": scheme.federation.aggregator,
         "epsilon": spent,

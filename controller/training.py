@@ -6,20 +6,28 @@ alone is in the policy file. What must not leave the nodes (critics, the moments
 in a second file beside it, which training goes on from.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.checkpoint import Checkpoint, load, save
-from controller.decide import FEATURES
+from controller.checkpoint import load, save
 from controller.federation import Federation, delta_of
 from controller.game import Game, Plans, play, prepare
 from controller.mind import LearnConfig
-from controller.policy import Actor, from_parameters, initial_actor, parameters
+from controller.policy import parameters
+from controller.policy_file import (
+    FEATURE_NOTE,
+    actor_of,
+    heuristic_weights,
+    policy_in,
+    state_path,
+    write_policy,
+)
 from controller.privacy import Part, composed
 from controller.rivals.allocator import find
 from controller.rivals.dpem import Twin, allocator
@@ -28,11 +36,13 @@ from quantum.errors import InputError
 from quantum.ledger import Ledger
 from quantum.ledger.state import Floats
 
-__all__ = ["Episode", "Training", "actor_of", "policy_from", "state_path", "train", "weights_from"]
+__all__ = ["Course", "Episode", "Training", "course_of", "done_in", "train"]
 
 #: Against whom learning is measured, on the same draws.
 RIVAL = "mean-rate"
 Arrays = dict[str, NDArray[np.generic]]
+#: Gives the game of episode k.
+Course = Callable[[int], Game]
 
 
 class Episode(msgspec.Struct, frozen=True):
@@ -79,58 +89,88 @@ class Training(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class _Progress:
-    """What goes from one episode to the next."""
+    """What goes from one episode to the next; ``anchor`` is what the leash is tied to."""
 
+    anchor: Floats
     policy: Floats
     local: Arrays
     episodes: tuple[Episode, ...]
+    notes: Mapping[str, Any]
+
+
+def course_of(setting: Setting) -> Course:
+    """Return the course of one setting: episode k plays it with its seed + k."""
+    plans: Plans = {}
+
+    def game(number: int) -> Game:
+        now = msgspec.structs.replace(setting, seed=setting.seed + number)
+        return prepare(scenario_of(now), plans, **now.physics)
+
+    return game
 
 
 def train(
-    setting: Setting,
+    course: Course,
     episodes: int,
     out: Path,
     *,
+    seed: int,
+    start: Floats | None = None,
     resume: Path | None = None,
+    federation: Federation | None = None,
     planned: int | None = None,
     config: LearnConfig | None = None,
-    progress: Callable[[Episode], None] | None = None,
+    device: str = "cpu",
+    notes: Mapping[str, Any] | None = None,
+    progress: Callable[[int, Episode], None] | None = None,
 ) -> Training:
     """Learn for ``episodes`` more and write the policy and the learning state after each of them.
 
-    Episode k plays the setting with its seed + k. ``resume`` is the policy file of a training
-    whose learning state lies beside it; going on is bit for bit what one longer training is.
-    The setting's privacy budget is for ``planned`` episodes: those asked for, or what an earlier
-    call planned; to play more has to be said. Raises InputError for a setting that makes no run,
-    and files that cannot be read or written.
+    ``start`` (P,) are the weights to begin with, and what the leash is tied to; the heuristic's
+    unless given. ``resume`` is the policy file of a training whose learning state lies beside it;
+    going on is bit for bit what one longer training is. ``notes`` of a new training go into the
+    policy file. The privacy budget of ``federation`` is for ``planned`` episodes: those asked for,
+    or what an earlier call planned; to play more has to be said.
+    Raises InputError for a setting that makes no run, and files that cannot be read or written.
     """
-    if episodes < 1:
+    if episodes < 1 and resume is None:
         raise InputError(f"episodes must be at least 1, got {episodes}")
-    setting.check()
-    so_far = _fresh(setting.seed) if resume is None else _resumed(resume, setting.seed)
+    if resume is None:
+        first = heuristic_weights(seed) if start is None else start
+        so_far = _Progress(first, first, {}, (), notes or {})
+    else:
+        so_far = _resumed(resume, seed)
+    digest = "" if resume is None else load(state_path(resume)).digest
+    # What is delivered meanwhile is nobody's loss: here nodes explore everywhere.
+    config = replace(config or LearnConfig(explore=1.0), device=device)
+    federation = federation or Federation()
     planned = _planned(so_far.episodes, episodes, planned)
-    plans: Plans = {}
-    digest = ""
     for _ in range(episodes):
-        number = len(so_far.episodes)
-        now = msgspec.structs.replace(setting, seed=setting.seed + number)
-        game = prepare(scenario_of(now), plans, **now.physics)
-        so_far = _episode(game, so_far, config, now.federation, planned)
-        digest = _write(out, so_far, setting.seed)
+        game = course(len(so_far.episodes))
+        so_far = _episode(game, so_far, config, federation, planned)
+        digest = _write(out, so_far, seed)
         if progress is not None:
-            progress(so_far.episodes[-1])
-    spent, delta = _privacy(so_far.episodes, setting.federation)
+            progress(len(so_far.episodes), so_far.episodes[-1])
+    spent, delta = _privacy(so_far.episodes, federation)
     return Training(
         episodes=so_far.episodes,
         epsilon=spent,
         delta=delta,
-        privacy=setting.privacy,
-        aggregator=setting.aggregator,
+        privacy=federation.privacy,
+        aggregator=federation.aggregator,
         federated_rounds=sum(e.rounds for e in so_far.episodes),
         digest=digest,
         policy=str(out),
         state=str(state_path(out)),
     )
+
+
+def done_in(policy: Path) -> int:
+    """Return the episodes that a training has done; InputError where its state is missing."""
+    beside = state_path(policy)
+    if not beside.exists():
+        raise InputError(f"cannot resume from {policy}: its learning state {beside} is missing")
+    return load(beside).round
 
 
 def _planned(before: tuple[Episode, ...], more: int, planned: int | None) -> int:
@@ -155,7 +195,7 @@ def _episode(
 ) -> _Progress:
     """Play one game with learning, and the rival on the same draws."""
     rival = play(game, find(RIVAL), with_losses=False)
-    actor = actor_of(before.policy, game.world.n)
+    actor, anchor = (actor_of(one, game.world.n) for one in (before.policy, before.anchor))
     twins: list[Twin] = []
 
     def player(ledger: Ledger, stop: int) -> None:
@@ -164,7 +204,9 @@ def _episode(
                 game,
                 ledger,
                 actor=actor,
+                anchor=anchor,
                 config=config,
+                gated=False,
                 federation=federation,
                 episodes=planned,
             )
@@ -195,7 +237,7 @@ def _episode(
     )
     # Too few nodes to hide in an average learned each for itself: their mean goes on.
     policy = rounds.current if rounds.federated else parameters(mind.actor).mean(axis=0)
-    return _Progress(policy, mind.state(), (*before.episodes, episode))
+    return replace(before, policy=policy, local=mind.state(), episodes=(*before.episodes, episode))
 
 
 def _privacy(
@@ -217,78 +259,31 @@ def _privacy(
     return (None, None) if spent is None else (spent, delta)
 
 
-def _fresh(seed: int) -> _Progress:
-    return _Progress(parameters(initial_actor(1, len(FEATURES), seed=seed))[0], {}, ())
-
-
 def _write(out: Path, so_far: _Progress, seed: int) -> str:
     """Write the learning state, then the policy; each is replaced as a whole."""
     rows = np.array([msgspec.structs.astuple(episode) for episode in so_far.episodes])
-    arrays: Arrays = {"policy": so_far.policy, "episodes": rows, **so_far.local}
-    number = len(so_far.episodes)
-    digest = save(state_path(out), arrays, seed=seed, round_index=number)
-    save(out, {"policy": so_far.policy}, seed=seed, round_index=number)
+    arrays: Arrays = {"policy": so_far.policy, "anchor": so_far.anchor, "episodes": rows}
+    number, said = len(so_far.episodes), {**so_far.notes, **FEATURE_NOTE}
+    digest = save(state_path(out), arrays | so_far.local, seed=seed, round_index=number, notes=said)
+    write_policy(out, so_far.policy, seed=seed, round_index=number, notes=said)
     return digest
 
 
 def _resumed(path: Path, seed: int) -> _Progress:
     """Read the learning state beside a policy file."""
+    done_in(path)
     beside = state_path(path)
-    if not beside.exists():
-        raise InputError(f"cannot resume from {path}: its learning state {beside} is missing")
     found = load(beside)
     if found.seed != seed:
         raise InputError(f"{beside} was trained with --seed {found.seed}, not {seed}")
     rows = found.arrays.pop("episodes", np.zeros(0))
-    policy = _policy_in(found, beside)
+    policy = policy_in(found, beside)
+    anchor = found.arrays.pop("anchor", policy[:0])
     del found.arrays["policy"]
     kinds = [field.type for field in msgspec.structs.fields(Episode)]
-    if rows.shape != (found.round, len(kinds)) or found.round < 1:
+    if rows.shape != (found.round, len(kinds)) or found.round < 1 or anchor.shape != policy.shape:
         raise InputError(f"{beside} is no learning state")
     episodes = tuple(
         Episode(*(kind(x) for kind, x in zip(kinds, row, strict=True))) for row in rows.tolist()
     )
-    return _Progress(policy, found.arrays, episodes)
-
-
-def state_path(policy: Path) -> Path:
-    """Return where the learning state of a policy file lies.
-
-    >>> state_path(Path("a/policy.safetensors")).name
-    'policy.state.safetensors'
-    """
-    return policy.with_suffix(".state.safetensors")
-
-
-def weights_from(path: Path) -> Floats:
-    """Read the one weight set (P,) of a policy file; InputError if it is none."""
-    return _policy_in(load(path), path)
-
-
-def policy_from(path: Path, nodes: int) -> Actor:
-    """Read a policy file for ``nodes`` nodes, which all start with its weights."""
-    return actor_of(weights_from(path), nodes)
-
-
-def actor_of(weights: Floats, nodes: int) -> Actor:
-    """Give one weight set (P,) to every node; InputError if it is of another size.
-
-    >>> start = parameters(initial_actor(1, len(FEATURES)))[0]
-    >>> actor_of(start, 3).b1.shape
-    (3, 8)
-    """
-    hidden, rest = divmod(weights.size, len(FEATURES) + 2)
-    if weights.ndim != 1 or rest or hidden < 1:
-        raise InputError(
-            f"a policy has a multiple of {len(FEATURES) + 2} weights, got {weights.shape}"
-        )
-    return from_parameters(np.tile(weights, (nodes, 1)), len(FEATURES), hidden)
-
-
-def _policy_in(found: Checkpoint, path: Path) -> Floats:
-    policy = found.arrays.get("policy")
-    if policy is None or policy.ndim != 1:
-        raise InputError(f"{path} holds no policy")
-    weights = policy.astype(np.float64)
-    actor_of(weights, 1)
-    return weights
+    return _Progress(anchor.astype(np.float64), policy, found.arrays, episodes, found.notes)

@@ -1,9 +1,10 @@
 """The report of a comparison: one Markdown page with figures, for a paper or a repository."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from controller.arena.summary import MARGIN, Comparison
 from controller.arena.tables import rows_of
@@ -83,7 +84,10 @@ def _lines(found: Comparison, title: str, figures: list[str]) -> Iterator[str]:
         yield from _windowed(found)
     if found.paired:
         yield from ("", f"## {judged} against each rival", "")
-        yield from _pairs(found, judged)
+        yield from _pairs_of(found.paired, "rival", f"{judged} vs ")
+    if found.steps:
+        yield from ("", "## The ladder", "", "What each rung adds to the one below it.", "")
+        yield from _pairs_of(found.steps, "step", "")
     tests = tests_of(found)
     if tests:
         yield from ("", "## All together", "")
@@ -129,7 +133,9 @@ def _windowed(found: Comparison) -> Iterator[str]:
         )
 
 
-def _pairs(found: Comparison, judged: str) -> Iterator[str]:
+def _pairs_of(
+    contrasts: Mapping[str, Mapping[str, Any]], heading: str, without: str
+) -> Iterator[str]:
     yield (
         "Relative is the ratio of means - 1, with a cluster bootstrap; the difference is in parts "
         "of the bound: interquartile mean with its bootstrap, and mean with Student's t. p is of a "
@@ -138,11 +144,11 @@ def _pairs(found: Comparison, judged: str) -> Iterator[str]:
     )
     yield ""
     yield (
-        "| rival | delivered, relative | IQM difference | mean difference | better in | d_z "
+        f"| {heading} | delivered, relative | IQM difference | mean difference | better in | d_z "
         "| p (Holm) | not worse | contention, relative |"
     )
     yield "|---" + "|---:" * 8 + "|"
-    for pair, contrast in found.paired.items():
+    for pair, contrast in contrasts.items():
         delivery, bound = contrast["delivery"], contrast["fraction_of_bound"]
         cells = [
             relative_text(delivery["relative"], [delivery["low"], delivery["high"]]),
@@ -157,7 +163,7 @@ def _pairs(found: Comparison, judged: str) -> Iterator[str]:
                 [contrast["contention"]["low"], contrast["contention"]["high"]],
             ),
         ]
-        yield f"| {pair.removeprefix(f'{judged} vs ')} | " + " | ".join(cells) + " |"
+        yield f"| {pair.removeprefix(without)} | " + " | ".join(cells) + " |"
 
 
 def _difference(contrast: dict[str, float], field: str, ends: str) -> str:

@@ -1,5 +1,6 @@
 """From units to a result: means, pairs, tests and models."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +63,8 @@ class Comparison(msgspec.Struct, frozen=True):
     fractions of the bound. ``anova`` is on the delivery rate, None where there is nothing to
     compare; ``mixed`` is a model of the fraction of the bound. ``sizes`` are lines of delivery over
     the number of nodes, where networks have at least three sizes. ``convergence`` is that of a
-    learner, if one was trained. ``bounds`` are means over the units played.
+    learner, if one was trained. ``steps`` are contrasts of each allocator with the one named after
+    it, where they are the rungs of a ladder. ``bounds`` are means over the units played.
     ``left_out`` says which units could not be played, and why.
     """
 
@@ -77,6 +79,7 @@ class Comparison(msgspec.Struct, frozen=True):
     sizes: dict[str, dict[str, Regression]] = {}
     left_out: list[dict[str, Any]] = []
     bounds: Bounds | None = None
+    steps: dict[str, dict[str, Any]] = {}
 
 
 def summarise(
@@ -86,24 +89,21 @@ def summarise(
     units: Sequence[Unit],
     *,
     convergence: Convergence | None = None,
+    ladder: bool = False,
 ) -> Comparison:
     """Take means over units, compare the first allocator with the others, and test for any effect.
 
     The p values of the planned contrasts are adjusted together, one family for each figure
-    (``p_holm``). Units with a note are left out of all of it.
+    (``p_holm``), and so are those of the steps of a ``ladder``. Units with a note are left out of
+    all of it.
     """
     played = [unit for unit in units if unit.note is None]
     columns = {name: [unit.allocators[name] for unit in played] for name in allocators}
     clusters = [f"{unit.cell.topology} {unit.seed}" for unit in played]
     rows = np.array([[figures.delivery_rate for figures in columns[a]] for a in allocators])
-    contrasts = {
-        f"{allocators[0]} vs {name}": _contrast(columns[allocators[0]], columns[name], clusters)
-        for name in (allocators[1:] if played else ())
-    }
-    for kind, _, _ in _CONTRASTS:
-        adjusted = holm({key: float(value[kind]["p"]) for key, value in contrasts.items()})
-        for key, value in contrasts.items():
-            value[kind]["p_holm"] = adjusted[key]
+    contrasts = _contrasts([(allocators[0], name) for name in allocators[1:]], columns, clusters)
+    pairs = itertools.pairwise(allocators) if ladder else ()
+    steps = _contrasts(list(pairs), columns, clusters)
     return Comparison(
         preset=preset,
         seeds=list(seeds),
@@ -120,7 +120,24 @@ def summarise(
             if unit.note is not None
         ],
         bounds=_bounds(played) if played else None,
+        steps=steps,
     )
+
+
+def _contrasts(
+    pairs: Sequence[tuple[str, str]],
+    columns: Mapping[str, Sequence[Figures]],
+    clusters: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Compare pairs of allocators; their p values are one family for each figure."""
+    if not clusters:
+        return {}
+    found = {f"{a} vs {b}": _contrast(columns[a], columns[b], clusters) for a, b in pairs}
+    for kind, _, _ in _CONTRASTS:
+        adjusted = holm({key: float(value[kind]["p"]) for key, value in found.items()})
+        for key, value in found.items():
+            value[kind]["p_holm"] = adjusted[key]
+    return found
 
 
 def _bounds(units: Sequence[Unit]) -> Bounds:

@@ -1,7 +1,7 @@
 """A comparison in the terminal: who reached what, the planned contrasts, and the tests."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -39,7 +39,11 @@ def show(found: Comparison, title: str, console: Console) -> None:
     console.print(_rates(found, judged, title))
     console.print(bounds_text(found), highlight=False)
     if found.paired:
-        console.print(_pairs(found, judged))
+        title = f"{judged} against each, on the same draws; relative, 95 % over networks and seeds"
+        console.print(_pairs(found.paired, title, "rival", lambda key: key.split(" vs ")[1]))
+    if found.steps:
+        title = "the ladder: what each rung adds to the one below it, relative"
+        console.print(_pairs(found.steps, title, "step", lambda key: key))
     for line in tests_of(found):
         console.print(line, highlight=False)
 
@@ -99,18 +103,25 @@ def _rates(found: Comparison, judged: str, title: str) -> Table:
     return table
 
 
-def _pairs(found: Comparison, judged: str) -> Table:
-    title = f"{judged} against each, on the same draws; relative, 95 % over networks and seeds"
+def _pairs(
+    contrasts: Mapping[str, Mapping[str, Any]],
+    title: str,
+    heading: str,
+    named: Callable[[str], str],
+) -> Table:
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("rival", no_wrap=True)
-    for heading in ("delivered", "better in", "p (Holm)", "not worse", "contention"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    order = sorted(found.paired, key=lambda pair: _or(found.paired[pair]["delivery"]["relative"]))
+    table.add_column(heading, no_wrap=True)
+    for column in ("delivered", "better in", "p (Holm)", "not worse", "contention"):
+        table.add_column(column, justify="right", no_wrap=True)
+    # Rivals by what is won over them; the steps of a ladder as they follow each other.
+    order = list(contrasts)
+    if heading == "rival":
+        order.sort(key=lambda pair: _or(contrasts[pair]["delivery"]["relative"]))
     for pair in order:
-        contrast = found.paired[pair]
+        contrast = contrasts[pair]
         delivery, contention = contrast["delivery"], contrast["contention"]
         table.add_row(
-            pair.removeprefix(f"{judged} vs "),
+            named(pair),
             relative_text(delivery["relative"], [delivery["low"], delivery["high"]]),
             f"{100 * delivery['p_improvement']:.0f} %",
             p_text(delivery["p_holm"]),

@@ -35,6 +35,7 @@ ALLOCATORS = "dpem,on-demand,uniform,mean-rate"
     show_default=True,
     help="Names, the one to judge first; 'all' is every other that is installed.",
 )
+@click.option("--ladder", is_flag=True, help="The rungs from on-demand to dpem, step by step.")
 @click.option("--seeds", default=4, show_default=True, help="Runs of each cell.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the first run.")
 @click.option("--seconds", default=60.0, show_default=True, help="Network time that is counted.")
@@ -64,6 +65,7 @@ def command(
     changes: str | None,
     service_ms: str | None,
     allocators: str,
+    ladder: bool,
     seeds: int,
     seed: int,
     seconds: float,
@@ -81,7 +83,9 @@ def command(
     """Compare allocators on the cells of a preset, or on your own network and demand.
 
     All play the same draws. The first allocator is compared with each of the others, in pairs,
-    with 95 % intervals over networks and seeds.
+    with 95 % intervals over networks and seeds. With --ladder the allocators are what dpem is made
+    of (on-demand, uniform, mean-rate, with forecasts, with a trained policy, learning), and each
+    is compared with the one below it as well.
 
     A comparison lives in a folder, with a report, figures and tables. The same command goes on
     where an interrupted one ended, and shows a finished one again; --anew plays it once more.
@@ -94,7 +98,7 @@ def command(
     from controller.arena.cells import chosen_cells, service_times
     from controller.arena.facts import facts_of
     from controller.arena.folder import default_folder
-    from controller.arena.roster import chosen
+    from controller.arena.roster import LADDER, chosen
     from controller.experiment import check
 
     if seeds < 1:
@@ -119,7 +123,10 @@ def command(
         service_s=service_times(service_ms),
         span_s=(seconds, warmup_s),
     )
-    names, numbers = check(cells, chosen(allocators), range(seed, seed + seeds))
+    if ladder and allocators != ALLOCATORS:
+        raise InputError("--ladder names the allocators itself; leave out --allocators")
+    rungs = list(LADDER) if ladder else chosen(allocators)
+    names, numbers = check(cells, rungs, range(seed, seed + seeds))
     facts = facts_of(cells, numbers, names, seconds=seconds, warmup_s=warmup_s, windowed=windowed)
     player = chosen_engine(
         engine, processes=processes, address=ray_address, files=facts.files, allocators=names
@@ -128,7 +135,16 @@ def command(
     aside = Console(stderr=True, quiet=quiet)
     wish = {"sample": sample, "topology": topology, "demand": demand}
     wish |= {"changes": changes, "service_ms": service_ms, "windowed": windowed}
-    found = _play(facts, path, aside, anew=anew, keep=keep, processes=processes, engine=player)
+    found = _play(
+        facts,
+        path,
+        aside,
+        anew=anew,
+        keep=keep,
+        processes=processes,
+        engine=player,
+        ladder=ladder,
+    )
     whole = {**msgspec.structs.asdict(found), **wish, "seconds": seconds, "warmup_s": warmup_s}
     title = f"{topology or preset}: {len(cells)} cell{'s' * (len(cells) != 1)}"
     title += (
@@ -153,6 +169,7 @@ def _play(
     keep: bool,
     processes: int | None,
     engine: "Engine | None",
+    ladder: bool,
 ) -> "Comparison":
     """Play what is missing in the folder, and say how to go on where that is interrupted."""
     from controller.arena.folder import Folder
@@ -191,6 +208,7 @@ def _play(
                     keep=keep,
                     windowed=facts.windowed,
                     progress=advance,
+                    ladder=ladder,
                 )
         except KeyboardInterrupt:
             done = folder.count(keep=keep)

@@ -1,7 +1,7 @@
 """``dpem forecast``: how well demand can be foretold, by whom, and at what cost."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,10 @@ from quantum.errors import InputError
 from quantum.output import figure_kind, json_option, write_json, write_whole
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from controller.forecasting.comparing import Compared
+    from controller.forecasting.worth import Worth
 
 __all__ = ["command"]
 
@@ -48,6 +51,14 @@ _NEXT = (
     show_default=True,
     help="Whose forecasts are compared with the rivals'.",
 )
+@click.option(
+    "--value",
+    "value_seeds",
+    metavar="N",
+    default=0,
+    help="Play N runs too: what forecasts are worth in pairs delivered.",
+)
+@click.option("--deadline", "deadline_s", type=float, help="Of requests in these runs (1 s).")
 @click.option("--figure", metavar="FILE", help="Draw demand and forecast (.png or .svg).")
 @json_option
 def command(
@@ -58,6 +69,8 @@ def command(
     warmup_s: float,
     seed: int,
     forecaster: str,
+    value_seeds: int,
+    deadline_s: float | None,
     figure: str | None,
     json_path: str | None,
 ) -> None:
@@ -72,12 +85,20 @@ def command(
     process that is closed, the same for the tuned profile, and the cost of one forecast for all
     nodes. ``untrained`` starts from random weights and learns as it goes; ``quantum`` reads
     requests with a quantum reservoir, beside a GRU of as many trained parameters.
+
+    With --value the same demand is played by tuned mean-rate at the nodes, without forecasts, with
+    recent rates, with each forecaster and with every request told beforehand, on the same draws.
     """
     kind = figure_kind(figure)
     if not 0 <= seed < 1_000_000:
         raise InputError(f"--seed must be 0 to 999999, got {seed}: training uses those above")
     if not 0.0 <= warmup_s < 1e5 or not 12.0 <= seconds < 1e5:
         raise InputError("--seconds must be 12 to 100000 and --warmup 0 to 100000")
+
+    if not 0 <= value_seeds <= 1000:
+        raise InputError(f"--value must be 0 to 1000 runs, got {value_seeds}")
+    if deadline_s is not None and not (value_seeds and 0.0 < deadline_s < 1e3):
+        raise InputError("--deadline must be above 0 and below 1000 s, and needs --value")
 
     from controller.forecasting.comparing import compare
 
@@ -90,6 +111,8 @@ def command(
             warmup_s=warmup_s,
             seconds=seconds,
             seed=seed,
+            value_seeds=value_seeds,
+            deadline_s=deadline_s,
             progress=advance,
         )
     write_json(found, json_path)
@@ -148,3 +171,28 @@ def _show(found: "Compared") -> None:
         console.print(table)
     console.print(found.finding, soft_wrap=True)
     console.print(found.cost, soft_wrap=True)
+    if found.worth is not None:
+        console.print(_worth_table(found.worth))
+
+
+def _worth_table(rows: "Sequence[Worth]") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    title = "what a forecast is worth: pairs delivered over requested, on the same draws"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("who forecasts", no_wrap=True)
+    for heading in ("delivered", "gain, points", "95 %", "of what is there"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        ends = ""
+        if row.low is not None and row.high is not None:
+            ends = f"{100 * row.low:+.2f} to {100 * row.high:+.2f}"
+        table.add_row(
+            row.forecaster,
+            f"{row.delivery_rate:.4f}",
+            f"{100 * row.gain:+.2f}",
+            ends,
+            "" if row.closed is None else f"{row.closed:+.0%}",
+        )
+    return table

@@ -43,7 +43,12 @@ _DEFAULT_RACK = "id900"
 @click.option("--seconds", type=float, help="Network time that is counted (60).")
 @click.option("--warmup", "warmup_s", type=float, help="Network time before that (10).")
 @click.option("--seed", type=int, help="Seed of all draws (0).")
-@click.option("--policy", metavar="FILE", help="Start from a policy of dpem train.")
+@click.option(
+    "--policy",
+    metavar="FILE",
+    help="Start from a policy of dpem train, or from 'heuristic'; the shipped one unless given.",
+)
+@click.option("--no-gate", is_flag=True, help="Let all that is learned go live, worse or not.")
 @click.option("--no-learn", is_flag=True, help="Decide by the policy as it is, do not learn.")
 @federation_options
 @click.option("--agents", type=int, help="Agent processes (2); each hosts many nodes.")
@@ -55,6 +60,7 @@ _DEFAULT_RACK = "id900"
 def command(
     config_path: str | None,
     no_learn: bool,
+    no_gate: bool,
     out: str | None,
     quiet: bool,
     log: str | None,
@@ -70,6 +76,8 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     if no_learn:
         given["learn"] = False
+    if no_gate:
+        given["gate"] = False
     setting = _setting(config_path, given)
     folder = Path(out) if out else _new_folder(setting.seed)
     from controller.live import run_live

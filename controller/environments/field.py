@@ -207,7 +207,7 @@ class Field:
                 self._views,
                 actor,
                 temperature,
-                learn,
+                1.0 if learn else 0.0,
                 memory,
                 choice,
                 urgency,

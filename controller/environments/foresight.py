@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from controller.arrivals import Arrivals, Periodic
+from controller.arrivals import Arrivals, Recurrent
 from quantum.ledger import Rule, World
 from quantum.ledger.state import Floats
 
@@ -16,7 +16,7 @@ class Foresight:
     """
 
     def __init__(self, world: World, rule: Rule, arrivals: Arrivals | None = None) -> None:
-        self._arrivals = arrivals or Periodic(world.cls, world.slot_s)
+        self._arrivals = arrivals or Recurrent(world.cls, world.slot_s)
         self._ahead = round(rule.horizon_s / world.slot_s)
         request = world.request
         order = np.argsort(request.told, kind="stable")

@@ -17,9 +17,9 @@ from controller.dispatch import Dispatch
 from controller.flower.plan import Plan
 from controller.game import ledger_of, prepare
 from controller.mind import LearnConfig, Mind
+from controller.policy_file import actor_of
 from controller.rivals.dpem import allocator, rules_of
 from controller.setting import scenario_of
-from controller.training import actor_of
 from quantum.errors import InputError
 from quantum.ledger import seed_at
 from quantum.ledger.state import Floats
@@ -51,7 +51,7 @@ def learn_round(
         nodes,
         seed=seed_at(game.world, 0),
         learn=True,
-        config=LearnConfig(clip_norm=plan.clip_norm),
+        config=LearnConfig(explore=1.0, clip_norm=plan.clip_norm),
         actor=actor_of(weights, game.world.n),
     )
     if state:

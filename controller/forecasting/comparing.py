@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import torch
 
 from controller.forecasting.foresight import Foresight, Reader, shipped
-from controller.forecasting.judging import BAR, ORACLE, TUNED_BAR, Forecasts, Judged, closed, judge
+from controller.forecasting.judging import BAR, ORACLE, TUNED_BAR, Judged, closed, judge
 from controller.forecasting.recurrence import Weights, new_weights, size_of
 from controller.forecasting.reservoirs import quantum_reader
 from controller.forecasting.streams import BIN_S, FEATURES, INPUTS
 from controller.forecasting.walked import SLOT_S, Classes
+from controller.forecasting.worth import Worth, worth
 from quantum.errors import InputError
 from quantum.presets import NETWORKS, build, run_cell
 from quantum.traffic import KINDS, REFRESH_S
@@ -62,6 +64,8 @@ class Compared:
     finding: str
     cost: str
     shown: dict[str, list[float]]
+    worth: list[Worth] | None = None
+    """What forecasts are worth in pairs delivered, where that was asked."""
 
 
 def compare(
@@ -73,9 +77,15 @@ def compare(
     warmup_s: float,
     seconds: float,
     seed: int,
+    value_seeds: int = 0,
+    deadline_s: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Compared:
-    """Play a demand to a forecaster, its rivals and the true process. Raises InputError."""
+    """Play a demand to a forecaster, its rivals and the true process. Raises InputError.
+
+    ``value_seeds`` are the runs in which its worth in pairs delivered is measured, from ``seed``
+    on; ``deadline_s`` is that of their requests, unless it is the cell's own.
+    """
     if forecaster not in FORECASTERS:
         raise InputError(f"forecaster must be {', '.join(FORECASTERS)}, got {forecaster}")
     torch.set_num_threads(1)
@@ -115,6 +125,12 @@ def compare(
     rows = [_row(judged, key, forecaster, parameters.get(key)) for key in judged.scores]
     rows.sort(key=lambda row: row.crps)
     own = next(row for row in rows if row.judged)
+    valued = None
+    if value_seeds:
+        if deadline_s is not None:
+            cell = msgspec.structs.replace(cell, deadline_s=deadline_s)
+        seeds = range(seed, seed + value_seeds)
+        valued = worth(cell, makers, seeds, seconds=seconds, warmup_s=warmup_s, progress=progress)
     return Compared(
         topology=topology,
         demand=demand,
@@ -131,15 +147,16 @@ def compare(
         f"{1e3 * own.cost_ms / judged.nodes:.0f} us for each of {judged.nodes} nodes that ask "
         f"(the whole comparison {took:.1f} s).",
         shown={key: part.tolist() for key, part in judged.shown.items()},
+        worth=valued,
     )
 
 
 def _makers(
     forecaster: str, seed: int
-) -> tuple[dict[str, Callable[[Classes], Forecasts]], dict[str, int]]:
+) -> tuple[dict[str, Callable[[Classes], Foresight]], dict[str, int]]:
     """Return how the judged forecasters are opened, and their trained parameters."""
 
-    def opened(weights: Weights, reader: Reader | None = None) -> Callable[[Classes], Forecasts]:
+    def opened(weights: Weights, reader: Reader | None = None) -> Callable[[Classes], Foresight]:
         return lambda c: Foresight(
             c.source, c.destination, c.fidelity, slot_s=SLOT_S, weights=weights, reader=reader
         )

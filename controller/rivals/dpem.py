@@ -6,16 +6,20 @@ a backend.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from controller.dispatch import Dispatch, Rules
 from controller.federation import Federation, Scheme, noise_of
+from controller.foreseen import foreseen
+from controller.frozen import frozen_player
 from controller.game import Game
 from controller.hearing import as_heard
 from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
+from controller.policy_file import SHIPPED, actor_of, heuristic_weights, start_weights
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
@@ -26,15 +30,26 @@ from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["LEVERS", "Twin", "allocator", "learning_of", "make", "player", "rule_of", "rules_of"]
+__all__ = [
+    "LEVERS",
+    "Twin",
+    "allocator",
+    "forecasting",
+    "frozen",
+    "learning_of",
+    "make",
+    "player",
+    "rule_of",
+    "rules_of",
+]
 
 SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
 #: Requests that are expected within this time claim links.
 HORIZON_S = 0.3
 #: Classes of which fewer pairs are expected claim nothing.
-LEAST = 0.1
-#: Share of mean-rate's targets that is kept; the demand that is expected claims for itself.
-UNDERNEATH = 0.75
+LEAST = 0.25
+#: Share of mean-rate's targets that is kept; the demand that is expected claims beside it.
+UNDERNEATH = 1.0
 
 
 #: What tuning may try; the weights of the heuristic underneath stay those of tuned mean-rate.
@@ -69,6 +84,7 @@ def rules_of(
     federation: Federation | None = None,
     episodes: int = 1,
     secret: bool = False,
+    gated: bool = True,
 ) -> Rules:
     """Write down what a run of an allocator on a game is.
 
@@ -101,6 +117,8 @@ def rules_of(
         noise_multiplier=noise,
         federation=federation,
         secret=secret,
+        gated=learn and gated,
+        temperature=LearnConfig().temperature,
     )
 
 
@@ -119,10 +137,11 @@ def learning_of(rules: Rules, config: LearnConfig | None = None) -> LearnConfig:
 class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
-    ``actor`` has the weights that all nodes start with, by default those of the heuristic; ``rule``
-    is another heuristic; ``episodes`` is how many such runs share the budget of ``federation``.
-    ``journal`` is given every decision. The dispatcher and the mind stay readable after the last
-    slot.
+    ``actor`` has the weights that all nodes start with, by default those of the heuristic; the
+    leash is tied to ``anchor``, by default to that start. With ``gated`` changes must pass the
+    gate, as in a run (:mod:`controller.gate`). ``rule`` is another heuristic; ``episodes`` is how
+    many such runs share the budget of ``federation``. ``journal`` is given every decision. The
+    dispatcher and the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -132,7 +151,9 @@ class Twin:
         *,
         learn: bool = True,
         actor: Actor | None = None,
+        anchor: Actor | None = None,
         config: LearnConfig | None = None,
+        gated: bool = True,
         federation: Federation | None = None,
         episodes: int = 1,
         rule: Rule | None = None,
@@ -147,6 +168,7 @@ class Twin:
             learn=learn,
             federation=federation,
             episodes=episodes,
+            gated=gated,
         )
         if actor is not None:
             # Changes are added to what the nodes started from.
@@ -163,6 +185,7 @@ class Twin:
             learn=learn,
             config=learning_of(rules, config),
             actor=actor,
+            anchor=anchor,
         )
 
     def __call__(self, stop: int) -> None:
@@ -190,13 +213,20 @@ def player(
 ) -> Player:
     """Return what plays ledgers of the game, each with a mind of its own.
 
-    ``rule`` is what the policy starts as, by default that of :data:`allocator`.
+    It starts from ``actor``, by default the policy that is part of the package. ``rule`` is the
+    heuristic that it corrects, by default that of :data:`allocator`.
     """
+    start = actor or actor_of(start_weights(SHIPPED), game.world.n)
+    if not learn:
+        heuristic = rule or allocator.rule(game.scenario, game.plan)
+        temperature = (config or LearnConfig()).temperature
+        soon = foreseen(game.world, heuristic)
+        return frozen_player(game.world, heuristic, start, temperature, soon)
     playing: list[Twin] = []
 
     def play(ledger: Ledger, stop: int) -> None:
         if not playing or playing[-1].ledger is not ledger:
-            playing.append(Twin(game, ledger, learn=learn, actor=actor, config=config, rule=rule))
+            playing.append(Twin(game, ledger, actor=start, config=config, rule=rule))
         playing[-1](stop)
 
     return play
@@ -230,3 +260,25 @@ def make(*, underneath: float = UNDERNEATH, **weights: float) -> Allocator:
 
 
 allocator = make(**tuned("dpem"))
+
+
+def _forecasting(game: Game) -> Player:
+    return player(game, learn=False, actor=actor_of(heuristic_weights(0), game.world.n))
+
+
+forecasting = replace(
+    allocator,
+    name="dpem-forecast",
+    sentence="Tuned mean-rate at the nodes, which forecast: dpem without a learned policy.",
+    play=_forecasting,
+    make=None,
+    levers={},
+)
+frozen = replace(
+    allocator,
+    name="dpem-frozen",
+    sentence="The policy that dpem starts from, as it is: nobody learns.",
+    play=partial(player, learn=False),
+    make=None,
+    levers={},
+)

@@ -21,7 +21,7 @@ from quantum.ledger.shares import (
 )
 from quantum.ledger.state import MAX_HOPS, Floats, Ints, Ledger, Rule, World
 
-__all__ = ["MOST_EXPECTED", "claim_expected", "expect"]
+__all__ = ["MOST_EXPECTED", "claim_expected", "claims_of", "expect", "slack_of"]
 
 #: Pairs of a class that may be expected within a horizon; more would be no forecast.
 MOST_EXPECTED = 1e4
@@ -37,14 +37,24 @@ def expect(world: World, ledger: Ledger, rule: Rule, pairs: Floats, batch: Float
     links = ledger.link
     if rule.horizon_s <= 0.0 or rule.complete != 2:
         return
-    rows = np.flatnonzero(pairs >= rule.least)
+    rows, whole, chances = claims_of(rule, pairs, batch)
     if not len(rows):
         links.forecast[:] = 0.0
         return
+    claim_expected(world, ledger, rule, rows, whole, chances, slack_of(world, rule))
+
+
+def claims_of(rule: Rule, pairs: Floats, batch: Floats) -> tuple[Ints, Floats, Floats]:
+    """Return the classes that claim, in their order, with the pairs of a batch and its chance."""
+    rows = np.flatnonzero(pairs >= rule.least)
     rows = rows[np.argsort(-pairs[rows], kind="stable")]
     whole = np.maximum(pairs[rows], batch[rows])
-    slack = max(1, round(rule.horizon_s / world.slot_s))
-    claim_expected(world, ledger, rule, rows, whole, pairs[rows] / whole, slack)
+    return rows, whole, pairs[rows] / whole
+
+
+def slack_of(world: World, rule: Rule) -> int:
+    """Return the slots within which what is expected would have to be served."""
+    return max(1, round(rule.horizon_s / world.slot_s))
 
 
 @kernel

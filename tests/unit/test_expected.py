@@ -7,10 +7,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from controller.arrivals import Told
 from controller.dispatch import Dispatch
+from controller.foreseen import foreseen
+from controller.frozen import frozen_player
 from controller.game import play, prepare
 from controller.live import live_rules
 from controller.mind import Mind
+from controller.policy_file import actor_of, heuristic_weights
 from controller.rivals import dpem
 from controller.setting import Setting, scenario_of
 from quantum.bell import werner
@@ -235,12 +239,16 @@ def repeating():
 
 def test_what_is_expected_is_there_when_it_is_asked_for():
     """Without targets all links are alike, but for those that a node has seen to be used."""
-    game = repeating()
-    delivered = {}
-    for horizon_s in (0.0, 0.5):
+    game, bare = repeating(), actor_of(heuristic_weights(0), 9)
+    world = game.world
+    delivered = []
+    for horizon_s, arrivals in ((0.0, None), (0.5, None), (0.5, Told(world))):
         made = dpem.make(horizon_s=horizon_s, underneath=0.0, least=0.2)
         rule = made.rule(game.scenario, game.plan)
         assert not rule.targets.any()
-        still = replace(made, play=lambda g, r=rule: dpem.player(g, learn=False, rule=r))
-        delivered[horizon_s] = play(game, still, with_losses=False).score.pairs_delivered
-    assert delivered[0.5] >= delivered[0.0] + 3
+        player = frozen_player(world, rule, bare, 0.05, foreseen(world, rule, arrivals))
+        still = replace(made, play=lambda _, p=player: p)
+        delivered.append(play(game, still, with_losses=False).score.pairs_delivered)
+    nothing, forecast, oracle = delivered
+    assert nothing < forecast < oracle
+    assert oracle >= nothing + 3

@@ -1,15 +1,20 @@
 """Comparisons: paired, in a fixed order whatever the processes, with the keys people script."""
 
+import io
+import itertools
 import json
 
 import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from controller.arena.cells import chosen_cells
+from controller.arena.roster import LADDER, installed
+from controller.arena.text import show
 from controller.commands.compare import command
-from controller.experiment import compare, play_unit
+from controller.experiment import compare, play_unit, summarise
 from quantum.errors import InputError
 from quantum.presets import Cell, cells
 
@@ -181,3 +186,26 @@ def test_lists_of_networks_and_demands_multiply_the_cells():
         *(("line-10", load) for load in (2.0, 6.0, 12.0)),
         *(("line-20", load) for load in (4.0, 12.0, 24.0)),
     }
+
+
+def test_a_ladder_compares_each_rung_with_the_one_below(comparison):
+    """What --ladder adds: steps, on the same units, with their own family of p values."""
+    units = [play_unit(small(), seed, RIVALS, seconds=4.0, warmup_s=1.0) for seed in (0, 1)]
+    found = summarise("paper", RIVALS, [0, 1], units, ladder=True)
+    assert list(found.steps) == [f"{a} vs {b}" for a, b in itertools.pairwise(RIVALS)]
+    first = f"{RIVALS[0]} vs {RIVALS[1]}"
+    assert (
+        found.steps[first]["delivery"]["relative"] == (found.paired[first]["delivery"]["relative"])
+    )
+    assert comparison.steps == {}
+    with io.StringIO() as said:
+        show(found, "ladder", Console(file=said, width=100))
+        assert "what each rung adds" in said.getvalue()
+        assert f"{RIVALS[1]} vs {RIVALS[2]}" in said.getvalue()
+
+
+def test_the_rungs_are_installed():
+    """From on-demand to dpem; a rung that is gone would be found here."""
+    assert set(LADDER) <= set(installed()[0])
+    assert LADDER[0] == "dpem"
+    assert LADDER[-1] == "on-demand"

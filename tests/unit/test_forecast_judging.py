@@ -199,6 +199,8 @@ def test_the_command_shows_a_table_and_writes_json_and_a_picture(tmp_path: Path)
         "41",
         "--seed",
         "2",
+        "--value",
+        "1",
     ]
     done = invoke(*words, "--json", str(target), "--figure", str(figure))
     assert done.exit_code == 0, done.output
@@ -209,6 +211,9 @@ def test_the_command_shows_a_table_and_writes_json_and_a_picture(tmp_path: Path)
     assert set(rows) >= {"gru", "zero", "last", "ewma", "seasonal naive", BAR, ORACLE}
     assert rows["gru"]["cost_ms"] > 0.0 and rows["gru"]["trained_parameters"] > 100
     assert rows[ORACLE]["closed"] == pytest.approx(1.0)
+    valued = [row["forecaster"] for row in found["worth"]]
+    assert valued == ["nothing", "recent rate", "gru", "every request"]
+    assert "every request" in done.output
     assert figure.read_bytes().startswith(b"<?xml")
 
 
@@ -218,6 +223,9 @@ def test_the_command_shows_a_table_and_writes_json_and_a_picture(tmp_path: Path)
         ("--seed -1", "--seed must be 0 to 999999"),
         ("--seconds 1", "--seconds must be 12"),
         ("--warmup nan", "--warmup 0"),
+        ("--value -1", "--value must be 0 to 1000"),
+        ("--deadline 0.1", "needs --value"),
+        ("--value 1 --deadline nan", "above 0 and below 1000 s"),
         ("--figure x.pdf", "must end in .png or .svg"),
         ("--demand posson --topology abilene", "is unknown"),
         ("--load nan --topology abilene", "load must be"),

@@ -27,6 +27,7 @@ ROUND_SLOTS = 250  # 5 s
 ASKED_HZ = 3.0  # of a useful link; its two nodes could make 5 pairs a second on it
 #: A dozen decisions of a node lie between two rounds: large steps, and nothing that holds back.
 LEARNS = LearnConfig(
+    explore=1.0,
     temperature=1.0,
     learning_rate=0.03,
     entropy_coefficient=0.0,

@@ -1,5 +1,6 @@
 """The mind of an agent: without learning it decides as the tuned mean-rate rule does."""
 
+from dataclasses import replace
 from functools import cache
 
 import msgspec
@@ -8,7 +9,7 @@ import numpy as np
 from controller.dispatch import Dispatch
 from controller.game import prepare
 from controller.live import live_rules
-from controller.mind import Mind
+from controller.mind import LearnConfig, Mind
 from controller.setting import Setting, scenario_of
 from quantum.egp import Speak
 from quantum.ledger import act_by_rule
@@ -109,6 +110,24 @@ def test_learning_repeats_itself_and_changes_decisions():
     assert np.array_equal(first.rounds.current, again.rounds.current)
     assert first.rounds.done == sum(event["event"] == "round" for event in journal) > 3
     assert first.results.reward == again.results.reward > 0.0
+
+
+def test_nodes_explore_in_a_share_of_their_slots_and_are_greedy_elsewhere():
+    """Only what was explored is remembered; who never explores decides as who does not learn."""
+    game, rules = setup(learn=True)
+    whole = replace(rules, round_slots=10_000)
+    remembered, digests = {}, {}
+    for share in (0.0, 0.1, 1.0):
+        minds = minds_of(game, whole, config=LearnConfig(explore=share))
+        dispatch, _ = play(whole, minds)
+        remembered[share] = sum(int(mind._memory.taken.sum()) for mind in minds)
+        digests[share] = dispatch.digest.hexdigest()
+    greedy, _ = play(setup()[1], minds_of(game, setup()[1]))
+    assert digests[0.0] == greedy.digest.hexdigest()
+    assert len(set(digests.values())) == 3
+    assert remembered[0.0] == 0
+    assert remembered[1.0] > 200
+    assert 0.03 < remembered[0.1] / remembered[1.0] < 0.2
 
 
 def test_every_request_is_made_once_when_it_is_told():

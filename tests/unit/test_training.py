@@ -14,11 +14,13 @@ from controller.commands.train import command
 from controller.decide import FEATURES
 from controller.game import play, prepare
 from controller.policy import initial_actor, parameters
+from controller.policy_file import actor_of, policy_from, state_path, weights_from, write_policy
 from controller.privacy import epsilon
 from controller.rivals import dpem
 from controller.rivals.allocator import find
 from controller.setting import Setting, scenario_of
-from controller.training import actor_of, policy_from, state_path, train, weights_from
+from controller.training import course_of
+from controller.training import train as train_on
 from quantum.cli import main
 from quantum.errors import InputError
 from quantum.ledger import new_ledger
@@ -33,6 +35,17 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def train(setting, episodes, out, **more):
+    return train_on(
+        course_of(setting),
+        episodes,
+        out,
+        seed=setting.seed,
+        federation=setting.federation,
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +149,7 @@ def test_resume_says_what_is_missing_or_foreign(whole, tmp_path):
     other = msgspec.structs.replace(SETTING, seed=6)
     with pytest.raises(InputError, match="trained with --seed 5, not 6"):
         train(other, 1, out, resume=Path(whole.policy))
-    save(state_path(lonely), {"policy": np.zeros(112)}, seed=5, round_index=1)
+    write_policy(state_path(lonely), np.zeros(112), seed=5, round_index=1, notes={})
     with pytest.raises(InputError, match="is no learning state"):
         train(SETTING, 1, out, resume=lonely)
     assert not out.exists()
@@ -148,9 +161,27 @@ def test_resume_says_what_is_missing_or_foreign(whole, tmp_path):
 )
 def test_what_is_no_policy_is_refused(arrays, tmp_path):
     path = tmp_path / "p.safetensors"
-    save(path, arrays, seed=0, round_index=0)
+    save(path, arrays, seed=0, round_index=0, notes={"features": list(FEATURES)})
     with pytest.raises(InputError, match="polic"):
         policy_from(path, 3)
+
+
+@pytest.mark.parametrize(
+    ("features", "complaint"),
+    [
+        (None, "it names none, this version has 12"),
+        ([*FEATURES[:-1], "phase of the moon"], "it reads 'phase of the moon'"),
+        (list(FEATURES[:-1]), "it does not read 'no stock'"),
+        ([*FEATURES[1:], FEATURES[0]], "they are in another order"),
+    ],
+)
+def test_a_policy_of_other_features_is_refused_in_one_line(features, complaint, tmp_path):
+    path = tmp_path / "p.safetensors"
+    notes = {} if features is None else {"features": features}
+    save(path, {"policy": np.zeros(112)}, seed=0, round_index=0, notes=notes)
+    with pytest.raises(InputError, match=complaint) as refused:
+        policy_from(path, 3)
+    assert "\n" not in str(refused.value)
 
 
 def test_no_episodes_are_refused(tmp_path):
@@ -177,11 +208,20 @@ def test_command_writes_policy_and_json(tmp_path, monkeypatch):
     assert load(Path("policy.safetensors")).round == 2
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says no where there is no device")
+def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(command, [*SHORT, "--device", "cuda"])
+    assert str(result.exception) == (
+        "--device cuda: this machine has no CUDA device; use --device cpu"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (["--engine", "ray"], "--engine ray is not offered here; it is processes"),
-        (["--device", "cuda"], "--device cuda is not offered here; it is cpu"),
+        (["--device", "tpu"], "--device tpu is not offered here; it is cpu or cuda"),
         (["--out", "taken.safetensors"], "taken.safetensors exists: go on with --resume"),
         (["--out", "policy.npz"], "must end in .safetensors"),
         (["--out", "none/p.safetensors"], "none is no folder"),
