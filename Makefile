@@ -4,19 +4,22 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
-EXTRAS := learn,aer,arena,squidasm,lab,qkd,dev
+EXTRAS := learn,aer,arena,squidasm,lab,qkd,dashboard,dev
 # One process for each core; ARGS="-n 0" keeps all tests in one.
 PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint clean lock
+.PHONY: help run live test test-long lint clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## play the closed loop (ARGS="--seconds 10" passes options on)
 	$(VENV)/bin/dpem run $(ARGS)
+
+live: $(STAMP) ## a run and its live page (the address is printed; Ctrl-C ends both)
+	$(VENV)/bin/dpem dashboard --run $(ARGS)
 
 test: lint ## lint, then all tests that take less than minutes
 	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)

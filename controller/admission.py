@@ -50,7 +50,8 @@ class Admission:
         for number, deadline in enumerate(world.request.deadline.tolist()):
             self._dues.setdefault(deadline, []).append(number)
         self._holds: list[_Hold] = []
-        self._expected: Floats = np.zeros(world.n)
+        self.expected: Floats = np.zeros(world.n)
+        """Pairs that each node expects to be asked for soon."""
 
     def admit(self, spoken: Mapping[int, Speak]) -> list[int]:
         """Carry over what every group said into the ledger; returns the requests newly asked."""
@@ -137,8 +138,8 @@ class Admission:
             return
         expected = np.frombuffer(forecast, dtype="<f8")
         if np.all((expected >= 0.0) & (expected <= _MOST_EXPECTED)):
-            self._expected[members] = expected
-            self._ledger.link.forecast = self._expected @ self._rules.footprint
+            self.expected[members] = expected
+            self._ledger.link.forecast = self.expected @ self._rules.footprint
 
     def expire(self, slot: int) -> None:
         """Answer the requests whose deadline has passed."""

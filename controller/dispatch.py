@@ -31,6 +31,7 @@ from quantum.ledger.events import charge, take_events
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.places import drop_expired
+from quantum.ledger.state import Floats
 from quantum.record import Digest
 
 __all__ = ["Dispatch", "Rules"]
@@ -67,6 +68,11 @@ class Dispatch:
     def slot(self) -> int:
         """The slot that is being played."""
         return int(self.ledger.now[0].clock)
+
+    @property
+    def expected(self) -> Floats:
+        """Pairs that each node expects to be asked for soon, (n,); zeros where nobody forecasts."""
+        return self._admission.expected
 
     @property
     def finished(self) -> bool:

@@ -46,12 +46,19 @@ _DEFAULT_RACK = "id900"
 @click.option("--no-learn", is_flag=True, help="Decide by the policy as it is, do not learn.")
 @click.option("--agents", type=int, help="Agent processes (2); each hosts many nodes.")
 @click.option("--workers", type=int, help="Worker processes (1).")
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    metavar="X",
+    help="At most X seconds of network time a second, to be watched; else as fast as it goes.",
+)
 @click.option("--out", metavar="DIR", help="Run folder; a new one under runs/ unless given.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @json_option
 def command(
     config_path: str | None,
     no_learn: bool,
+    pace: float | None,
     out: str | None,
     quiet: bool,
     json_path: str | None,
@@ -70,7 +77,7 @@ def command(
 
     shown = sys.stderr.isatty() and not quiet
     with _Screen(shown) as stage:
-        run = run_live(setting, folder, stage)
+        run = run_live(setting, folder, stage, pace=pace)
     write_json(run.summary, json_path)
     if json_path != "-" and not quiet:
         _show(run)
