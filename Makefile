@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
-EXTRAS := learn,aer,arena,squidasm,lab,qkd,dashboard,dev
+EXTRAS := learn,pettingzoo,aer,arena,squidasm,lab,qkd,dashboard,dev
 # One process for each core; ARGS="-n 0" keeps all tests in one.
 PARALLEL := -n auto --dist worksteal
 ARGS ?=

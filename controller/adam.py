@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from quantum.errors import InputError
+from quantum.kernels import kernel
 
 __all__ = ["Adam", "copy_into", "views"]
 
@@ -31,6 +32,7 @@ class Adam:
         self._rate = learning_rate
         self._betas = (beta1, beta2)
         self._epsilon = epsilon
+        self._fused = parameters.device.type == "cpu"
         self._mean = torch.zeros_like(parameters)
         self._square = torch.zeros_like(parameters)
         self._steps = torch.zeros(
@@ -38,19 +40,42 @@ class Adam:
         )
 
     @torch.no_grad()
-    def step(self, gradient: torch.Tensor, active: torch.Tensor, *, scale: float = 1.0) -> None:
+    def step(
+        self,
+        gradient: torch.Tensor,
+        active: torch.Tensor,
+        *,
+        scale: float | torch.Tensor = 1.0,
+    ) -> None:
         """Move the active rows against their gradient (N, P), in place.
 
-        ``active`` (N,) boolean; ``scale`` multiplies the learning rate (annealing).
+        ``active`` (N,) boolean; ``scale`` multiplies the learning rate (annealing), as one number
+        or row by row (N, 1).
         """
         beta1, beta2 = self._betas
         on = active.to(gradient.dtype).unsqueeze(1)
         self._steps += on
-        self._mean += (gradient - self._mean) * (on * (1.0 - beta1))
-        self._square += (gradient.square() - self._square) * (on * (1.0 - beta2))
         steps = self._steps.clamp_min(1.0)
         rate = on * (scale * self._rate) / (1.0 - beta1**steps)
-        root = self._square.sqrt() / (1.0 - beta2**steps).sqrt() + self._epsilon
+        spread = (1.0 - beta2**steps).sqrt()
+        if self._fused:
+            number = self._mean.numpy().dtype.type
+            _fused(
+                self._parameters.numpy(),
+                gradient.contiguous().numpy(),
+                self._mean.numpy(),
+                self._square.numpy(),
+                active.numpy(),
+                rate.numpy(),
+                spread.numpy(),
+                number(1.0 - beta1),
+                number(1.0 - beta2),
+                number(self._epsilon),
+            )
+            return
+        self._mean += (gradient - self._mean) * (on * (1.0 - beta1))
+        self._square += (gradient.square() - self._square) * (on * (1.0 - beta2))
+        root = self._square.sqrt() / spread + self._epsilon
         self._parameters -= rate * self._mean / root
 
     def state(self) -> dict[str, NDArray[np.generic]]:
@@ -63,6 +88,32 @@ class Adam:
         parts = {"mean": self._mean, "square": self._square, "steps": self._steps}
         for name, part in parts.items():
             copy_into(part, state, name)
+
+
+@kernel
+def _fused(
+    parameters: NDArray[np.floating],
+    gradient: NDArray[np.floating],
+    mean: NDArray[np.floating],
+    square: NDArray[np.floating],
+    active: NDArray[np.bool_],
+    rate: NDArray[np.floating],
+    spread: NDArray[np.floating],
+    keep_mean: float,
+    keep_square: float,
+    epsilon: float,
+) -> None:
+    """Take the step in one pass through memory, which is what a large stack waits for."""
+    for row in range(parameters.shape[0]):
+        if not active[row]:
+            continue
+        step, wide = rate[row, 0], spread[row, 0]
+        for column in range(parameters.shape[1]):
+            g = gradient[row, column]
+            m = mean[row, column] + (g - mean[row, column]) * keep_mean
+            v = square[row, column] + (g * g - square[row, column]) * keep_square
+            mean[row, column], square[row, column] = m, v
+            parameters[row, column] -= step * m / (np.sqrt(v) / wide + epsilon)
 
 
 @torch.no_grad()

@@ -10,12 +10,10 @@ from controller.rules import Answer, Rules
 from quantum.egp import Create, Err, Ok, Speak
 from quantum.errors import Code
 from quantum.ledger import Ledger
+from quantum.ledger.expected import MOST_EXPECTED
 from quantum.ledger.state import Floats
 
 __all__ = ["Admission"]
-
-#: Pairs that a node may expect to be asked for soon; more is no forecast.
-_MOST_EXPECTED = 1e6
 
 
 class _Hold(NamedTuple):
@@ -50,8 +48,15 @@ class Admission:
         for number, deadline in enumerate(world.request.deadline.tolist()):
             self._dues.setdefault(deadline, []).append(number)
         self._holds: list[_Hold] = []
-        self.expected: Floats = np.zeros(world.n)
-        """Pairs that each node expects to be asked for soon."""
+        group_of = np.array(self._group, dtype=np.int64)[world.cls.a]
+        self._own = [np.flatnonzero(group_of == number) for number in range(len(rules.groups))]
+        #: Classes of the same two nodes ask for batches of the same size.
+        self._alike: dict[tuple[int, int], list[int]] = {}
+        for row, (a, b, _) in enumerate(self._classes):
+            self._alike.setdefault((a, b), []).append(row)
+        #: Pairs of each class that are expected soon, and of the last request of its two nodes.
+        self.expected: Floats = np.zeros(len(world.cls))
+        self.batch: Floats = np.ones(len(world.cls))
 
     def admit(self, spoken: Mapping[int, Speak]) -> list[int]:
         """Carry over what every group said into the ledger; returns the requests newly asked."""
@@ -127,19 +132,19 @@ class Admission:
             ):
                 if not self._asked[number]:
                     self._asked[number] = 1
+                    self.batch[self._alike[a, b]] = pairs
                     asked.append(number)
                 return
         self._answer(group, Err(number, create.source, Code.CREATE, create.pairs))
 
     def _foresee(self, group: int, forecast: bytes) -> None:
-        """Spread what nodes expect over the links that it will use."""
-        members = list(self._rules.groups[group])
-        if len(forecast) != 8 * len(members):
+        """Take what the nodes of a group expect of the classes whose sources they are."""
+        own = self._own[group]
+        if len(forecast) != 8 * len(own):
             return
         expected = np.frombuffer(forecast, dtype="<f8")
-        if np.all((expected >= 0.0) & (expected <= _MOST_EXPECTED)):
-            self.expected[members] = expected
-            self._ledger.link.forecast = self.expected @ self._rules.footprint
+        if np.all((expected >= 0.0) & (expected <= MOST_EXPECTED)):
+            self.expected[own] = expected
 
     def expire(self, slot: int) -> None:
         """Answer the requests whose deadline has passed."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from controller.dispatch import Dispatch
-from controller.mind import LearnConfig
 from controller.series import Series
 from quantum.egp import Telemetry
 from quantum.twin import counted
@@ -40,7 +39,7 @@ class Chronicle:
             "bound": self._bound,
             "pairs_requested": int(world.request.pairs[self._counted].sum()),
             "slot_s": world.slot_s,
-            "forecast_s": LearnConfig().forecast_ahead_s,
+            "forecast_s": self._dispatch.rules.rule.horizon_s,
             "lag_slots": self._dispatch.rules.lag_slots,
         }
 

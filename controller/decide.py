@@ -18,7 +18,7 @@ from quantum.ledger.observe import FORECAST, PEER_BUCKET, PEER_FILL, STOCK, WANT
 from quantum.ledger.state import TIES, Floats, Ints, Rule
 from quantum.seeding import stream
 
-__all__ = ["FEATURES", "IDLE", "Memory", "decide", "new_memory"]
+__all__ = ["FEATURES", "IDLE", "Memory", "decide", "new_memory", "see"]
 
 #: What the policy knows of a candidate link, in this order.
 FEATURES = (
@@ -97,6 +97,41 @@ def _describe(
 
 
 @kernel
+def see(
+    rule: Rule,
+    fixed: Table,
+    links: Ints,
+    peers: Ints,
+    degree: int,
+    slot_s: float,
+    fill: int,
+    room: int,
+    ties: float,
+    view: Floats,
+    scores: Floats,
+    features: Floats,
+    mask: NDArray[np.bool_],
+    base: Floats,
+) -> None:
+    """Write what a node knows of its candidates for one token, idle being the last.
+
+    ``links`` and ``peers`` (K,) of the node, ``fill`` of its ``room`` qubits are in use, ``ties``
+    in [0, 1) breaks ties, ``view`` (K, 7). Written: ``scores`` (K,), ``features`` (K + 1, F),
+    ``mask`` and ``base`` (K + 1,).
+    """
+    width = len(scores)
+    score_links(rule, links, degree, fill >= room, view, scores)
+    for k in range(width):
+        mask[k] = scores[k] > -np.inf
+        base[k] = scores[k] + 1e-6 * ties * k if mask[k] else 0.0
+    mask[width], base[width] = True, IDLE
+    for k in range(width):
+        if mask[k]:
+            base[width] = min(base[width], base[k] - 1.0)
+    _describe(rule, fixed, links, peers, degree, slot_s, fill / room, view, features)
+
+
+@kernel
 def decide(
     rule: Rule,
     fixed: Table,
@@ -138,17 +173,22 @@ def decide(
         if fill[b] >= room - 1:
             yields[b], surplus[b] = surplus_of(rule, links, degree, view)
         for number in range(tokens[b]):
-            score_links(rule, links, degree, fill[b] >= room, view, scores)
             ties = uniform(seed, TIES, node, slot, number)
-            for k in range(width):
-                mask[k] = scores[k] > -np.inf
-                base[k] = scores[k] + 1e-6 * ties * k if mask[k] else 0.0
-            mask[width], base[width] = True, IDLE
-            for k in range(width):
-                if mask[k]:
-                    base[width] = min(base[width], base[k] - 1.0)
-            _describe(
-                rule, fixed, links, inc_node[node], degree, slot_s, fill[b] / room, view, features
+            see(
+                rule,
+                fixed,
+                links,
+                inc_node[node],
+                degree,
+                slot_s,
+                fill[b],
+                room,
+                ties,
+                view,
+                scores,
+                features,
+                mask,
+                base,
             )
             logits(actor.w1, actor.b1, actor.w2, me, features, mask, base, temperature, out)
             draw = uniform(seed, POLICY, node, slot, number) if learn else -1.0

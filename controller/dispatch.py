@@ -28,6 +28,7 @@ from quantum.ledger import (
     serve,
 )
 from quantum.ledger.events import charge, take_events
+from quantum.ledger.expected import expect
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.places import drop_expired
@@ -72,7 +73,8 @@ class Dispatch:
     @property
     def expected(self) -> Floats:
         """Pairs that each node expects to be asked for soon, (n,); zeros where nobody forecasts."""
-        return self._admission.expected
+        soon, source = self._admission.expected, self.rules.world.cls.a
+        return np.bincount(source, soon, minlength=self.rules.world.n)
 
     @property
     def finished(self) -> bool:
@@ -98,6 +100,7 @@ class Dispatch:
         self.results.count(slot - rules.lag_slots)
         self.results.pools.forget(slot)
         open_slot(rules.world, ledger, rules.rule)
+        expect(rules.world, ledger, rules.rule, self._admission.expected, self._admission.batch)
         learning = rules.learn and slot > 0 and slot % rules.round_slots == 0
         averaged = self.rounds.take_parameters()
         looks = []

@@ -23,11 +23,15 @@ def advantages(
     terminated: Bools,
     valid: Bools,
     lam: float,
+    truncated: Bools | None = None,
+    final_value: Floats | None = None,
 ) -> Floats:
     """Return the (N, M) advantages of N nodes' decisions; zero where not valid.
 
     ``last_value`` (N,) is the value after the last valid decision, used where the rollout was cut
-    (truncation) and not where it ended (``terminated``). All other arrays are (N, M).
+    (truncation) and not where it ended (``terminated``). All other arrays are (N, M). An episode
+    that was cut inside the rollout is ``truncated`` there: ``final_value`` is the value of what
+    was seen last, and what comes afterwards belongs to another episode.
 
     >>> one = np.ones((1, 1))
     >>> yes = one.astype(bool)
@@ -40,9 +44,14 @@ def advantages(
     following = last_value.astype(np.float64).copy()
     for t in range(reward.shape[1] - 1, -1, -1):
         keep = np.where(terminated[:, t], 0.0, discount[:, t])
+        carry = keep * lam
+        if truncated is not None and final_value is not None:
+            cut = truncated[:, t] & valid[:, t]
+            following = np.where(cut, final_value[:, t], following)
+            carry = np.where(cut, 0.0, carry)
         error = reward[:, t] + keep * following - value[:, t]
         now = valid[:, t]
-        running = np.where(now, error + keep * lam * running, running)
+        running = np.where(now, error + carry * running, running)
         following = np.where(now, value[:, t], following)
         out[:, t] = np.where(now, running, 0.0)
     return out

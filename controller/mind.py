@@ -9,16 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.arrivals import Arrivals, Periodic
 from controller.decide import FEATURES, Memory, decide, new_memory
 from controller.federated import clip
-from controller.forecast import Forecaster
-from controller.history import History, HistoryConfig
 from controller.policy import Actor, from_parameters, initial_actor, parameters
-from controller.ppo import Learner, PPOConfig, Rollout
+from controller.ppo import Learner, PPOConfig
+from controller.rollout import rollout_of
 from quantum.egp import Create, Look, Speak, Yield
 from quantum.errors import InputError
 from quantum.ledger.state import ACTION_TOKENS, RAW, Floats, Ints, Rule, World, seed_at
-from quantum.seeding import generator
 
 __all__ = ["LearnConfig", "Mind"]
 
@@ -43,16 +42,16 @@ class LearnConfig:
     """Largest change of one node's weights in a federated round."""
     steps: int = 256
     """Decisions of a node that are remembered between two updates."""
-    forecast_every: int = 25
+    forecast_every: int = 1
     """Slots between two forecasts."""
-    forecast_ahead_s: float = 0.5
-    """Demand within this time is what generation can still serve (headroom measurements)."""
-    forecast_steps: int = 2
-    """Training steps of the forecaster in every round."""
 
 
 class Mind:
-    """Decides for ``nodes`` of a world, starting as the heuristic ``rule``."""
+    """Decides for ``nodes`` of a world, starting as the heuristic ``rule``.
+
+    Requests are forecast by ``arrivals`` as far as the rule looks ahead, learning or not; by
+    default by :class:`controller.arrivals.Periodic`.
+    """
 
     def __init__(
         self,
@@ -64,6 +63,7 @@ class Mind:
         learn: bool,
         config: LearnConfig | None = None,
         actor: Actor | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._world, self._rule, self._nodes = world, rule, nodes
         self._seed, self._learn = seed, learn
@@ -75,13 +75,14 @@ class Mind:
         self.actor = actor or initial_actor(len(nodes), len(FEATURES), seed=seed)
         steps = self._config.steps if learn else 1
         self._memory: Memory = new_memory(len(nodes), steps, width + 1)
-        source = world.cls.a[world.request.cls]
-        mine = np.flatnonzero(np.isin(source, nodes))
+        self._own = np.flatnonzero(np.isin(world.cls.a, nodes))
+        self._arrivals = arrivals or Periodic(world.cls, world.slot_s)
+        self._ahead = round(rule.horizon_s / world.slot_s)
+        mine = np.flatnonzero(np.isin(world.cls.a[world.request.cls], nodes))
         self._requests = mine[np.argsort(world.request.told[mine], kind="stable")]
         self._next = 0
         self.updates = 0
         self._learner: Learner | None = None
-        self._forecaster: Forecaster | None = None
         if learn:
             ppo = PPOConfig(
                 learning_rate=self._config.learning_rate,
@@ -92,33 +93,24 @@ class Mind:
             )
             self._learner = Learner(len(nodes), len(FEATURES), seed=seed, config=ppo)
             self._learner.load_actor(self.actor)
-            self._history = History(len(nodes), HistoryConfig())
-            inputs = len(HistoryConfig().columns)
-            self._forecaster = Forecaster(
-                len(nodes), inputs, horizon=HistoryConfig().horizon, seed=seed
-            )
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return what the nodes have learned besides their policy; empty where they do not learn.
 
-        Critics, forecasters and the moments of their optimisers: all of it stays with the nodes.
+        Critics and the moments of their optimisers: all of it stays with the nodes.
         """
-        if self._learner is None or self._forecaster is None:
+        if self._learner is None:
             return {}
-        learner, forecaster = self._learner.state(), self._forecaster.state()
-        return {f"learner.{name}": part for name, part in learner.items()} | {
-            f"forecaster.{name}": part for name, part in forecaster.items()
-        }
+        return {f"learner.{name}": part for name, part in self._learner.state().items()}
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on with what :meth:`state` gave, under the policy that this mind was made with.
 
         Raises InputError where it is the state of other nodes or does not learn.
         """
-        if self._learner is None or self._forecaster is None:
+        if self._learner is None:
             raise InputError("a mind that does not learn has no learning state")
         self._learner.load_state(_named("learner.", state))
-        self._forecaster.load_state(_named("forecaster.", state))
         self._learner.load_actor(self.actor)
 
     def speak(self, look: Look) -> Speak:
@@ -213,31 +205,23 @@ class Mind:
                     max_time_s=float((request.deadline - request.arrival) * world.slot_s),
                 )
             )
-            if self._learn:
-                self._history.record(
-                    slot * world.slot_s,
-                    source=int(self._local[cls.a]),
-                    destination=-1,
-                    minimum_fidelity=float(cls.fidelity),
-                    pairs=int(request.pairs),
-                )
+            if request.told == request.arrival:
+                # Who announces is known already, and will announce again.
+                self._arrivals.record(slot, int(request.cls), int(request.pairs))
         return out
 
     def _forecast(self, slot: int) -> bytes:
-        """Publish the pairs each node expects to be asked for soon; empty in most slots."""
-        if self._forecaster is None or slot % self._config.forecast_every:
+        """Publish the pairs that are expected of the nodes' classes; empty in some slots."""
+        if self._ahead < 1 or slot % self._config.forecast_every:
             return b""
-        self._history.advance(slot * self._world.slot_s)
-        bins = max(1, round(self._config.forecast_ahead_s / HistoryConfig().bin_s))
-        soon: Floats = self._forecaster.predict(self._history.inputs())[:, :bins].sum(axis=1)
+        soon = self._arrivals.expected(slot, self._ahead)[self._own]
         return np.ascontiguousarray(soon, dtype="<f8").tobytes()
 
     def _improve(self, slot: int) -> bytes:
-        """Update policy and forecaster; return the clipped change of the weights."""
+        """Update the policy; return the clipped change of the weights."""
         assert self._learner is not None
-        assert self._forecaster is not None
         before = parameters(self.actor)
-        rollout = _rollout(self._memory, self._config.gamma_slot)
+        rollout = rollout_of(self._memory, self._config.gamma_slot)
         if rollout is not None:
             self._learner.update(rollout)
             self.updates += 1
@@ -245,10 +229,6 @@ class Mind:
         self._memory.pending[:] = 0.0
         change = clip(parameters(self._learner.actor()) - before, self._config.clip_norm)
         self._adopt((before + change).reshape(-1))
-        rng = generator(self._seed, "forecast windows", slot)
-        if slot * self._world.slot_s > 3.0:
-            windows, targets = self._history.windows(16, rng)
-            self._forecaster.train(windows, targets, self._config.forecast_steps)
         return np.ascontiguousarray(change, dtype="<f8").tobytes()
 
     def _adopt(self, flat: Floats) -> None:
@@ -265,32 +245,3 @@ class Mind:
 
 def _named(prefix: str, state: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def _rollout(memory: Memory, gamma_slot: float) -> Rollout | None:
-    """Turn the memory into a rollout; None where no node has two decisions.
-
-    A node's last decision has not been rewarded in full: it only serves as the state that the
-    decision before it led to.
-    """
-    done = np.maximum(memory.taken - 1, 0)
-    steps = int(done.max(initial=0))
-    if steps == 0:
-        return None
-    valid = np.arange(steps)[None, :] < done[:, None]
-    later = np.minimum(np.arange(1, steps + 1), memory.slot.shape[1] - 1)
-    passed = np.where(valid, memory.slot[:, later] - memory.slot[:, :steps], 0)
-    rows = np.arange(len(done))
-    return Rollout(
-        features=memory.features[:, :steps],
-        mask=memory.mask[:, :steps],
-        base=memory.base[:, :steps],
-        action=memory.action[:, :steps],
-        log_probability=memory.log_probability[:, :steps],
-        reward=memory.reward[:, :steps],
-        discount=np.where(valid, gamma_slot**passed, 1.0),
-        terminated=np.zeros_like(valid),
-        valid=valid,
-        last_features=memory.features[rows, done],
-        last_mask=memory.mask[rows, done],
-    )

@@ -22,11 +22,18 @@ class PPOConfig:
     value_coefficient: float = 0.5
     entropy_coefficient: float = 0.01
     leash_coefficient: float = 0.1
-    """Cost of a nat of divergence from the heuristic."""
+    """Cost of a nat of divergence from the anchor: the heuristic, unless another one is set."""
+    kl_target: float = 0.0
+    """Divergence in nats that an update may reach, node by node: a node that goes beyond twice of
+    it slows down by a third at once, one that stays below half of it speeds up by half for the next
+    update. 0 keeps the learning rate as it is."""
     max_gradient_norm: float = 0.5
     """Per node, over actor and critic together."""
     epochs: int = 4
     minibatches: int = 4
+    normalise_minibatches: bool = False
+    """Whether advantages are normalised in every minibatch, not once over the rollout: a node has
+    few decisions, and those of a small minibatch say little about their spread."""
     adam_epsilon: float = 1e-5
     temperature: float = 1.0
     """Divides the heuristic's scores; the acting kernel must be given the same."""
@@ -40,6 +47,7 @@ class PPOConfig:
             "value_coefficient",
             "entropy_coefficient",
             "leash_coefficient",
+            "kl_target",
         ):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"ppo.{name} must be >= 0 and finite, got {getattr(self, name)}")

@@ -6,6 +6,7 @@ effect, whatever it is: minibatches are shuffled and cut by a step's rank among 
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,10 @@ from quantum.draws import uniforms
 from quantum.errors import InputError
 from quantum.seeding import stream
 
-__all__ = ["Rollout", "minibatch", "shuffled"]
+if TYPE_CHECKING:
+    from controller.decide import Memory
+
+__all__ = ["Rollout", "minibatch", "rollout_of", "shuffled"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -118,3 +122,32 @@ def minibatch(order: Ints, counts: Ints, part: int, parts: int) -> tuple[Ints, B
     at = start[:, None] + np.arange(width)
     index = np.take_along_axis(order, np.minimum(at, order.shape[1] - 1), axis=1)
     return index, at < stop[:, None]
+
+
+def rollout_of(memory: "Memory", gamma_slot: float) -> Rollout | None:
+    """Turn what nodes remember into a rollout; None where no node has two decisions.
+
+    A node's last decision has not been rewarded in full: it only serves as the state that the
+    decision before it led to.
+    """
+    done = np.maximum(memory.taken - 1, 0)
+    steps = int(done.max(initial=0))
+    if steps == 0:
+        return None
+    valid = np.arange(steps)[None, :] < done[:, None]
+    later = np.minimum(np.arange(1, steps + 1), memory.slot.shape[1] - 1)
+    passed = np.where(valid, memory.slot[:, later] - memory.slot[:, :steps], 0)
+    rows = np.arange(len(done))
+    return Rollout(
+        features=memory.features[:, :steps],
+        mask=memory.mask[:, :steps],
+        base=memory.base[:, :steps],
+        action=memory.action[:, :steps],
+        log_probability=memory.log_probability[:, :steps],
+        reward=memory.reward[:, :steps],
+        discount=np.where(valid, gamma_slot**passed, 1.0),
+        terminated=np.zeros_like(valid),
+        valid=valid,
+        last_features=memory.features[rows, done],
+        last_mask=memory.mask[rows, done],
+    )

@@ -22,9 +22,8 @@ Answer = Callable[[int, Ok | Err], None]
 class Rules:
     """What does not change in a run.
 
-    ``footprint`` (n, m): pairs of each link used per pair that a node asks for. ``measured``: the
-    links only measure pairs, they cannot hold them. ``central``: the broker decides by the rule.
-    ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
+    ``measured``: the links only measure pairs, they cannot hold them. ``central``: the broker
+    decides by the rule. ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
     ``noise_multiplier`` and participation ``rate``. Tests count for ``window_s``; a backend that
     has failed for ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
     """
@@ -32,7 +31,6 @@ class Rules:
     world: World
     rule: Rule
     network: Network
-    footprint: Floats
     delay_slots: Ints
     groups: tuple[tuple[int, ...], ...]
     learn: bool

@@ -137,7 +137,7 @@ class Look(Frame, frozen=True, tag="look"):
     """What the nodes of one agent process see at the beginning of a slot.
 
     ``nodes`` with a token or a crowded memory have a row in ``tokens``, ``fill`` (qubits in use)
-    and ``views`` (little-endian float64, (len(nodes), K, 6)). ``credit`` is the reward of each of
+    and ``views`` (little-endian float64, (len(nodes), K, 7)). ``credit`` is the reward of each of
     the process's nodes since the last look (float64). ``learn`` closes a federated round;
     ``parameters`` are the averaged weights of the last one (float64).
     """
@@ -160,7 +160,8 @@ class Speak(Frame, frozen=True, tag="speak"):
     creates: tuple[Create, ...] = ()
     yields: tuple[Yield, ...] = ()
     forecast: bytes = b""
-    """Pairs that each node expects to be asked for soon (float64), now and then."""
+    """Pairs that are expected to be asked for soon, of each class whose source is a node of the
+    process, in the order of the classes (little-endian float64); empty where nothing is new."""
     update: bytes = b""
     """Clipped change of each node's weights since the last round (float64, (nodes, P))."""
     updates_done: int = 0

@@ -25,29 +25,36 @@ from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["Twin", "allocator", "footprint_of", "player", "rule_of", "rules_of"]
+__all__ = ["LEVERS", "Twin", "allocator", "make", "player", "rule_of", "rules_of"]
+
+SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
+#: Requests that are expected within this time claim links.
+HORIZON_S = 0.3
+#: Classes of which fewer pairs are expected claim nothing.
+LEAST = 0.1
+#: Share of mean-rate's targets that is kept; the demand that is expected claims for itself.
+UNDERNEATH = 0.75
 
 
-def rule_of(targets: Floats) -> Rule:
-    """Return the heuristic that the policy starts as: the tuned mean-rate rule."""
-    weights = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
-    return mean_rate.rule_of(targets, **weights)
+#: What tuning may try; the weights of the heuristic underneath stay those of tuned mean-rate.
+LEVERS = {
+    "horizon_s": (0.0, 0.2, 0.3, 0.5),
+    "least": (0.05, 0.1, 0.25, 1.0),
+    "soon": (0.5, 1.0, 2.0),
+    "press": (0.0, 0.5, 1.0, 1e18),
+    "underneath": (0.5, 0.75, 1.0),
+}
 
 
-def _rule(scenario: Scenario, plan: Plan) -> Rule:
-    return mean_rate.allocator.rule(scenario, plan)
+def rule_of(targets: Floats, **weights: float) -> Rule:
+    """Return what the policy starts as: tuned mean-rate, with claims of what is expected.
 
-
-def footprint_of(scenario: Scenario, shares: Floats) -> Floats:
-    """Return the pairs of each link used per pair that a node asks for, (n, m)."""
-    trace, n = scenario.trace, len(scenario.network.nodes)
-    out = np.zeros((n, len(scenario.network.links)))
-    if not len(trace.commodities):
-        return out
-    source = trace.commodities[:, 0]
-    total = np.bincount(source, weights=trace.weights, minlength=n)
-    np.add.at(out, source, trace.weights[:, None] * shares)
-    return out / np.maximum(total, 1e-12)[:, None]
+    ``weights`` are fields of the rule, by default those that tuning found.
+    """
+    known = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
+    start = {"horizon_s": HORIZON_S, "least": LEAST}
+    own = start | {k: v for k, v in tuned("dpem").items() if k in Rule._fields}
+    return mean_rate.rule_of(targets, **{**known, **own, **weights})
 
 
 @cache
@@ -84,7 +91,6 @@ def rules_of(
         rule=allocator.rule(scenario, game.plan),
         central=allocator.central,
         network=scenario.network,
-        footprint=footprint_of(scenario, game.plan.shares),
         delay_slots=delay_slots(scenario, central=allocator.central),
         groups=groups,
         learn=learn,
@@ -97,8 +103,8 @@ def rules_of(
 class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
-    ``actor`` has the weights that all nodes start with, by default those of the heuristic. The
-    dispatcher and the mind stay readable after the last slot.
+    ``actor`` has the weights that all nodes start with, by default those of the heuristic; ``rule``
+    is another heuristic. The dispatcher and the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class Twin:
         learn: bool = True,
         actor: Actor | None = None,
         config: LearnConfig | None = None,
+        rule: Rule | None = None,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -116,6 +123,8 @@ class Twin:
         if actor is not None:
             # Changes are added to what the nodes started from.
             rules = replace(rules, start=parameters(actor)[0])
+        if rule is not None:
+            rules = replace(rules, rule=rule)
         self.ledger = ledger
         self.dispatch = Dispatch(rules, lambda _: None, ledger)
         self.mind = Mind(
@@ -145,22 +154,47 @@ def player(
     learn: bool = True,
     actor: Actor | None = None,
     config: LearnConfig | None = None,
+    rule: Rule | None = None,
 ) -> Player:
-    """Return what plays ledgers of the game, each with a mind of its own."""
+    """Return what plays ledgers of the game, each with a mind of its own.
+
+    ``rule`` is what the policy starts as, by default that of :data:`allocator`.
+    """
     playing: list[Twin] = []
 
     def play(ledger: Ledger, stop: int) -> None:
         if not playing or playing[-1].ledger is not ledger:
-            playing.append(Twin(game, ledger, learn=learn, actor=actor, config=config))
+            playing.append(Twin(game, ledger, learn=learn, actor=actor, config=config, rule=rule))
         playing[-1](stop)
 
     return play
 
 
-allocator = Allocator(
-    name="dpem",
-    central=False,
-    sentence="Decentralised: every node forecasts, decides by its own policy, learns and averages.",
-    rule=_rule,
-    play=player,
-)
+def make(*, underneath: float = UNDERNEATH, **weights: float) -> Allocator:
+    """Return the allocator with other settings.
+
+    ``underneath`` is the share of mean-rate's targets that is kept; ``weights`` are fields of the
+    rule, see :data:`LEVERS`.
+    """
+
+    def rule(scenario: Scenario, plan: Plan) -> Rule:
+        usual = mean_rate.allocator.rule(scenario, plan)
+        return rule_of(underneath * usual.targets, **weights)._replace(
+            rounds=usual.rounds, refined=usual.refined
+        )
+
+    def play(game: Game) -> Player:
+        return player(game, rule=rule(game.scenario, game.plan))
+
+    return Allocator(
+        name="dpem",
+        central=False,
+        sentence=SENTENCE,
+        rule=rule,
+        play=play,
+        levers=LEVERS,
+        make=make,
+    )
+
+
+allocator = make(**tuned("dpem"))

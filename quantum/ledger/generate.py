@@ -11,7 +11,7 @@ import numpy as np
 from quantum.draws import uniform
 from quantum.kernels import Table, lean, small
 from quantum.ledger.heard import hide, remember
-from quantum.ledger.observe import OLDEST, OPEN, PEER_FILL, STOCK, WANTED, observe
+from quantum.ledger.observe import FORECAST, OLDEST, OPEN, PEER_FILL, STOCK, WANTED, observe
 from quantum.ledger.places import put, take
 from quantum.ledger.state import (
     EVICTED,
@@ -42,6 +42,8 @@ __all__ = [
 
 #: Score of a link that live requests are waiting for; above any gap to a target.
 CLAIMED = 100.0
+#: Score of a link that requests are expected for, where the rule lets them press.
+PRESSED = 50.0
 #: A rule with this ``evict`` or more never drops a stored pair.
 NEVER = 1e17
 #: Instead of the place of a pair to give up.
@@ -57,7 +59,7 @@ def score_links(
 
     ``links`` (K,) numbers of the incident links, ``view`` (K, 7), ``scores`` (K,) is written. The
     tuned mean-rate heuristic: claims first, then the gap to the target, absolute and relative, and
-    rather with neighbours that have room.
+    rather with neighbours that have room. What expected requests want raises the target.
     """
     targets, yielding = rule.targets, rule.evict < NEVER
     for k in range(len(scores)):
@@ -65,12 +67,17 @@ def score_links(
     for k in range(degree):
         if view[k, OPEN] < 1.0:
             continue
-        target, stock = targets[links[k]], view[k, STOCK]
+        stock, soon = view[k, STOCK], view[k, FORECAST]
+        target = targets[links[k]] + rule.soon * soon
         missing, gap = view[k, WANTED] - stock, target - stock
+        pressed = soon > 0.0 and missing + soon >= rule.press
         full = own_full or view[k, PEER_FILL] >= 1.0
         if missing > 0.0:
             if not full or yielding:
                 scores[k] = CLAIMED + missing
+        elif pressed:
+            if not full or yielding:
+                scores[k] = PRESSED + missing + soon
         elif not full or (yielding and gap > 0.0):
             gain = rule.gap * gap + rule.relative * gap / (target + 0.3)
             scores[k] = gain - rule.peer_fill * view[k, PEER_FILL]
@@ -97,9 +104,12 @@ def choose(rule: Rule, degree: int, view: Floats, scores: Floats, draw: float) -
 @lean
 def urgency_of(rule: Rule, link: int, view: Floats, k: int) -> float:
     """Say how much one more pair on the k-th link is missed."""
-    if view[k, WANTED] > view[k, STOCK]:
+    stock, soon = view[k, STOCK], view[k, FORECAST]
+    if view[k, WANTED] > stock:
         return CLAIMED
-    return rule.targets[link] - view[k, STOCK]
+    if soon > 0.0 and view[k, WANTED] + soon - stock >= rule.press:
+        return PRESSED
+    return rule.targets[link] + rule.soon * soon - stock
 
 
 @lean
@@ -109,7 +119,8 @@ def surplus_of(rule: Rule, links: Ints, degree: int, view: Floats) -> tuple[int,
     for k in range(degree):
         if view[k, STOCK] < 1.0:
             continue
-        need = max(view[k, WANTED], rule.targets[links[k]])
+        soon = rule.soon * view[k, FORECAST]
+        need = max(view[k, WANTED], rule.targets[links[k]]) + soon
         surplus = view[k, STOCK] - need + 0.5 * view[k, OLDEST]
         if surplus > best:
             best, found = surplus, k

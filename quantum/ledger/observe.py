@@ -24,7 +24,7 @@ WANTED = 1  # pairs that live requests need on it
 PEER_FILL = 2  # share of the neighbour's memory in use
 PEER_BUCKET = 3  # share of the neighbour's swap bucket that is full
 OLDEST = 4  # age of the oldest pair over the cutoff
-FORECAST = 5  # pairs expected to be asked of the link soon
+FORECAST = 5  # pairs that requests want on it which are expected to come soon
 OPEN = 6  # 1 where the link can make pairs
 
 

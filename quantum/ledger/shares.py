@@ -13,10 +13,10 @@ from quantum.ledger.paths import find_path
 from quantum.ledger.prices import CLOSED, LEFT
 from quantum.ledger.state import Ledger, Rule, World
 
-__all__ = ["begin_shares", "claim_share", "end_shares"]
+__all__ = ["MOST_PARTS", "begin_shares", "claim_path", "claim_share", "end_shares", "find_part"]
 
 #: Paths that one request may claim; more change nothing (measured).
-_MOST_PARTS = 8
+MOST_PARTS = 8
 
 
 @lean
@@ -41,15 +41,28 @@ def claim_share(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
     """
     row, left = world.request[request].cls, float(ledger.request[request].left)
     slack = world.request[request].deadline - ledger.now[0].clock
-    for _ in range(_MOST_PARTS):
+    for _ in range(MOST_PARTS):
         if left <= 0.0:
             break
-        length = find_path(world, ledger, rule, row, slack, LEFT, CLOSED)
+        length, part = find_part(world, ledger, rule, row, left, slack)
         if length == 0:
             break
-        part = min(left, _carries(world, ledger, rule, row, length, slack))
-        _claim(world, ledger, row, length, part)
+        claim_path(world, ledger, row, length, part)
         left -= part
+
+
+@lean
+def find_part(
+    world: World, ledger: Ledger, rule: Rule, row: int, left: float, slack: int
+) -> tuple[int, float]:
+    """Find a path for some of ``left`` pairs of a class: its links, none if 0, and the pairs.
+
+    The links go to ``ledger.chain``.
+    """
+    length = find_path(world, ledger, rule, row, slack, LEFT, CLOSED)
+    if length == 0:
+        return 0, 0.0
+    return length, min(left, _carries(world, ledger, rule, row, length, slack))
 
 
 @lean
@@ -72,8 +85,8 @@ def _carries(world: World, ledger: Ledger, rule: Rule, row: int, length: int, sl
 
 
 @lean
-def _claim(world: World, ledger: Ledger, row: int, length: int, part: float) -> None:
-    """Claim the path in ``ledger.chain`` for ``part`` pairs."""
+def claim_path(world: World, ledger: Ledger, row: int, length: int, part: float) -> None:
+    """Claim the path in ``ledger.chain`` for ``part`` pairs; less than 0 gives claims back."""
     node, ends = world.cls[row].b, world.link
     for back in range(length):
         via = ledger.chain[back]

@@ -169,6 +169,10 @@ class Rule(NamedTuple):
     makes: float = 0.3  # share of its ends' tokens that a link is expected to get (complete 2)
     rounds: int = 0  # most rounds of distillation; 0: pairs stay as they are
     refined: Floats = NOTHING  # (m,) distilled pairs to keep in stock; empty: on claims only
+    horizon_s: float = 0.0  # requests expected within it claim as well; 0: none do
+    least: float = 1.0  # pairs of a class that must be expected, or it claims nothing
+    soon: float = 1.0  # weight of the pairs that expected requests want, in targets
+    press: float = 1e18  # such pairs that must be missing to go before all targets
 
 
 @small

@@ -92,7 +92,7 @@ requests = st.builds(
 giving = st.builds(
     Yield, node=st.one_of(st.integers(-1, 4), anything), position=anything, surplus=numbers
 )
-floats = st.lists(numbers, min_size=2, max_size=2).map(lambda x: np.array(x, "<f8").tobytes())
+floats = st.lists(numbers, min_size=1, max_size=12).map(lambda x: np.array(x, "<f8").tobytes())
 hostile = st.builds(
     Speak,
     slot=st.just(0),
@@ -130,6 +130,7 @@ def test_a_hostile_agent_breaks_nothing(said):
         for number in set(slot["asked"]) - honest:
             assert int(world.cls[world.request[number].cls].a) in mine
         assert np.all(np.isfinite(dispatch.ledger.link.forecast))
+        assert np.all(dispatch.ledger.link.forecast >= -1e-6)
         assert is_sound(world, dispatch.ledger)
         if job is not None:
             tests += sum(task.basis >= 0 for task in job.tasks)

@@ -32,7 +32,6 @@ LEARNS = LearnConfig(
     entropy_coefficient=0.0,
     leash_coefficient=0.0,
     clip_norm=3.0,
-    forecast_every=10**6,
 )
 #: Explores alike and learns nothing.
 STAYS = replace(LEARNS, learning_rate=1e-12)
@@ -113,7 +112,6 @@ def outcome(seed, config, *, shuffle=False):
         world=world,
         rule=rule,
         network=scenario.network,
-        footprint=np.zeros((NODES, world.m)),
         delay_slots=np.ones(len(world.request), dtype=np.int64),
         groups=(everybody,),
         learn=True,

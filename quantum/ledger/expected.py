@@ -1,0 +1,136 @@
+"""Claims of requests that are expected: on which links pairs should be before they are asked for.
+
+They come after the claims of the requests that are known, of what those leave, and go to
+``ledger.link.forecast``, which raises the targets of generation. Nobody is served for them. A class
+of which ``pairs`` are expected claims as the batch that a request of it is: the paths are those of
+whole swap tokens, and each is claimed by the chance that the batch comes.
+"""
+
+import numpy as np
+
+from quantum.kernels import kernel, lean
+from quantum.ledger.claims import ANNOUNCED_S
+from quantum.ledger.heard import hide, listen, show
+from quantum.ledger.shares import (
+    MOST_PARTS,
+    begin_shares,
+    claim_path,
+    claim_share,
+    end_shares,
+    find_part,
+)
+from quantum.ledger.state import MAX_HOPS, Floats, Ints, Ledger, Rule, World
+
+__all__ = ["MOST_EXPECTED", "claim_expected", "expect"]
+
+#: Pairs of a class that may be expected within a horizon; more would be no forecast.
+MOST_EXPECTED = 1e4
+
+
+def expect(world: World, ledger: Ledger, rule: Rule, pairs: Floats, batch: Floats) -> None:
+    """Let ``pairs`` (C,) of each class claim that are expected within the rule's horizon.
+
+    ``batch`` (C,) are the pairs of a request. To be called in an open slot, after the claims of
+    what is known; a rule without a horizon, or claims that do not share, leaves everything as it
+    is. Classes of which more is expected claim first.
+    """
+    links = ledger.link
+    if rule.horizon_s <= 0.0 or rule.complete != 2:
+        return
+    rows = np.flatnonzero(pairs >= rule.least)
+    if not len(rows):
+        links.forecast[:] = 0.0
+        return
+    rows = rows[np.argsort(-pairs[rows], kind="stable")]
+    whole = np.maximum(pairs[rows], batch[rows])
+    slack = max(1, round(rule.horizon_s / world.slot_s))
+    claim_expected(world, ledger, rule, rows, whole, pairs[rows] / whole, slack)
+
+
+@kernel
+def claim_expected(
+    world: World,
+    ledger: Ledger,
+    rule: Rule,
+    rows: Ints,
+    whole: Floats,
+    chances: Floats,
+    slack: int,
+) -> None:
+    """Let E classes ``rows`` claim ``whole`` (E,) pairs by their ``chances`` (E,), in this order.
+
+    Writes ``ledger.link.forecast``; ``wanted`` stays as it is.
+    """
+    links, chains = ledger.link, np.empty((MOST_PARTS, MAX_HOPS), dtype=np.int64)
+    amounts = np.empty(MOST_PARTS)
+    for number in range(world.m):
+        links[number].forecast, links[number].wanted = links[number].wanted, 0.0
+    begin_shares(world, ledger)
+    # What is known claims as it did, so that its swap tokens are gone.
+    start, heard = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s), -1
+    for index in range(ledger.now[0].live):
+        request = ledger.queue[index].live
+        if world.request[request].arrival <= start:
+            if len(world.age) > 0:
+                heard = listen(world, ledger, request, heard)
+            claim_share(world, ledger, rule, request)
+    for number in range(world.m):
+        links[number].wanted = links[number].forecast
+    for index in range(len(rows)):
+        row = rows[index]
+        if len(world.age) > 0:
+            heard = _listen(world, ledger, row, heard)
+        _claim_batch(world, ledger, rule, row, whole[index], chances[index], slack, chains, amounts)
+    end_shares(world, ledger)
+    if heard >= 0:
+        show(world, ledger)
+    for number in range(world.m):
+        known = links[number].forecast
+        links[number].forecast = max(0.0, links[number].wanted - known)
+        links[number].wanted = known
+
+
+@lean
+def _claim_batch(
+    world: World,
+    ledger: Ledger,
+    rule: Rule,
+    row: int,
+    whole: float,
+    chance: float,
+    slack: int,
+    chains: Ints,
+    amounts: Floats,
+) -> None:
+    """Claim paths for all of a batch, so that they share, and give back what may not come.
+
+    ``chains`` (MOST_PARTS, MAX_HOPS) and ``amounts`` (MOST_PARTS,) are for work.
+    """
+    parts, left = 0, whole
+    while parts < MOST_PARTS and left > 0.0:
+        length, part = find_part(world, ledger, rule, row, left, slack)
+        if length == 0:
+            break
+        claim_path(world, ledger, row, length, part)
+        for back in range(length):
+            chains[parts, back] = ledger.chain[back]
+        if length < MAX_HOPS:
+            chains[parts, length] = -1
+        amounts[parts] = part
+        parts, left = parts + 1, left - part
+    for number in range(parts):
+        length = 0
+        while length < MAX_HOPS and chains[number, length] >= 0:
+            ledger.chain[length] = chains[number, length]
+            length += 1
+        claim_path(world, ledger, row, length, (chance - 1.0) * amounts[number])
+
+
+@lean
+def _listen(world: World, ledger: Ledger, row: int, heard: int) -> int:
+    """Let the queues be what the source of a class has heard of; see :func:`heard.listen`."""
+    if world.cls[row].heard != heard:
+        if heard >= 0:
+            show(world, ledger)
+        hide(world, ledger, world.cls[row].heard)
+    return int(world.cls[row].heard)
