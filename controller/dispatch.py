@@ -74,7 +74,7 @@ class Dispatch:
     def expected(self) -> Floats:
         """Pairs that each node expects to be asked for soon, (n,); zeros where nobody forecasts."""
         soon, source = self._admission.expected, self.rules.world.cls.a
-        return np.bincount(source, soon, minlength=self.rules.world.n)
+        return np.bincount(source, soon, minlength=self.rules.world.n).astype(np.float64)
 
     @property
     def finished(self) -> bool:

@@ -18,10 +18,12 @@ from controller.hearing import as_heard
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools, own_links
 from controller.recorded import (
+    Event,
     Failed,
     Note,
     Results,
     Round,
+    Seen,
     Slot,
     differs,
     first_difference,
@@ -142,7 +144,7 @@ class _Again:
     def _slot(self) -> int:
         return int(self._ledger.now[0].clock)
 
-    def take(self, event: Slot | Results | Failed | Round | Note) -> None:
+    def take(self, event: Event) -> None:
         """Play one event of the record."""
         match event:
             case Slot():
@@ -155,6 +157,8 @@ class _Again:
                 self._take_back(events)
             case Round():
                 self._rounds += 1
+            case Seen():
+                self._told(event)
             case Note():
                 pass
 
@@ -249,6 +253,21 @@ class _Again:
         self._take_back(events[~done])
         if event.source != "sim":
             self._take_back(events[done], self._pools.trust())
+
+    def _told(self, event: Seen) -> None:
+        """Compare what onlookers were told of requests with the requests themselves."""
+        world, ledger = self._world, self._ledger
+        for number, *said in event.asked:
+            if number >= len(world.request):
+                raise differs(event.slot, f"there is no request {number}")
+            each = world.request[number]
+            cls = world.cls[each.cls]
+            found = [cls.a, cls.b, each.pairs, cls.fidelity, each.arrival, each.deadline]
+            if said != found:
+                raise differs(event.slot, f"request {number} is {found}, not {said}")
+        for number, good in event.ended:
+            if number >= len(world.request) or good != ledger.request.good[number]:
+                raise differs(event.slot, f"request {number} did not end with {good} good pairs")
 
     def _take_back(self, events: Table, trust: Any = None) -> None:
         """Uncount deliveries: those that failed, and real ones that tests do not vouch for."""
