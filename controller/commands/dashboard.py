@@ -13,6 +13,8 @@ __all__ = ["command"]
 
 #: What a run that is watched does unless it is told otherwise: at the pace of a clock, for a while.
 _WATCHED = {"--pace": "1", "--seconds": "300"}
+#: How often a run that was started is looked after.
+_LOOK_S = 0.2
 
 
 @click.command("dashboard", context_settings={"ignore_unknown_options": True})
@@ -62,7 +64,7 @@ def command(
         if not folder.is_dir():
             raise InputError(f"cannot read the run folder {run}: it does not exist")
     try:
-        _serve(folder, host, port, opened)
+        _serve(folder, host, port, opened, child)
     finally:
         if child is not None:
             _end(child)
@@ -100,7 +102,13 @@ def _new_folder() -> Path:
     return folder
 
 
-def _serve(folder: Path, host: str, port: int, opened: bool) -> None:
+def _serve(
+    folder: Path,
+    host: str,
+    port: int,
+    opened: bool,
+    child: "subprocess.Popen[bytes] | None",
+) -> None:
     import asyncio
     import contextlib
     import signal
@@ -127,9 +135,16 @@ def _serve(folder: Path, host: str, port: int, opened: bool) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
+            while child is not None and not task.done():
+                await asyncio.wait({task}, timeout=_LOOK_S)
+                # It has said why on standard error.
+                if child.poll() and watch.story is None:
+                    task.cancel()
             await task
 
     asyncio.run(work())
+    if child is not None and child.returncode and watch.story is None:
+        raise SystemExit(child.returncode)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

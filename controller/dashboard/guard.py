@@ -5,9 +5,9 @@ from typing import Any
 
 from aiohttp import web
 
-from controller.dashboard.access import Tokens, is_own_host, is_own_origin
+from controller.dashboard.access import Role, Tokens, is_own_host, is_own_origin
 
-__all__ = ["cookie_of", "guard"]
+__all__ = ["cookie_of", "guard", "role_of"]
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -46,13 +46,16 @@ async def _admit(tokens: Tokens, request: web.Request, handler: Handler) -> web.
         raise web.HTTPMisdirectedRequest(text="this server is asked for by its address only\n")
     if not is_own_origin(request.headers.get("Origin"), request.host):
         raise web.HTTPForbidden(text="requests of other sites are refused\n")
-    role = tokens.role_of(_token(request))
-    if role is None:
+    if role_of(tokens, request) is None:
         raise web.HTTPUnauthorized(
             text="open the address that dpem dashboard printed: it holds a token\n"
         )
-    request["role"] = role
     return await handler(request)
+
+
+def role_of(tokens: Tokens, request: web.Request) -> Role | None:
+    """Return what the token of a request is for, None where it has none of ours."""
+    return tokens.role_of(_token(request))
 
 
 def _token(request: web.Request) -> str:

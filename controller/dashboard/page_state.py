@@ -20,7 +20,6 @@ class Page:
     def __init__(self, watch: Watch, controls: Controls, tokens: Tokens) -> None:
         self.watch, self.controls, self.tokens = watch, controls, tokens
         self.frame: Frame | None = None
-        self.readers = 0
         self._news = asyncio.Condition()
         self._version = (-1, -1)
         # States are shared between the reader of the file and those who go back.

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from importlib.resources import files
 
 import msgspec
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from controller.dashboard.access import allows
-from controller.dashboard.guard import cookie_of, guard
+from controller.dashboard.guard import cookie_of, guard, role_of
 from controller.dashboard.page_state import Page
 from controller.dashboard.reader import Reader
 from quantum.errors import DpemError, InputError
@@ -23,6 +23,8 @@ from quantum.errors import DpemError, InputError
 __all__ = ["application", "serve"]
 
 _MOST_READERS = 64
+#: Pages that do not say goodbye are left.
+_FAREWELL_S = 1.0
 _MOST_BODY, _MOST_MESSAGE = 4096, 1024
 _TYPES = {
     ".html": "text/html",
@@ -42,6 +44,7 @@ class _Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def application(page: Page) -> web.Application:
     """Return the routes of a page behind the guard."""
     app = web.Application(client_max_size=_MOST_BODY, middlewares=[guard(page.tokens)])
+    readers: set[web.WebSocketResponse] = set()
     shown = {path.name: path.read_bytes() for path in (files(__package__) / "page").iterdir()}
 
     async def asset(request: web.Request) -> web.StreamResponse:
@@ -74,7 +77,8 @@ def application(page: Page) -> web.Application:
         return web.Response(body=msgspec.json.encode(frame), content_type="application/json")
 
     async def stop(request: web.Request) -> web.StreamResponse:
-        if not allows(request["role"], "operate"):
+        role = role_of(page.tokens, request)
+        if role is None or not allows(role, "operate"):
             raise web.HTTPForbidden(text="this token may observe; stopping needs role operate\n")
         try:
             wish = msgspec.json.decode(await request.read(), type=_Stop)
@@ -88,17 +92,24 @@ def application(page: Page) -> web.Application:
         return web.Response(body=msgspec.json.encode(said), content_type="application/json")
 
     async def stream(request: web.Request) -> web.StreamResponse:
-        if page.readers >= _MOST_READERS:
+        if len(readers) >= _MOST_READERS:
             raise web.HTTPServiceUnavailable(text=f"{_MOST_READERS} pages are open already\n")
-        socket = web.WebSocketResponse(max_msg_size=_MOST_MESSAGE, heartbeat=20.0)
+        socket = web.WebSocketResponse(
+            max_msg_size=_MOST_MESSAGE, heartbeat=20.0, timeout=_FAREWELL_S
+        )
         await socket.prepare(request)
-        page.readers += 1
+        readers.add(socket)
         try:
-            await Reader(page, socket, request["role"]).run()
+            await Reader(page, socket, role_of(page.tokens, request) or "observe").run()
         finally:
-            page.readers -= 1
+            readers.discard(socket)
         return socket
 
+    async def leave(_: web.Application) -> None:
+        for socket in list(readers):
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+
+    app.on_shutdown.append(leave)
     app.router.add_get("/", enter)
     app.router.add_get("/assets/{name}", asset)
     app.router.add_get("/state", state)
@@ -109,7 +120,7 @@ def application(page: Page) -> web.Application:
 
 async def serve(page: Page, host: str, port: int, told: Callable[[int], None]) -> None:
     """Serve until cancelled; ``told`` hears the port."""
-    runner = web.AppRunner(application(page), access_log=None)
+    runner = web.AppRunner(application(page), access_log=None, shutdown_timeout=_FAREWELL_S)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
     try:

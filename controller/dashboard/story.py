@@ -12,7 +12,7 @@ from typing import NamedTuple
 from controller.dashboard import events as e
 from controller.dashboard.bins import Bins
 from controller.dashboard.layout import Layout
-from controller.dashboard.tested import Tests
+from controller.dashboard.tested import Outcomes
 from quantum.errors import RecordError
 
 __all__ = ["Request", "Round", "Story", "Sums"]
@@ -95,8 +95,8 @@ class Story:
         window = None
         if self.measured:
             window = round((self.header.setting.window_s or _LAB_WINDOW_S) / self.slot_s)
-        self.link_tests: Tests[int] = Tests(window)
-        self.pair_tests: Tests[tuple[int, int]] = Tests(window)
+        self.link_tests: Outcomes[int] = Outcomes(window)
+        self.pair_tests: Outcomes[tuple[int, int]] = Outcomes(window)
         self._links = links
 
     @property

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from quantum.estimate import estimate_passes
 
-__all__ = ["Fidelity", "Tests", "fidelity"]
+__all__ = ["Fidelity", "Outcomes", "fidelity"]
 
 Key = TypeVar("Key")
 
@@ -31,10 +31,10 @@ def fidelity(passed: int, failed: int) -> Fidelity:
     return Fidelity(round(found.low, 4), round(found.best, 4), round(found.high, 4), found.shots)
 
 
-class Tests(Generic[Key]):
+class Outcomes(Generic[Key]):
     """Passes and fails; with a window those of the last ``window`` slots only.
 
-    >>> tests = Tests(10)
+    >>> tests = Outcomes(10)
     >>> tests.add(1, "a link", 1)
     >>> tests.of("a link").shots, tests.forget(12), tests.of("a link").shots
     (1, None, 0)
@@ -67,8 +67,8 @@ class Tests(Generic[Key]):
         """Return the estimate; without any test everything is possible."""
         return fidelity(*self._counts.get(what, (0, 0)))
 
-    def copy(self) -> "Tests[Key]":
+    def copy(self) -> "Outcomes[Key]":
         """Return tests that do not change with these."""
-        other: Tests[Key] = Tests(self._window)
+        other: Outcomes[Key] = Outcomes(self._window)
         other._counts, other._recent = dict(self._counts), self._recent.copy()
         return other

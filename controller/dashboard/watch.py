@@ -167,7 +167,7 @@ class Watch:
         return Status("preparing", stage[:1].upper() + stage[1:])
 
     def at(self, slot: int) -> Story:
-        """Return the state after a slot, from the record; the newest where it is later."""
+        """Return the state before a slot was played, from the record; at most the newest."""
         if self.story is None:
             raise InputError("there is no state yet")
         if slot >= self.story.slot:
@@ -176,11 +176,11 @@ class Watch:
         chain = Chain(place)
         try:
             with (self.folder / EVENTS).open("rb") as file:
-                while story.slot < slot:
+                while True:
                     file.seek(chain.read_from)
                     data = file.read(_STEP_BYTES // 8)
                     if not data:
-                        break
+                        return story
                     for line in chain.feed(data):
                         event = e.read(line.after.line, line.event)
                         if isinstance(event, e.Slot) and event.slot >= slot:
@@ -188,7 +188,6 @@ class Watch:
                         story.take(event)
         except OSError as wrong:
             raise RecordError(f"{EVENTS} cannot be read: {wrong.strerror}") from wrong
-        return story
 
 
 def _short(wrong: DpemError) -> str:
