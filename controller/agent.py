@@ -47,6 +47,7 @@ def act(config: AgentConfig) -> None:
     import torch
 
     from controller.mind import Mind
+    from controller.rivals.allocator import find
     from controller.rivals.dpem import rule_of
     from controller.setting import Setting, scenario_of
     from controller.training import actor_of
@@ -60,7 +61,8 @@ def act(config: AgentConfig) -> None:
         rule_of(np.array(config.targets)),
         np.array(config.nodes, dtype=np.int64),
         seed=setting.seed,
-        learn=setting.learn,
+        # Nodes whose broker decides by a rule are paid nothing to learn from.
+        learn=setting.learn and not find(setting.allocator).central,
         actor=actor_of(np.array(config.policy), len(config.nodes)) if config.policy else None,
     )
     context = zmq.Context()

@@ -40,6 +40,7 @@ class Chronicle:
             "pairs_requested": int(world.request.pairs[self._counted].sum()),
             "slot_s": world.slot_s,
             "forecast_s": self._dispatch.rules.rule.horizon_s,
+            "learn": self._dispatch.rules.learn,
             "lag_slots": self._dispatch.rules.lag_slots,
         }
 

@@ -138,12 +138,12 @@ def _serve(
             while child is not None and not task.done():
                 await asyncio.wait({task}, timeout=_LOOK_S)
                 # It has said why on standard error.
-                if child.poll() and watch.story is None:
+                if child.poll() and not folder.exists():
                     task.cancel()
             await task
 
     asyncio.run(work())
-    if child is not None and child.returncode and watch.story is None:
+    if child is not None and child.returncode and not folder.exists():
         raise SystemExit(child.returncode)
 
 

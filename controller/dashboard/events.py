@@ -62,6 +62,7 @@ class Begun(msgspec.Struct, frozen=True):
     slot_s: _Short
     forecast_s: _Real
     lag_slots: _Count
+    learn: bool
 
 
 class Ask(NamedTuple):

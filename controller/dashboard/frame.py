@@ -49,6 +49,7 @@ def frame_of(story: Story) -> Frame:
             "time_s": round(story.slot * story.slot_s, 6),
             "slot_s": story.slot_s,
             "end": story.end,
+            "learns": story.header.setting.learn if begun is None else begun.learn,
             "told": begun is not None or story.slot == 0,
         },
         "sums": {

@@ -22,6 +22,8 @@ from controller.setting import Setting
 from quantum.errors import InputError
 from quantum.record import RecordWriter, verify
 
+#: Only a failing test waits so long: kernels may have to be compiled first.
+PATIENCE_S = 400.0
 SETTING = Setting(
     topology="line-3",
     demand="poisson",
@@ -136,8 +138,9 @@ def test_only_an_operator_stops_and_only_what_is_there(served):
 
 
 def test_paths_lead_nowhere_else(served):
-    for path in ("/assets/../server.py", "/assets/%2e%2e/server.py", "/assets/main.js/x", "/state?slot=-1",
-                 "/state?slot=1e9", "/state?slot=" + "9" * 40):  # fmt: skip
+    paths = ["/assets/../server.py", "/assets/%2e%2e/server.py", "/assets/main.js/x"]
+    paths += [f"/state?slot={slot}" for slot in ("-1", "1e9", "9" * 40)]
+    for path in paths:
         assert ask(served, path, **bearer(served.tokens.operate))[0] in (400, 404), path
 
 
@@ -146,15 +149,18 @@ def test_a_socket_that_says_nonsense_is_closed_and_others_stay(served, word):
     async def talk():
         headers = bearer(served.tokens.observe)
         at = f"http://127.0.0.1:{served.port}/stream"
-        async with aiohttp.ClientSession(headers=headers) as session:
-            async with session.ws_connect(at) as good, session.ws_connect(at) as bad:
-                greeting = json.loads((await good.receive()).data)
-                await (bad.send_bytes(word) if isinstance(word, bytes) else bad.send_str(word))
-                async for _ in bad:
-                    pass
-                assert bad.closed
-                await good.send_str('{"at": 7}')
-                return greeting, json.loads((await good.receive()).data)
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.ws_connect(at) as good,
+            session.ws_connect(at) as bad,
+        ):
+            greeting = json.loads((await good.receive()).data)
+            await (bad.send_bytes(word) if isinstance(word, bytes) else bad.send_str(word))
+            async for _ in bad:
+                pass
+            assert bad.closed
+            await good.send_str('{"at": 7}')
+            return greeting, json.loads((await good.receive()).data)
 
     greeting, answer = asyncio.run(talk())
     assert greeting["greeting"]["role"] == "observe"
@@ -194,7 +200,8 @@ def test_the_emergency_stop_latches_the_rack_of_the_run(tmp_path):
     rack = tmp_path / "rack.toml"
     rack.write_text(RACK)
     folder = tmp_path / "run"
-    header = {"setting": {"rack": str(rack), "backend": "lab"}, "horizon": 50, "slots": 50}
+    header = {"setting": {"rack": str(rack), "backend": "lab"}, "horizon": 50}
+    header |= {"slots": 50, "warmup_slots": 0}
     nodes = [{"name": "a"}, {"name": "b"}]
     network = {"name": "bench", "nodes": nodes, "links": [{"a": "a", "b": "b"}]}
     supervisor = Launched(rack, "stub")
@@ -236,12 +243,15 @@ def until(served, wanted):
     async def follow():
         at = f"http://127.0.0.1:{served.port}/stream"
         headers, frame = bearer(served.tokens.observe), {}
-        async with asyncio.timeout(60), aiohttp.ClientSession(headers=headers) as session:
-            async with session.ws_connect(at) as socket:
-                async for message in socket:
-                    frame |= json.loads(message.data)["frame"]
-                    if wanted(frame):
-                        return frame
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            aiohttp.ClientSession(headers=headers) as session,
+            session.ws_connect(at) as socket,
+        ):
+            async for message in socket:
+                frame |= json.loads(message.data)["frame"]
+                if wanted(frame):
+                    return frame
         raise AssertionError(frame)
 
     return asyncio.run(follow())
@@ -326,6 +336,7 @@ def test_a_run_that_cannot_begin_ends_the_page_with_its_word(tmp_path):
     assert "nowhere" in said
 
 
+@pytest.mark.long
 def test_ctrl_c_on_the_page_ends_the_run_in_order(tmp_path):
     folder = tmp_path / "run"
     process = start(

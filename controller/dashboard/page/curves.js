@@ -91,7 +91,7 @@ export function updateCharts(charts, greeting, frame) {
     ...base,
     lines: { reward: paid ? rate(series.reward) : [] },
     words: { reward: `${number(sums.reward, 1)} so far` },
-    empty: greeting.run.learn ? "no reward yet" : "this run does not learn",
+    empty: now.learns ? "no reward yet" : "this run does not learn",
   });
   const spent = rounds.filter((r) => r[3] !== null).map((r) => [r[0], r[3]]);
   charts.privacy.update({
@@ -102,6 +102,6 @@ export function updateCharts(charts, greeting, frame) {
       epsilon: spent.length ? `${number(spent.at(-1)[1], 2)} after round ${rounds.at(-1)[1]} of ${rounds.at(-1)[2]} nodes` : null,
       budget: number(greeting.run.epsilon, 1),
     },
-    empty: rounds.length ? `${rounds.at(-1)[1]} rounds, epsilon is not known` : greeting.run.learn ? "no federated round yet" : "this run does not learn",
+    empty: rounds.length ? `${rounds.at(-1)[1]} rounds, epsilon is not known` : now.learns ? "no federated round yet" : "this run does not learn",
   });
 }

@@ -38,6 +38,6 @@ export class Tiles {
     this.set("contention", now.told ? number(sums.contention, 4) : "–", "of resources × time");
     this.set("stored", now.told ? count(sums.stored) : "–", `${count(sums.executed)} executed, ${count(sums.failed)} failed`);
     const spent = rounds.findLast((r) => r[3] !== null);
-    this.set("epsilon", spent ? number(spent[3], 2) : "–", rounds.length ? `${rounds.at(-1)[1]} federated rounds` : greeting.run.learn ? "no federated round yet" : "does not learn");
+    this.set("epsilon", spent ? number(spent[3], 2) : "–", rounds.length ? `${rounds.at(-1)[1]} federated rounds` : now.learns ? "no federated round yet" : "does not learn");
   }
 }
