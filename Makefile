@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run live test test-long lint clean lock
+.PHONY: help run live test test-long chaos lint clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: lint ## lint, then all tests that take less than minutes
 
 test-long: lint ## the same with the tests that take minutes
 	$(VENV)/bin/python -m pytest $(PARALLEL) -m "not hardware" $(ARGS)
+
+chaos: $(STAMP) ## a thousand faults of a service under load, then the proof from its journal
+	DPEM_CHAOS_FAULTS=1000 $(VENV)/bin/python -m pytest -m long tests/system/test_service_chaos.py $(ARGS)
 
 lint: $(STAMP) ## style, types, layers
 	$(VENV)/bin/ruff check .

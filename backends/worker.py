@@ -6,28 +6,26 @@
 import os
 import signal
 import sys
-import time
+from collections import OrderedDict
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import msgspec
-import zmq
 
 from backends.contract import Backend, Follower
+from backends.seat import Seat
 from backends.service import execute
-from quantum.egp import VERSION, Bye, Hello, Job, Refuse, Welcome
-from quantum.errors import DeviceError, InputError, RequestError, WireError
+from quantum.egp import Bye, Job
+from quantum.errors import DeviceError, InputError, RequestError
 from quantum.joining import WorkerConfig
 from quantum.seeding import generator
-from quantum.wire import MAX_BYTES, decode, encode
+from quantum.wire import encode
 
 __all__ = ["known_backends", "main", "open_backend", "work"]
 
-#: A worker that hears nothing for so long says hello again.
-SILENCE_MS = 10_000
-#: A backend with nothing to do between jobs is asked again after so long.
-IDLE_MS = 20
+#: Answers that are kept, in case the broker did not get them.
+REMEMBERED = 64
 
 
 def known_backends() -> list[str]:
@@ -57,59 +55,28 @@ def work(config: WorkerConfig) -> None:
             backend.close()
             raise
     rng = generator(config.seed, "worker", config.name)
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
-    socket.curve_serverkey = config.server_key.encode()
-    socket.curve_publickey = config.public_key.encode()
-    socket.curve_secretkey = config.secret_key.encode()
-    hello = encode(Hello(VERSION, "worker", config.name, keeps=backend.keeps))
     idle: Callable[[], bool] | None = getattr(backend, "idle", None)
+    answers: OrderedDict[int, bytes] = OrderedDict()
     parent = os.getppid()
     try:
-        socket.connect(config.address)
-        socket.send(hello)
-        while True:
-            if not _heard(socket, idle):
-                if os.getppid() != parent:
-                    return  # whoever started us was killed; nobody will say goodbye
-                socket.send(hello)
-                continue
-            try:
-                message = decode(socket.recv())
-            except WireError:
-                continue
-            match message:
-                case Job():
-                    socket.send(encode(execute(backend, message, rng)))
-                case Bye():
-                    return
-                case Refuse(_, detail):
-                    raise InputError(f"the broker refused worker {config.name}: {detail}")
-                case Welcome():
-                    pass
-                case _:
-                    pass
+        with Seat(config, keeps=backend.keeps) as seat:
+            while True:
+                match seat.hear(idle):
+                    case Job() as job:
+                        # Asked again after a lost connection: said again, and not done again.
+                        if not job.again or job.job not in answers:
+                            answers[job.job] = encode(execute(backend, job, rng))
+                        seat.say(answers[job.job])
+                        while len(answers) > REMEMBERED:
+                            answers.popitem(last=False)
+                    case Bye():
+                        return
+                    case None if os.getppid() != parent:
+                        return  # whoever started us was killed; nobody will say goodbye
+                    case _:
+                        pass
     finally:
         backend.close()
-        context.destroy(linger=500)
-
-
-def _heard(socket: "zmq.Socket[bytes]", idle: Callable[[], bool] | None) -> bool:
-    """Wait for a message; False after :data:`SILENCE_MS` without one.
-
-    ``idle`` is what a backend does between jobs, a short step at a time; False where it has nothing
-    to do.
-    """
-    if idle is None:
-        return bool(socket.poll(SILENCE_MS))
-    until = time.monotonic() + SILENCE_MS * 1e-3
-    while time.monotonic() < until:
-        if socket.poll(0):
-            return True
-        if not idle() and socket.poll(IDLE_MS):
-            return True
-    return False
 
 
 def main() -> None:

@@ -6,6 +6,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -13,15 +14,17 @@ import numpy as np
 import zmq
 
 from controller.heart import Heart
-from quantum.egp import VERSION, Bye, Hello, Look, Refuse, Welcome
-from quantum.errors import DpemError, InputError, WireError
-from quantum.joining import Connection
-from quantum.wire import MAX_BYTES, decode, encode
+from controller.security import KeyPair, dialled
+from controller.security.limits import AGENT
+from controller.security.session import Session
+from quantum.egp import VERSION, Bye, Hello, Look
+from quantum.errors import DpemError, WireError
+from quantum.joining import STEADY, Connection, Joining
+from quantum.wire import encode
 
 __all__ = ["AgentConfig", "main"]
 
-#: An agent that hears nothing for so long after its hello says hello again.
-SILENCE_MS = 10_000
+SEND_MS = 5_000
 
 
 class AgentConfig(Connection, frozen=True, kw_only=True):
@@ -65,38 +68,33 @@ def act(config: AgentConfig) -> None:
         learn=setting.learn and not find(setting.allocator).central,
         actor=actor_of(np.array(config.policy), len(config.nodes)) if config.policy else None,
     )
+    keys = KeyPair(config.public_key, config.secret_key)
     context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
-    socket.curve_serverkey = config.server_key.encode()
-    socket.curve_publickey = config.public_key.encode()
-    socket.curve_secretkey = config.secret_key.encode()
-    hello = encode(Hello(VERSION, "agent", config.name, config.nodes))
-    greeted, parent = False, os.getppid()
+    socket = dialled(context, zmq.DEALER, config.server_key, keys, max_bytes=AGENT.max_bytes)
+    # Who cannot be reached for so long has lost this answer, and will ask for it again.
+    socket.sndtimeo, socket.immediate = SEND_MS, True
+    hello = Hello(VERSION, "agent", config.name, config.nodes)
+    session = Session(
+        socket, Joining(hello, config.address, now_s=time.monotonic(), patience=STEADY)
+    )
+    parent, said_slot, said = os.getppid(), -1, b""
     try:
-        socket.connect(config.address)
-        socket.send(hello)
-        while True:
-            if not socket.poll(SILENCE_MS):
-                if os.getppid() != parent:
-                    return  # whoever started us was killed; nobody will say goodbye
-                if not greeted:
-                    socket.send(hello)
-                continue
-            match decode(socket.recv()):
+        for message in session.messages():
+            match message:
                 case Look() as look:
-                    socket.send(encode(mind.speak(look)))
-                case Welcome():
-                    greeted = True
+                    if look.slot != said_slot:
+                        said_slot, said = look.slot, encode(mind.speak(look))
+                    session.send(said)
                 case Bye():
                     return
-                case Refuse(_, detail):
-                    raise InputError(f"the broker refused agent {config.name}: {detail}")
+                case None if os.getppid() != parent:
+                    return  # whoever started us was killed; nobody will say goodbye
                 case _:
                     pass
     finally:
         if heart is not None:
             heart.close()
+        session.close()
         context.destroy(linger=500)
 
 

@@ -11,6 +11,7 @@ requests, blocks that repeat and arrivals at a constant rate, by how likely they
 """
 
 import math
+from collections import deque
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,9 @@ from quantum.kernels import Table
 from quantum.ledger.state import Floats, Ints
 
 __all__ = ["Arrivals", "Periodic", "Recent"]
+
+#: Gaps between blocks that a node remembers.
+_GAPS = 32
 
 
 class Arrivals(Protocol):
@@ -65,14 +69,15 @@ class Recent:
 
 
 class Periodic:
-    """Blocks that repeat every ``period_s`` with a scatter of ``spread_s``, where they are seen to.
+    """Blocks that repeat with a scatter of ``spread_s``, where they are seen to.
 
-    A block is what a node pair asks for within ``block_s`` of its first request. After one block
-    the next is expected a period later, as large as those before it on average; after more the
-    phase is their mean. A node's blocks are believed in (:meth:`belief`) as far as they explain its
-    requests better than a constant rate does: by the likelihood ratio of the blocks that came and
-    of those that did not, from even odds. What is not believed to be blocks is :class:`Recent`,
-    with a memory short enough to follow a hot spot.
+    A block is what a node pair asks for within ``block_s`` of its first request. The next is
+    expected a period later, as large as those before it on average; after more the phase is their
+    mean. The period is ``period_s`` where it is known; else every node finds its own, as the mean
+    of the gaps between its blocks that most of them agree on. A node's blocks are believed in
+    (:meth:`belief`) as far as they explain its requests better than a constant rate does: by the
+    likelihood ratio of the blocks that came and of those that did not, from even odds. What is not
+    believed to be blocks is :class:`Recent`, with a memory short enough to follow a hot spot.
     """
 
     def __init__(
@@ -80,15 +85,15 @@ class Periodic:
         classes: Table,
         slot_s: float,
         *,
-        period_s: float = 20.0,
+        period_s: float | None = None,
         spread_s: float = 0.2,
         block_s: float = 0.5,
         memory_s: float = 2.0,
     ) -> None:
         for name, value in (("period_s", period_s), ("spread_s", spread_s), ("block_s", block_s)):
-            if not 0.0 < value < math.inf:
+            if value is not None and not 0.0 < value < math.inf:
                 raise InputError(f"{name} must be > 0 seconds, got {value}")
-        self._period, self._block = period_s / slot_s, block_s / slot_s
+        self._block = block_s / slot_s
         # A slot is as sharp as times are known.
         self._spread = math.hypot(spread_s / slot_s, 0.5)
         self._recent = Recent(classes, slot_s, memory_s=memory_s)
@@ -99,11 +104,19 @@ class Periodic:
         self._source: Ints = pairs[:, 0].astype(np.int64)
         self._alike = np.bincount(self._commodity, minlength=size)
         self._start = np.full(size, -np.inf)  # of the last block
-        self._due = np.full(size, np.inf)  # when the next one is expected
+        self._phase = np.full(size, np.inf)  # when the last one was due, by all that came
         self._seen = np.zeros(size)  # blocks on which its phase stands
         self._blocks, self._missed = np.zeros(size), np.zeros(size)
         self._pairs = np.zeros(size)  # in all blocks
-        self._odds = np.zeros(int(self._source.max(initial=-1)) + 1)  # log, by source
+        nodes = int(self._source.max(initial=-1)) + 1
+        self._odds = np.zeros(nodes)  # log, by source
+        known = math.inf if period_s is None else period_s / slot_s
+        self._period = np.full(nodes, known)
+        #: Gaps that agree on the period; none have to where it is known.
+        self._agreed = np.full(nodes, 1.0 if period_s is None else np.inf)
+        self._gaps: list[deque[float]] | None = None
+        if period_s is None:
+            self._gaps = [deque(maxlen=_GAPS) for _ in range(nodes)]
 
     def record(self, slot: int, cls: int, pairs: int) -> None:
         """See :class:`Arrivals`."""
@@ -118,18 +131,19 @@ class Periodic:
         """See :class:`Arrivals`."""
         self._pass(slot)
         rate = self._recent.expected(slot, horizon_slots)
-        soon = np.flatnonzero(self._due < slot + horizon_slots + 5.0 * self._spread)
+        due = self._due()
+        soon = np.flatnonzero(due < slot + horizon_slots + 5.0 * self._spread)
         trust = self.belief()
         out: Floats = (1.0 - trust[self._source[self._commodity]]) * rate
         if not len(soon):
             return out
         chance = self._comes(soon)
         sigma = self._sigma(soon)
-        begun = ndtr((slot + 0.5 - self._due[soon]) / sigma)
-        until = ndtr((slot + horizon_slots + 0.5 - self._due[soon]) / sigma)
+        begun = ndtr((slot + 0.5 - due[soon]) / sigma)
+        until = ndtr((slot + horizon_slots + 0.5 - due[soon]) / sigma)
         chance *= (until - begun) / np.maximum(1.0 - chance * begun, 1e-9)
         size = self._pairs[soon] / np.maximum(self._blocks[soon], 1.0)
-        block = np.zeros(len(self._due))
+        block = np.zeros(len(due))
         block[soon] = trust[self._source[soon]] * chance * size
         out += (block / np.maximum(self._alike, 1))[self._commodity]
         return out
@@ -137,6 +151,11 @@ class Periodic:
     def belief(self) -> Floats:
         """Return how far blocks are believed in at every source, 0 to 1, by node number."""
         out: Floats = 1.0 / (1.0 + np.exp(-self._odds))
+        return out
+
+    def _due(self) -> Floats:
+        """Return when the next block of every node pair is expected, in slots."""
+        out: Floats = self._phase + self._period[self._source]
         return out
 
     def _comes(self, which: Ints) -> Floats:
@@ -147,41 +166,57 @@ class Periodic:
         return out
 
     def _sigma(self, which: Ints) -> Floats:
-        """Return the scatter of what comes about when it is due, in slots."""
-        out: Floats = self._spread * np.sqrt(1.0 + 1.0 / np.maximum(self._seen[which], 1.0))
+        """Return the scatter of what comes about when it is due, in slots.
+
+        The phase is a mean of blocks, the period one of gaps, which have two ends.
+        """
+        of_phase = 1.0 / np.maximum(self._seen[which], 1.0)
+        of_period = 2.0 / self._agreed[self._source[which]]
+        out: Floats = self._spread * np.sqrt(1.0 + of_phase + of_period)
         return out
 
     def _begin(self, k: int, slot: int) -> None:
         """Note the first request of a block, and what it says of the two models."""
-        at = np.array([k])
-        if self._blocks[k] > 0:
+        at, due = np.array([k]), self._phase[k] + self._period[self._source[k]]
+        sigma = float(self._sigma(at)[0])
+        expected = abs(slot - due) <= 4.0 * sigma
+        if math.isfinite(due):
             rate = self._blocks[k] / max(1.0, slot)
-            sigma = float(self._sigma(at)[0])
-            off = (slot - self._due[k]) / sigma
+            off = (slot - due) / sigma
             here = math.exp(-0.5 * off * off) / (sigma * math.sqrt(2.0 * math.pi))
             told = 0.95 * float(self._comes(at)[0]) * here + 0.05 * rate
             self._learn(k, math.log(told / rate))
-            if abs(off) <= 4.0:
-                # The phase is the mean of all blocks that it stands on.
-                self._due[k] += (slot - self._due[k]) / (self._seen[k] + 1.0)
-                self._seen[k] += 1.0
-            else:
-                self._due[k], self._seen[k] = slot, 1.0
+        if expected:
+            # The phase is the mean of all blocks that it stands on.
+            self._phase[k] = due + (slot - due) / (self._seen[k] + 1.0)
+            self._seen[k] += 1.0
         else:
-            self._due[k], self._seen[k] = slot, 1.0
+            self._phase[k], self._seen[k] = slot, 1.0
+        if self._gaps is not None and self._blocks[k] > 0:
+            self._look(int(self._source[k]), slot - self._start[k])
         self._blocks[k] += 1.0
         self._start[k] = slot
-        self._due[k] += self._period
+
+    def _look(self, node: int, gap: float) -> None:
+        """Take one more gap between blocks of a node, and the period that most of them agree on."""
+        assert self._gaps is not None
+        self._gaps[node].append(gap)
+        gaps = np.array(self._gaps[node])
+        near = np.abs(gaps[:, None] - gaps[None, :]) <= 3.0 * math.sqrt(2.0) * self._spread
+        # Of equals the newest.
+        best = len(gaps) - 1 - int(np.argmax(near.sum(axis=1)[::-1]))
+        self._period[node] = gaps[near[best]].mean()
+        self._agreed[node] = near[best].sum()
 
     def _pass(self, slot: int) -> None:
         """Give up the blocks that have not come in time."""
-        late = np.flatnonzero(self._due + 4.0 * self._spread * 1.5 < slot)
-        for k in late.tolist():
-            chance = float(self._comes(np.array([k]))[0])
-            wide = 12.0 * self._spread * self._blocks[k] / max(1.0, slot)
-            self._learn(k, math.log(max(1e-3, 1.0 - 0.95 * chance)) + wide)
-            self._missed[k] += 1.0
-            self._due[k] += self._period
+        while len(late := np.flatnonzero(self._due() + 4.0 * self._spread * 1.5 < slot)):
+            for k in late.tolist():
+                chance = float(self._comes(np.array([k]))[0])
+                wide = 12.0 * self._spread * self._blocks[k] / max(1.0, slot)
+                self._learn(k, math.log(max(1e-3, 1.0 - 0.95 * chance)) + wide)
+                self._missed[k] += 1.0
+                self._phase[k] += self._period[self._source[k]]
 
     def _learn(self, k: int, step: float) -> None:
         node = self._source[k]

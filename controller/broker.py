@@ -4,18 +4,23 @@ Everything that can go wrong in an allocation is in :mod:`controller.dispatch`; 
 sessions and time.
 """
 
+import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import zmq
 
-from controller.auth import AllowList, Keys, guard
 from controller.dispatch import Dispatch
 from controller.handed import Handed
+from controller.security import Gate, KeyPair, Keyring, Limits, bound
+from controller.security.greeting import check_hello, welcome_to
+from controller.security.limits import AGENT, REQUEST, WORKER
+from controller.sessions import Peer, Room
+from controller.telemetry import telemetry_of
 from quantum.egp import (
-    VERSION,
     Bye,
     Done,
     Failed,
@@ -25,15 +30,15 @@ from quantum.egp import (
     Refuse,
     Speak,
     Telemetry,
-    Welcome,
 )
-from quantum.errors import Code, DpemError, InputError, WireError
-from quantum.ledger.state import SHARED
-from quantum.wire import MAX_BYTES, decode, encode
+from quantum.errors import Code, DpemError, InputError, RequestError, WireError
+from quantum.roles import Role, allows
+from quantum.wire import decode, encode
 
 __all__ = ["Broker", "Endpoints"]
 
 Socket = zmq.Socket[bytes]
+Handle = Callable[[Dispatch, bytes, Peer, Message], None]
 
 #: Slots between two telemetry messages.
 TELEMETRY_SLOTS = 5
@@ -54,28 +59,19 @@ class Endpoints:
     telemetry: str
 
 
-@dataclass
-class _Sessions:
-    """Who is connected."""
-
-    agents: dict[int, bytes] = field(default_factory=dict)
-    group_of: dict[bytes, int] = field(default_factory=dict)
-    workers: dict[bytes, int] = field(default_factory=dict)
-    """Worker identity -> jobs it is working on."""
-
-
 class Broker:
     """Owns the sockets of a run.
 
-    ``check`` is called before every wait and may raise to end the run; ``alive`` is called when
-    nobody speaks and raises when a process has died. Where pairs are only measured, a job that has
-    no answer after ``answer_s`` is given up with EXPIRE.
+    ``ring`` tells who may come; agents and workers in those roles, and whoever may observe hears
+    telemetry. ``check`` is called before every wait and may raise to end the run; ``alive`` is
+    called when nobody speaks and raises when a process has died. Where pairs are only measured, a
+    job that has no answer after ``answer_s`` is given up with EXPIRE.
     """
 
     def __init__(
         self,
-        keys: Keys,
-        allowed: set[str],
+        keys: KeyPair,
+        ring: Keyring,
         *,
         host: str = "127.0.0.1",
         alive: Callable[[], None] = lambda: None,
@@ -83,45 +79,42 @@ class Broker:
         answer_s: float = ANSWER_S,
     ) -> None:
         self._context = zmq.Context()
-        self._allow = AllowList(self._context, allowed)
         self._alive, self._check = alive, check
         self._heard_s = time.monotonic()
-        self._sessions = _Sessions()
-        self._keys = keys
+        self._agents_room, self._workers_room = Room(AGENT), Room(WORKER)
+        self._groups: dict[int, Peer] = {}
         self._queue: deque[Job] = deque()
         self._jobs = Handed(answer_s)
+        self._gate = Gate(self._context, ring)
         try:
-            self._agents, agents = self._bind(zmq.ROUTER, host)
-            self._workers, workers = self._bind(zmq.ROUTER, host)
-            self._publisher, telemetry = self._bind(zmq.PUB, host)
+            address = f"tcp://{host}:0"
+            self._agents, agents = bound(
+                self._context, zmq.ROUTER, address, keys, self._gate, AGENT
+            )
+            self._workers, workers = bound(
+                self._context, zmq.ROUTER, address, keys, self._gate, WORKER
+            )
+            self._publisher, telemetry = bound(
+                self._context, zmq.XPUB, address, keys, self._gate, REQUEST
+            )
         except InputError:
-            self._allow.close()
+            self._gate.close()
             self._context.destroy(linger=0)
             raise
+        # Subscriptions come here, so that whoever may not observe hears nothing.
+        self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         self.endpoints = Endpoints(agents, workers, telemetry)
         self._poller = zmq.Poller()
-        self._poller.register(self._agents, zmq.POLLIN)
-        self._poller.register(self._workers, zmq.POLLIN)
-
-    def _bind(self, kind: int, host: str) -> tuple[Socket, str]:
-        socket: Socket = self._context.socket(kind)
-        socket.linger, socket.maxmsgsize = 500, MAX_BYTES
-        guard(socket, self._keys)
-        if kind == zmq.ROUTER:
-            socket.router_mandatory = True
-        try:
-            port = socket.bind_to_random_port(f"tcp://{host}")
-        except zmq.ZMQError as wrong:
-            raise InputError(f"cannot listen on {host}: {wrong.strerror}") from wrong
-        return socket, f"tcp://{host}:{port}"
+        for socket in (self._agents, self._workers, self._publisher):
+            self._poller.register(socket, zmq.POLLIN)
 
     def gather(self, dispatch: Dispatch, workers: int, *, timeout_s: float = 120.0) -> None:
         """Wait until every group of nodes has its agent and all workers are there."""
         deadline = time.monotonic() + timeout_s
         groups = len(dispatch.rules.groups)
-        while len(self._sessions.agents) < groups or len(self._sessions.workers) < workers:
+        while len(self._groups) < groups or len(self._workers_room.seated()) < workers:
             if time.monotonic() > deadline:
-                agents, others = len(self._sessions.agents), len(self._sessions.workers)
+                agents, others = len(self._groups), len(self._workers_room.seated())
                 raise DpemError(
                     f"only {agents} of {groups} agent processes and {others} of {workers} workers "
                     f"came within {timeout_s:g} s"
@@ -144,7 +137,8 @@ class Broker:
             while dispatch.waiting():
                 self._step(dispatch)
             for group, look in enumerate(dispatch.open()):
-                self._send(self._agents, self._sessions.agents[group], look)
+                self._groups[group].show(look)
+                self._send(self._agents, self._groups[group].identity, look)
             while not dispatch.all_spoken:
                 self._step(dispatch)
             job = dispatch.close()
@@ -175,81 +169,127 @@ class Broker:
             self._alive()
             if time.monotonic() - self._heard_s > SILENCE_S:
                 raise DpemError(f"no agent and no worker has spoken for {SILENCE_S:g} s")
-        for socket, handle in (
-            (self._agents, self._from_agent),
-            (self._workers, self._from_worker),
-        ):
-            if socket in ready:
-                identity, *frames = socket.recv_multipart()
-                try:
-                    if len(frames) != 1:
-                        raise WireError(f"a message has one frame, got {len(frames)}")
-                    handle(dispatch, identity, decode(frames[0]))
-                except WireError as wrong:
-                    self._send(socket, identity, Refuse(Code.CREATE, str(wrong)))
+        if self._publisher in ready:
+            self._admit_observer()
+        if self._agents in ready:
+            self._hear(dispatch, self._agents, self._agents_room, "agent", self._from_agent)
+        if self._workers in ready:
+            self._hear(dispatch, self._workers, self._workers_room, "worker", self._from_worker)
+        for line in self._gate.news():
+            sys.stderr.write(f"dpem broker: {line}\n")
 
-    def _from_agent(self, dispatch: Dispatch, identity: bytes, message: Message) -> None:
-        sessions = self._sessions
+    def _hear(
+        self, dispatch: Dispatch, socket: Socket, room: Room, role: Role, handle: Handle
+    ) -> None:
+        """Take one message: who sent it, may he, is it one; then what it says."""
+        identity, *frames = socket.recv_multipart(copy=False)
+        now_s = time.monotonic()
+        try:
+            client = self._gate.who(frames[-1] if frames else identity)
+            if not allows(client.role, role):
+                raise RequestError(
+                    Code.REJECTED,
+                    f"key {client.name} has role {client.role}; this socket is for role {role}",
+                )
+            peer = room.peer(client, now_s)
+            wait_s = peer.busy(now_s)
+            if wait_s > 0.0:
+                if peer.to_be_told(wait_s, now_s):
+                    why = f"BUSY: at most {peer.rate.rate_hz:g} messages a second unasked for"
+                    self._send(socket, identity.bytes, Refuse(Code.REJECTED, why, wait_s))
+                return
+            if len(frames) != 1:
+                raise WireError(f"a message has one frame, got {len(frames)}")
+            handle(dispatch, identity.bytes, peer, decode(frames[0].buffer))
+        except WireError as wrong:
+            self._send(socket, identity.bytes, Refuse(Code.CREATE, str(wrong)))
+        except RequestError as wrong:
+            self._send(socket, identity.bytes, Refuse(wrong.code, wrong.detail))
+
+    def _admit_observer(self) -> None:
+        """Let whoever may observe have what he subscribed to."""
+        frame = self._publisher.recv(copy=False)
+        with contextlib.suppress(RequestError):
+            if allows(self._gate.who(frame).role, "observe"):
+                kind, topic = frame.bytes[:1], frame.bytes[1:]
+                option = zmq.SUBSCRIBE if kind == b"\x01" else zmq.UNSUBSCRIBE
+                self._publisher.setsockopt(option, topic)
+
+    def _from_agent(
+        self, dispatch: Dispatch, identity: bytes, peer: Peer, message: Message
+    ) -> None:
         match message:
-            case Hello(v, "agent", _, nodes):
-                self._greet(self._agents, identity, v)
+            case Hello(nodes=nodes):
+                check_hello(message, peer.client, "agent")
                 groups = dispatch.rules.groups
                 if nodes not in groups:
                     raise WireError("these nodes are not one of the run's groups")
                 group = groups.index(nodes)
-                if sessions.agents.get(group, identity) != identity:
+                if self._groups.get(group, peer) is not peer:
                     raise WireError(f"group {group} already has an agent")
-                sessions.agents[group] = identity
-                sessions.group_of[identity] = group
-                self._send(self._agents, identity, Welcome(VERSION, group))
+                if peer.group not in (-1, group):
+                    raise WireError(f"this agent has group {peer.group}")
+                self._groups[group] = peer
+                peer.group = group
+                self._seat(self._agents, identity, peer, message, AGENT)
             case Speak():
-                if identity not in sessions.group_of:
+                if not peer.seated:
                     raise WireError("say hello first")
-                dispatch.hear(sessions.group_of[identity], message)
+                if peer.look is None and peer.repeats(message.slot):
+                    return
+                dispatch.hear(peer.group, message)
+                peer.look = None
             case _:
                 raise WireError(f"agents do not send {type(message).__name__}")
 
-    def _from_worker(self, dispatch: Dispatch, identity: bytes, message: Message) -> None:
-        workers = self._sessions.workers
+    def _from_worker(
+        self, dispatch: Dispatch, identity: bytes, peer: Peer, message: Message
+    ) -> None:
         match message:
-            case Hello(v, "worker", _):
-                self._greet(self._workers, identity, v)
+            case Hello():
+                check_hello(message, peer.client, "worker")
                 if not message.keeps and not dispatch.rules.measured:
                     raise WireError("this network holds pairs, the worker's backend cannot")
-                workers.setdefault(identity, 0)
-                self._send(self._workers, identity, Welcome(VERSION, 0))
+                self._seat(self._workers, identity, peer, message, WORKER)
             case Done() | Failed():
-                if not self._jobs.expects(message, identity):
+                if message.job not in peer.jobs and peer.repeats(message.job):
+                    return
+                if not self._jobs.expects(message, peer.client.public.encode()):
                     return
                 dispatch.settle(message)
                 self._jobs.end(message.job)
-                workers[identity] -= 1
+                del peer.jobs[message.job]
             case _:
                 raise WireError(f"workers do not send {type(message).__name__}")
         self._hand_out()
 
+    def _seat(
+        self, socket: Socket, identity: bytes, peer: Peer, hello: Hello, limits: Limits
+    ) -> None:
+        """Welcome a peer, and give it again what was under way on a connection that it lost."""
+        peer.identity, peer.resumes = identity, "resume" in hello.features
+        self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))
+        for message in peer.under_way():
+            self._send(socket, identity, message)
+
     def _give_up(self, dispatch: Dispatch) -> None:
         """Answer for workers that are silent about a job; a simulator may take its time."""
-        for identity, failed in self._jobs.late(time.monotonic()):
+        for public, failed in self._jobs.late(time.monotonic()):
             dispatch.settle(failed)
-            self._sessions.workers[identity] -= 1
+            del self._workers_room.of_key(public).jobs[failed.job]
         self._hand_out()
-
-    def _greet(self, socket: Socket, identity: bytes, version: int) -> None:
-        if version != VERSION:
-            raise WireError(f"version {version} is not spoken here; this is version {VERSION}")
 
     def _hand_out(self) -> None:
         """Give jobs to the workers that have the fewest."""
-        workers = self._sessions.workers
+        workers = self._workers_room.seated()
         while self._queue and workers:
-            identity = min(workers, key=lambda w: (workers[w], w))
-            if workers[identity] >= 4:
+            peer = min(workers, key=lambda w: (len(w.jobs), w.client.public))
+            if len(peer.jobs) >= 4:
                 return
             job = self._queue.popleft()
-            self._jobs.give(job.job, identity, time.monotonic())
-            workers[identity] += 1
-            self._send(self._workers, identity, job)
+            self._jobs.give(job.job, peer.client.public.encode(), time.monotonic())
+            peer.give(job)
+            self._send(self._workers, peer.identity, job)
 
     def _publish(self, dispatch: Dispatch, progress: Callable[[Telemetry], None]) -> None:
         telemetry = telemetry_of(dispatch)
@@ -268,37 +308,11 @@ class Broker:
         """Say goodbye to everyone and close the sockets; safe to call twice."""
         if self._context.closed:
             return
-        for identity in self._sessions.group_of:
-            self._send(self._agents, identity, Bye(interrupted))
-        for identity in self._sessions.workers:
-            self._send(self._workers, identity, Bye(interrupted))
-        self._allow.close()
+        for socket, room in (
+            (self._agents, self._agents_room),
+            (self._workers, self._workers_room),
+        ):
+            for peer in room.seated():
+                self._send(socket, peer.identity, Bye(interrupted))
+        self._gate.close()
         self._context.destroy(linger=500)
-
-
-def _contention(dispatch: Dispatch) -> float:
-    """Return the contention so far, 0 before counting begins."""
-    world = dispatch.rules.world
-    counted = min(world.slots, dispatch.slot - world.warmup) * (world.m + world.n)
-    return float(dispatch.ledger.totals[SHARED]) / counted if counted > 0 else 0.0
-
-
-def telemetry_of(dispatch: Dispatch) -> Telemetry:
-    """Sum up a run so far."""
-    ledger, world = dispatch.ledger, dispatch.rules.world
-    arrived = int(ledger.now[0].next_arrival)
-    asked = world.request.pairs[:arrived]
-    return Telemetry(
-        slot=dispatch.slot,
-        horizon=world.horizon,
-        requested=int(asked.sum()),
-        delivered=int(ledger.request.good[:arrived].sum()),
-        executed=dispatch.results.executed,
-        tested=dispatch.results.tested,
-        stored=int(ledger.link.stock.sum()),
-        rounds=dispatch.rounds.done,
-        reward=dispatch.results.reward,
-        fidelity=dispatch.results.pools.recent(),
-        slot_s=world.slot_s,
-        contention=_contention(dispatch),
-    )

@@ -5,6 +5,8 @@ import threading
 
 import zmq
 
+from controller.security import KeyPair, dialled
+from controller.security.limits import PULSE
 from quantum.egp import Beat
 from quantum.joining import Connection
 from quantum.wire import encode
@@ -24,12 +26,16 @@ class Heart(threading.Thread):
 
     def run(self) -> None:
         """Beat."""
-        with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        broker = self._broker
+        keys = KeyPair(broker.public_key, broker.secret_key)
+        with (
+            zmq.Context() as context,
             # Beats that wait in a queue would speak for a time that is past.
-            socket.linger, socket.sndhwm, socket.immediate = 0, 2, True
-            socket.curve_serverkey = self._broker.server_key.encode()
-            socket.curve_publickey = self._broker.public_key.encode()
-            socket.curve_secretkey = self._broker.secret_key.encode()
+            dialled(
+                context, zmq.DEALER, broker.server_key, keys, max_bytes=PULSE.max_bytes, queue=2
+            ) as socket,
+        ):
+            socket.linger, socket.immediate = 0, True
             socket.connect(self._broker.pulse)
             beat = encode(Beat())
             while not self._over.wait(_BEAT_S):

@@ -17,7 +17,6 @@ import numpy as np
 
 from controller.agent import AgentConfig
 from controller.attended import Attended
-from controller.auth import new_keys
 from controller.broker import Broker
 from controller.chronicle import Chronicle
 from controller.dispatch import Dispatch, Rules
@@ -27,6 +26,7 @@ from controller.processes import Processes
 from controller.pulsing import Pulses
 from controller.rivals.allocator import find
 from controller.rivals.dpem import rules_of
+from controller.security import Client, Keyring, new_keys
 from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
@@ -197,7 +197,12 @@ def _play(
     broker_keys = new_keys()
     agent_keys = [new_keys() for _ in groups]
     worker_keys = [new_keys() for _ in range(setting.workers)]
-    allowed = {keys.public for keys in (*agent_keys, *worker_keys)}
+    ring = Keyring(
+        [
+            *(Client(f"agent-{n}", "agent", keys.public) for n, keys in enumerate(agent_keys)),
+            *(Client(f"worker-{n}", "worker", keys.public) for n, keys in enumerate(worker_keys)),
+        ]
+    )
     interrupted, lost, broken = False, "", ""
     pulse = None
     if setting.rack is not None:
@@ -215,7 +220,7 @@ def _play(
             if pulse is not None and pulse.look(dispatch.slot):
                 raise DeviceError(f"{pulse.lost}: the rack is latched in its safe state")
 
-        broker = Broker(broker_keys, allowed, alive=processes.check, check=check)
+        broker = Broker(broker_keys, ring, alive=processes.check, check=check)
         began = time.monotonic()
         try:
             raw = msgspec.Raw(msgspec.json.encode(setting))

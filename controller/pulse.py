@@ -15,17 +15,17 @@ import time
 import msgspec
 import zmq
 
-from controller.auth import AllowList, Keys, guard
 from controller.liveness import Liveness
+from controller.security import Client, Gate, KeyPair, Keyring, RateLimit, bound
+from controller.security.limits import PULSE
 from quantum.egp import Beat
-from quantum.errors import WireError
+from quantum.errors import RequestError, WireError
 from quantum.running import is_running
 from quantum.wire import decode, encode
 
 __all__ = ["Orders", "PulseConfig", "main"]
 
 _STEP_MS = 40
-_MAX_BYTES = 4096
 #: A slot may bring kernels to compile; a broker that is killed or stopped is noticed at once.
 STALL_S = 60.0
 
@@ -54,19 +54,26 @@ class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class _Loop:
     def __init__(self, config: PulseConfig) -> None:
         self._live = Liveness(config.agents, config.silence_s, STALL_S)
-        self._workers = set(config.workers)
         self._watched: dict[str, int] = {"the broker": os.getppid()}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._allow = AllowList(self._context, {*config.agents, *config.workers})
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.linger, self._socket.maxmsgsize = 200, _MAX_BYTES
-        guard(self._socket, Keys(config.public, config.secret))
-        port = self._socket.bind_to_random_port(f"tcp://{config.host}")
-        self._followers: set[bytes] = set()
+        agents = (Client(name, "agent", public) for public, name in config.agents.items())
+        workers = (Client(name, "worker", public) for public, name in config.workers.items())
+        ring = Keyring([*agents, *workers])
+        self._gate = Gate(self._context, ring)
+        keys = KeyPair(config.public, config.secret)
+        self._socket, address = bound(
+            self._context, zmq.ROUTER, f"tcp://{config.host}:0", keys, self._gate, PULSE
+        )
+        self._socket.linger = 200
+        self._rates = {
+            public: RateLimit(PULSE.rate_hz, PULSE.burst, now_s=time.monotonic())
+            for public in ring.clients
+        }
+        self._followers: dict[str, bytes] = {}
         self._text = b""
         self._until_s: float | None = None
         self._said = ""
-        _print(f"tcp://{config.host}:{port}")
+        _print(address)
 
     def run(self) -> None:
         """Serve until the broker has ended or is lost, and workers have been told."""
@@ -82,12 +89,13 @@ class _Loop:
                 self._leave()
             if self._socket in ready:
                 self._hear()
+            self._gate.news()
             now = time.monotonic()
             if now - sent_s >= _STEP_MS / 1e3:
                 sent_s = now
                 self._look()
                 self._send(now)
-        self._allow.close()
+        self._gate.close()
         self._context.destroy(linger=200)
 
     def _leave(self) -> None:
@@ -125,21 +133,24 @@ class _Loop:
     def _hear(self) -> None:
         identity, *frames = self._socket.recv_multipart(copy=False)
         try:
-            if len(frames) != 1 or not isinstance(decode(frames[0].bytes), Beat):
+            now_s = time.monotonic()
+            who = self._gate.who(frames[-1])
+            if self._rates[who.public].take(now_s) > 0.0 or len(frames) != 1:
                 return
-            key = str(frames[0].get("User-Id"))
-        except (WireError, zmq.ZMQError):
+            if not isinstance(decode(frames[0].buffer), Beat):
+                return
+        except (WireError, RequestError):
             return
-        if key in self._workers:
-            self._followers.add(identity.bytes)
-        self._live.beat(key, time.monotonic())
+        if who.role == "worker":
+            self._followers[who.public] = identity.bytes
+        self._live.beat(who.public, now_s)
 
     def _send(self, now_s: float) -> None:
         pulse = self._live.pulse(now_s)
         if pulse.lost and not self._said:
             self._said = pulse.lost
             _print(pulse.lost)
-        for identity in self._followers:
+        for identity in self._followers.values():
             with contextlib.suppress(zmq.ZMQError):
                 self._socket.send_multipart([identity, encode(pulse)], zmq.DONTWAIT)
 

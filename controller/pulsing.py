@@ -8,8 +8,8 @@ import sys
 
 import msgspec
 
-from controller.auth import Keys
 from controller.pulse import Orders, PulseConfig
+from controller.security import KeyPair
 from quantum.errors import DpemError
 
 __all__ = ["Pulses"]
@@ -25,7 +25,7 @@ class Pulses:
     """
 
     def __init__(
-        self, keys: Keys, agents: dict[str, str], workers: dict[str, str], *, silence_s: float
+        self, keys: KeyPair, agents: dict[str, str], workers: dict[str, str], *, silence_s: float
     ) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "controller.pulse"],

@@ -11,15 +11,17 @@ draft-dahlberg-ll-quantum-03): CREATE, OK, ERR, purpose, minimum fidelity, goodn
 Nodes and links travel as the numbers of the run's network; Bell states and bases by name.
 """
 
-from typing import Literal
+from typing import Annotated
 
 import msgspec
 
 from quantum.errors import Code
 from quantum.estimate import Estimate
 from quantum.program import Program
+from quantum.roles import Role
 
 __all__ = [
+    "FEATURES",
     "VERSION",
     "Beat",
     "Bye",
@@ -42,6 +44,14 @@ __all__ = [
 ]
 
 VERSION = 1
+#: What this version has beyond the first: ``busy`` is a refusal with a time to ask again, ``clock``
+#: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again.
+FEATURES = ("busy", "clock", "resume")
+
+Name = Annotated[str, msgspec.Meta(max_length=64)]
+Features = Annotated[
+    tuple[Annotated[str, msgspec.Meta(max_length=32)], ...], msgspec.Meta(max_length=32)
+]
 
 
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -49,28 +59,48 @@ class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Hello(Frame, frozen=True, tag="hello"):
-    """Open a session: who is there, and for which nodes it speaks."""
+    """Open a session: who is there, in which role, and for which nodes it speaks.
+
+    ``name`` is that of the key of the connection. ``sent_s`` is the sender's clock (UTC).
+    """
 
     v: int
-    role: Literal["agent", "worker"]
-    name: str
+    role: Role
+    name: Name
     nodes: tuple[int, ...] = ()
     keeps: bool = True
     """Whether a worker's backend can hold pairs."""
+    features: Features = ()
+    sent_s: float = 0.0
 
 
 class Welcome(Frame, frozen=True, tag="welcome"):
-    """Accept a session."""
+    """Accept a session, and say what it may do.
+
+    ``features`` are those that both sides have; ``credits`` requests may be open at once, messages
+    have at most ``max_bytes`` and come at most at ``rate_hz`` (0: not limited). ``clock_s`` is the
+    broker's clock (UTC); ``sent_s`` is that of the hello, given back.
+    """
 
     v: int
     group: int
+    features: Features = ()
+    credits: int = 0
+    max_bytes: int = 0
+    rate_hz: float = 0.0
+    clock_s: float = 0.0
+    sent_s: float = 0.0
 
 
 class Refuse(Frame, frozen=True, tag="refuse"):
-    """Refuse a session or a message, and say why."""
+    """Refuse a session or a message, and say why.
+
+    With ``retry_s`` the broker is only busy: the same may be asked again after so long.
+    """
 
     code: Code
     detail: str
+    retry_s: float = 0.0
 
 
 class Bye(Frame, frozen=True, tag="bye"):
@@ -182,10 +212,11 @@ class Task(Frame, frozen=True):
 
 
 class Job(Frame, frozen=True, tag="job"):
-    """Programs to execute."""
+    """Programs to execute, each once: a job that is given ``again`` was perhaps done already."""
 
     job: int
     tasks: tuple[Task, ...]
+    again: bool = False
 
 
 class Fault(Frame, frozen=True):

@@ -55,6 +55,8 @@ class Code(StrEnum):
     """A failure inside the backend."""
     EXPIRE = "EXPIRE"
     """A pair that had been promised turned out not to exist."""
+    BUSY = "BUSY"
+    """Too much is asked at once: try the same request again later. Not a code of the EGP."""
     CREATE = "CREATE"
     """The request itself is malformed."""
 

@@ -5,20 +5,17 @@ stubs. Whoever may arm instruments stands in the rack file with his public key.
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
 from quantum.errors import InputError
+from quantum.private import check_secret
 from quantum.rack_safety import ROLES, Role, SafetyEntry
 
 __all__ = [
-    "DOMAIN",
-    "AllowList",
     "KeyPair",
     "at_least",
     "load_key",
@@ -26,9 +23,6 @@ __all__ = [
     "new_key",
     "roles",
 ]
-
-#: A socket's ZAP domain has to be this very name.
-DOMAIN = "dpem-supervisor"
 
 _Z85 = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
 
@@ -45,7 +39,7 @@ def new_key(path: Path) -> KeyPair:
     public, secret = zmq.curve_keypair()
     pair = KeyPair(public.decode(), secret.decode())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as wrong:
         raise InputError(f"cannot write key {path}: {wrong.strerror}") from wrong
@@ -57,9 +51,7 @@ def new_key(path: Path) -> KeyPair:
 def load_key(path: Path) -> KeyPair:
     """Read a key file; refused where others could read it, or its two halves do not fit."""
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise InputError(f"key {path} has mode {mode:04o}; it must be 0600: chmod 600 {path}")
+        check_secret(path)
         pair = msgspec.json.decode(path.read_bytes(), type=KeyPair)
         fits = zmq.curve_public(pair.secret.encode()).decode() == pair.public
     except OSError as wrong:
@@ -96,21 +88,3 @@ def at_least(role: Role, needed: Role) -> bool:
     (True, False)
     """
     return ROLES.index(role) >= ROLES.index(needed)
-
-
-class AllowList:
-    """Admits public keys to the sockets of a context; a thread of its own until it is closed."""
-
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: set[str]) -> None:
-        self._allowed = {key.encode() for key in allowed}
-        self._thread = ThreadAuthenticator(context)
-        self._thread.start()
-        self._thread.configure_curve_callback(domain=DOMAIN, credentials_provider=self)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Tell whether a client's public key (z85) may connect."""
-        return domain == DOMAIN and key in self._allowed
-
-    def close(self) -> None:
-        """Stop the thread."""
-        self._thread.stop()

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from quantum.errors import InputError
+from quantum.home import state_home
 
 __all__ = ["Endpoint", "Kept", "lock", "place_of", "read_endpoint", "read_kept", "state_home"]
 
@@ -48,15 +49,6 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supervisor: int
     controls: dict[str, str] = {}
     """Control addresses of stubs that this supervisor started."""
-
-
-def state_home() -> Path:
-    """Return the folder of all racks and of the local key."""
-    chosen = os.environ.get("DPEM_STATE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "dpem"
 
 
 def place_of(rack: Path) -> Path:

@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 import zmq
 
+from backends.supervisor.allow_list import AllowList
 from backends.supervisor.audit import open_log
 from backends.supervisor.breaker import Breaker
 from backends.supervisor.desk import Desk, Start
 from backends.supervisor.executing import Executor
 from backends.supervisor.guard import Gate
-from backends.supervisor.keys import AllowList, KeyPair, local_key, roles
+from backends.supervisor.keys import KeyPair, local_key, roles
 from backends.supervisor.leases import Leases
 from backends.supervisor.messages import (
     Acquire,
@@ -201,6 +202,7 @@ class Supervisor:
             self.trip(f"{late.name} was not heard for {self._safety.lease_s:g} s")
         if not self._stops.is_alive() and self._stops.ident is not None:
             self.trip("the emergency stop does not listen any more")
+        self._look_after_list()
         self._pipe.beat(now_s)
         said = self._pipe.hear(now_s)
         if b"E" in said and self._leave_s is None:
@@ -212,6 +214,15 @@ class Supervisor:
             self.trip("the guardian is lost")
             self._leave_s = 0.0
         self._leave(now_s)
+
+    def _look_after_list(self) -> None:
+        """Who is not connected yet has to be able to stop the rack: see that he is let in."""
+        try:
+            if line := self._allow.look():
+                self._notes.note("allow list", detail=line)
+        except DpemError as wrong:
+            if not self._desk.latched:
+                self.trip(str(wrong))
 
     def _leave(self, now_s: float) -> None:
         if self._leave_s is None or self._breaker.busy:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import zmq
 
+from backends.supervisor.allow_list import DOMAIN
 from backends.supervisor.desk import Desk, Start
-from backends.supervisor.keys import DOMAIN, KeyPair
+from backends.supervisor.keys import KeyPair
 from backends.supervisor.messages import (
     MAX_BYTES,
     NO_RID,
@@ -34,6 +35,8 @@ Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
 _POLL_MS = 15
+#: Whose handshake does not end so soon is dropped, and comes again.
+_HANDSHAKE_MS = 2_000
 
 
 def bound(context: Context, pair: KeyPair) -> tuple[Socket, str]:
@@ -41,11 +44,12 @@ def bound(context: Context, pair: KeyPair) -> tuple[Socket, str]:
     socket: Socket = context.socket(zmq.ROUTER)
     socket.linger, socket.maxmsgsize = 200, MAX_BYTES
     socket.sndhwm = socket.rcvhwm = 256
+    socket.handshake_ivl = _HANDSHAKE_MS
     socket.curve_server = True
     socket.curve_secretkey = pair.secret.encode()
     socket.curve_publickey = pair.public.encode()
     socket.zap_domain = DOMAIN.encode()
-    # Without this libzmq asks nobody for a key once the allow list's thread has died.
+    # Without this, nobody is asked for his key once the thread that knows the keys has died.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     return socket, f"tcp://127.0.0.1:{port}"

@@ -8,21 +8,14 @@ that was pointed at this machine (DNS rebinding) is not a way in, addresses and 
 import hmac
 import ipaddress
 import secrets
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["Role", "Tokens", "allows", "is_own_host", "is_own_origin", "new_tokens"]
+from quantum.roles import Role
 
-Role = Literal["observe", "operate"]
-_LADDER: tuple[Role, ...] = ("observe", "operate")
+__all__ = ["Tokens", "is_own_host", "is_own_origin", "new_tokens"]
 
-
-def allows(role: Role, needed: Role) -> bool:
-    """Tell whether a role may do what needs another one.
-
-    >>> allows("operate", "observe"), allows("observe", "operate")
-    (True, False)
-    """
-    return _LADDER.index(role) >= _LADDER.index(needed)
+#: What the tokens are for, in the order of :class:`Tokens`.
+_ROLES: tuple[Role, ...] = ("observe", "operate")
 
 
 class Tokens(NamedTuple):
@@ -35,7 +28,7 @@ class Tokens(NamedTuple):
         """Return what a token is for, None where it is nobody's; in constant time."""
         given = token.encode("utf-8", "replace")
         found: Role | None = None
-        for role, secret in zip(_LADDER, self, strict=True):
+        for role, secret in zip(_ROLES, self, strict=True):
             if hmac.compare_digest(given, secret.encode()):
                 found = role
         return found

@@ -5,7 +5,8 @@ from typing import Any
 
 from aiohttp import web
 
-from controller.dashboard.access import Role, Tokens, is_own_host, is_own_origin
+from controller.dashboard.access import Tokens, is_own_host, is_own_origin
+from quantum.roles import Role
 
 __all__ = ["cookie_of", "guard", "role_of"]
 

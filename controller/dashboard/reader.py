@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
-from controller.dashboard.access import Role
 from controller.dashboard.frame import Frame, difference, greeting_of
 from controller.dashboard.page_state import Page
+from quantum.roles import Role
 
 __all__ = ["Reader"]
 

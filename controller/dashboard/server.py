@@ -14,11 +14,11 @@ from importlib.resources import files
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from controller.dashboard.access import allows
 from controller.dashboard.guard import cookie_of, guard, role_of
 from controller.dashboard.page_state import Page
 from controller.dashboard.reader import Reader
 from quantum.errors import DpemError, InputError
+from quantum.roles import allows
 
 __all__ = ["application", "serve"]
 

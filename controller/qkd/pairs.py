@@ -6,6 +6,7 @@ Alice's bit is drawn, and Bob's is the same or the other as the backend says. (A
 a long wait would favour 0; that bias of single bits, not of their agreement, is left out.)
 """
 
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -15,13 +16,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from controller.auth import AllowList, guard, new_keys
 from controller.processes import Processes
+from controller.security import Client, Gate, Keyring, bound, new_keys
+from controller.security.limits import WORKER
 from quantum.egp import VERSION, Bye, Done, Failed, Hello, Job, Refuse, Task, Welcome
 from quantum.errors import Code, DeviceError, DpemError, InputError, WireError
 from quantum.joining import WorkerConfig
 from quantum.program import Program
-from quantum.wire import MAX_BYTES, decode, encode
+from quantum.wire import decode, encode
 
 __all__ = ["Bench"]
 
@@ -45,16 +47,16 @@ class Bench:
         self._context = zmq.Context()
         self._jobs: dict[bytes, int] = {}
         """Jobs that each worker has, by its identity."""
+        # Workers do no job twice: each has a number of its own.
+        self._first = 0
         keys, mine = [new_keys() for _ in range(workers)], new_keys()
-        self._allow = AllowList(self._context, {pair.public for pair in keys})
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        socket.linger, socket.maxmsgsize = 500, MAX_BYTES
-        guard(socket, mine)
-        port = socket.bind_to_random_port("tcp://127.0.0.1")
-        self._socket = socket
+        owners = [Client(f"worker-{n}", "worker", pair.public) for n, pair in enumerate(keys)]
+        self._gate = Gate(self._context, Keyring(owners))
+        local = "tcp://127.0.0.1:0"
+        self._socket, address = bound(self._context, zmq.ROUTER, local, mine, self._gate, WORKER)
         for number, pair in enumerate(keys):
             config = WorkerConfig(
-                address=f"tcp://127.0.0.1:{port}",
+                address=address,
                 server_key=mine.public,
                 public_key=pair.public,
                 secret_key=pair.secret,
@@ -63,6 +65,8 @@ class Bench:
                 seed=seed,
             )
             self._processes.start("backends.worker", config.name, config)
+        # What a worker that died was to hear is dropped; that it died is seen by its process.
+        self._socket.router_mandatory = False
 
     def errors(
         self,
@@ -92,8 +96,8 @@ class Bench:
                             basis[part].tolist(), draws[part].tolist(), strict=True
                         )
                     )
-                    self._socket.send_multipart([identity, encode(Job(start, tasks))])
-                    asked[start] = identity
+                    self._socket.send_multipart([identity, encode(Job(self._first + start, tasks))])
+                    asked[self._first + start] = identity
                     self._jobs[identity] += 1
             answer = self._hear(asked)
             if answer is None:
@@ -106,13 +110,17 @@ class Bench:
             if passed.min(initial=0) < 0:
                 first = answer.faults[0].detail if answer.faults else "a pair was not measured"
                 raise DeviceError(f"the backend made no pair: {first}")
-            out[answer.job : answer.job + len(passed)] = passed == 0
+            start = answer.job - self._first
+            out[start : start + len(passed)] = passed == 0
             left -= 1
             progress(len(passed))
+        self._first += max(1, len(basis))
         return out
 
     def _hear(self, asked: dict[int, bytes]) -> Done | None:
         """Return the next answer to a job that is out; None when nothing came for a while."""
+        for line in self._gate.news():
+            sys.stderr.write(f"dpem qkd: {line}\n")
         if not self._socket.poll(_POLL_MS):
             self._processes.check()
             return None
@@ -143,7 +151,7 @@ class Bench:
             return
         for identity in self._jobs:
             self._socket.send_multipart([identity, encode(Bye())])
-        self._allow.close()
+        self._gate.close()
         self._context.destroy(linger=500)
         self._processes.stop()
 

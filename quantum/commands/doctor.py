@@ -14,14 +14,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import (
+    PackageNotFoundError,
+    entry_points,
+    packages_distributions,
+    requires,
+    version,
+)
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import click
 import msgspec
 
+from quantum.commands.findings import Check, Endpoint, endpoints_of
+from quantum.errors import InputError
 from quantum.output import json_option, write_json
+from quantum.roles import Role
 
 __all__ = ["CHECKS", "Check", "command", "examine", "satisfies"]
 
@@ -29,6 +38,7 @@ PACKAGES = ("controller", "backends", "quantum", "firmware_stubs")
 _ROOT = Path(__file__).resolve().parents[2]
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _GIB = 1024**3
+_PATH = click.Path(path_type=Path)
 
 # Each prints one line, or fails with a traceback whose last line says why.
 _PROBE_CURVE = """
@@ -61,18 +71,19 @@ _PATENT = (
 )
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One finding: ``warn`` means slower or less, ``fail`` means that DPEM cannot work."""
-
-    name: str
-    status: Literal["ok", "warn", "fail"]
-    detail: str
-    advice: str = ""
-
-
-def examine() -> list[Check]:
+def examine(endpoints: list[Endpoint] | None = None) -> list[Check]:
     """Run all checks, in the order in which a person would mend them."""
-    return [finding for check in CHECKS for finding in check()]
+    own = [finding for check in CHECKS for finding in check()]
+    return [*own, *more_checks(endpoints or [])]
+
+
+def more_checks(endpoints: list[Endpoint]) -> Iterator[Check]:
+    """Ask what other packages check; one that cannot even be imported is a finding."""
+    for point in entry_points(group="dpem.checks"):
+        try:
+            yield from point.load()(endpoints)
+        except ImportError as wrong:
+            yield Check(f"checks of {point.name}", "fail", str(wrong), "pip install -e .")
 
 
 def check_python() -> Iterator[Check]:
@@ -288,13 +299,28 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
 
 
 @click.command()
+@click.option(
+    "--config", metavar="FILE", type=_PATH, help="TOML or JSON file with addresses and keys."
+)
+@click.option("--address", metavar="tcp://HOST:PORT", default="", help="A broker to be reached.")
+@click.option("--server-key", metavar="KEY|FILE.pub", default="", help="The broker's public key.")
+@click.option("--key", metavar="FILE.key", type=_PATH, help="Our key; its name is the file's.")
+@click.option("--role", type=click.Choice(get_args(Role)), default="observe", show_default=True)
+@click.option("--listen", metavar="tcp://HOST:PORT", default="", help="Is this port free?")
+@click.option("--keys", metavar="FOLDER", type=_PATH, help="A key folder to be looked through.")
 @json_option
-def command(json_path: str | None) -> None:
+def command(config: Path | None, json_path: str | None, **given: Any) -> None:
     """Say what is installed, reachable and misconfigured.
 
-    The exit code is 1 where something must be mended.
+    With --config or --address also whether a broker can be reached, is the one that is meant,
+    admits our key, and how far its clock is off. The exit code is 1 where something must be mended.
     """
-    findings = examine()
+    endpoints = endpoints_of(config) if config else []
+    if given["server_key"] and not given["address"]:
+        raise InputError("--server-key needs --address")
+    if given["address"] or given["listen"] or given["keys"]:
+        endpoints.append(Endpoint(**given))
+    findings = examine(endpoints)
     broken = sum(finding.status == "fail" for finding in findings)
     write_json({"ok": not broken, "checks": findings}, json_path)
     if json_path != "-":

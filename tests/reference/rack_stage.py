@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from controller.auth import DOMAIN, AllowList, new_keys
 from controller.heart import Heart
 from controller.processes import Processes
 from controller.pulsing import Pulses
+from controller.security import Client, Gate, Keyring, bound, new_keys
+from controller.security.limits import WORKER
 from quantum.egp import Bye, Done, Failed, Hello, Job, Task, Welcome
 from quantum.joining import Connection, WorkerConfig
 from quantum.program import Generate, Program
@@ -37,19 +38,16 @@ def agent(path: str) -> None:
 def broker(rack: str, folder: Path) -> None:
     server, agent_keys, worker_keys = new_keys(), new_keys(), new_keys()
     context = zmq.Context()
-    allow = AllowList(context, {agent_keys.public, worker_keys.public})
-    socket = context.socket(zmq.ROUTER)
-    socket.curve_server = True
-    socket.curve_secretkey, socket.curve_publickey = server.secret.encode(), server.public.encode()
-    socket.zap_domain, socket.linger = DOMAIN.encode(), 200
-    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    gate = Gate(context, Keyring([Client("worker-0", "worker", worker_keys.public)]))
+    socket, address = bound(context, zmq.ROUTER, "tcp://127.0.0.1:0", server, gate, WORKER)
+    socket.router_mandatory = False
     pulses = Pulses(
         server,
         {agent_keys.public: "agent-0"},
         {worker_keys.public: "worker-0"},
         silence_s=load_rack(Path(rack)).safety.agent_s,
     )
-    common = {"address": f"tcp://127.0.0.1:{port}", "server_key": server.public}
+    common = {"address": address, "server_key": server.public}
     common["pulse"] = pulses.address
     config = Path(tempfile.mkdtemp()) / "agent.json"
     config.write_bytes(
@@ -88,7 +86,7 @@ def broker(rack: str, folder: Path) -> None:
             pulses.close()
             heart.kill()
             heart.wait()
-            allow.close()
+            gate.close()
             context.destroy(linger=200)
 
 

@@ -12,17 +12,17 @@ from functools import cache
 
 import numpy as np
 import pytest
-from guests import dealer, hear
+from guests import dealer, hear, ring_of
 
 from backends.analytic import AnalyticBackend
 from backends.service import execute
-from controller.auth import new_keys
 from controller.broker import Broker
 from controller.dispatch import Dispatch
 from controller.game import prepare
 from controller.handed import Handed
 from controller.live import live_rules
 from controller.mind import Mind
+from controller.security import new_keys
 from controller.setting import Setting, scenario_of
 from quantum.egp import VERSION, Bye, Done, Err, Failed, Hello, Job, Look, Ok, Refuse
 from quantum.errors import Code, WireError
@@ -57,9 +57,9 @@ class Played:
     given: dict[int, int] = field(default_factory=dict)
 
 
-def agent(mind, group, address, server, keys, played):
+def agent(name, mind, group, address, server, keys, played):
     with dealer(address, server, keys) as socket:
-        socket.send(encode(Hello(VERSION, "agent", "a", group)))
+        socket.send(encode(Hello(VERSION, "agent", name, group)))
         while not isinstance(message := hear(socket, 60_000), Bye | None):
             if isinstance(message, Look):
                 for one in message.answers:
@@ -116,13 +116,14 @@ def play(how):
     compile_kernels()
     played = Played()
     server, *keys = (new_keys() for _ in range(4))
-    broker = Broker(server, {one.public for one in keys}, answer_s=60.0 if how == "honest" else 0.4)
+    broker = Broker(server, ring_of(keys), answer_s=60.0 if how == "honest" else 0.4)
     dispatch = Dispatch(RULES, played.journal.append)
     at = broker.endpoints
     threads = [
         threading.Thread(
             target=agent,
             args=(
+                name,
                 Mind(GAME.world, RULES.rule, np.array(group), seed=3, learn=False),
                 group,
                 at.agents,
@@ -131,7 +132,7 @@ def play(how):
                 played,
             ),
         )
-        for group, key in zip(RULES.groups, keys[:2], strict=True)
+        for name, group, key in zip("ab", RULES.groups, keys[:2], strict=True)
     ]
     threads.append(threading.Thread(target=worker, args=(how, at.workers, server, keys[2], played)))
     for thread in threads:

@@ -91,6 +91,29 @@ def test_a_block_is_expected_when_it_is_due():
     assert forecaster.expected(3200, 25)[:2].sum() < 0.3
 
 
+@pytest.mark.parametrize("period", [60, 350, 3000])
+def test_a_node_finds_its_period(period):
+    """Blocks of two node pairs repeat as they like; the third of each is foretold."""
+    forecaster = Periodic(classes(FOUR), SLOT_S)
+    both = [(t, 0) for t in refresh(2 * period + 40, period=period, first=20, jitter=2.0)]
+    both += [(t + period // 2, 2) for t, _ in both[:2]]
+    for slot, cls in sorted(both[:2] + both[3:]):
+        forecaster.record(slot, cls, 4)
+    due = 20 + 2 * period
+    assert forecaster.belief()[0] > (0.8 if period > 200 else 0.6)
+    assert forecaster.expected(due - 13, 25)[:2].sum() > 1.5
+
+
+def test_a_period_that_is_told_counts_from_the_first_block():
+    """Who is told the period expects the second block; who is not waits for one gap."""
+    told = Periodic(classes(FOUR), SLOT_S, period_s=20.0)
+    alone = Periodic(classes(FOUR), SLOT_S)
+    for forecaster in (told, alone):
+        forecaster.record(100, 2, 4)
+    assert told.expected(1090, 25)[2] > 1.0
+    assert alone.expected(1090, 25)[2] < 0.1
+
+
 def test_arrivals_at_any_time_are_not_taken_for_blocks():
     """Of Poisson demand a node learns that it is none that repeats; the mean is right then."""
     forecaster, rng = Periodic(classes([(0, 1)]), SLOT_S), np.random.default_rng(5)

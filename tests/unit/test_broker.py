@@ -1,124 +1,18 @@
 """The broker on real sockets: strangers hear nothing, and nobody stops it by what he sends."""
 
 import threading
-from functools import cache
 
-import numpy as np
 import pytest
 import zmq
-from guests import PATIENCE_MS, dealer, hear
+from broker_stage import play, setup
+from guests import PATIENCE_MS, dealer, hear, ring_of
 
-from backends.analytic import AnalyticBackend
-from backends.service import execute
-from controller.auth import new_keys
 from controller.broker import Broker
 from controller.dispatch import Dispatch
-from controller.game import prepare
-from controller.live import live_rules
-from controller.mind import Mind
-from controller.setting import Setting, scenario_of
-from quantum.egp import VERSION, Bye, Done, Hello, Job, Look, Refuse, Speak, Welcome
+from controller.security import Keyring, new_keys
+from quantum.egp import VERSION, Bye, Done, Hello, Refuse, Speak, Welcome
 from quantum.errors import DpemError
-from quantum.seeding import generator
 from quantum.wire import MAX_BYTES, encode
-
-SETTING = Setting(
-    topology="line-4",
-    demand="poisson",
-    load_hz=30.0,
-    seconds=1.0,
-    warmup_s=0.0,
-    seed=3,
-    learn=False,
-)
-
-
-@cache
-def setup():
-    game = prepare(scenario_of(SETTING))
-    return game, live_rules(SETTING, game)
-
-
-def minds():
-    game, rules = setup()
-    return [
-        Mind(game.world, rules.rule, np.array(group), seed=3, learn=False) for group in rules.groups
-    ]
-
-
-@cache
-def expected_digest():
-    dispatch, own = Dispatch(setup()[1], lambda _: None), minds()
-    while not dispatch.finished:
-        for group, look in enumerate(dispatch.open()):
-            dispatch.hear(group, own[group].speak(look))
-        job = dispatch.close()
-        if job is not None:
-            dispatch.settle(dispatch.results.by_closed_form(job.job))
-    return dispatch.digest.hexdigest()
-
-
-def agent(mind, nodes, address, server, keys):
-    with dealer(address, server, keys) as socket:
-        socket.send(encode(Hello(VERSION, "agent", "a", nodes)))
-        while not isinstance(message := hear(socket, 20_000), Bye | None):
-            if isinstance(message, Look):
-                socket.send(encode(mind.speak(message)))
-
-
-def worker(address, server, keys):
-    backend, rng = AnalyticBackend(), generator(1, "worker")
-    with dealer(address, server, keys) as socket:
-        socket.send(encode(Hello(VERSION, "worker", "w")))
-        while not isinstance(message := hear(socket, 20_000), Bye | None):
-            if isinstance(message, Job):
-                socket.send(encode(execute(backend, message, rng)))
-
-
-def play(intruder, *, invited):
-    """Play a run of two agents and a worker; ``intruder(socket, wrong socket)`` is there too.
-
-    Returns the dispatcher and what the intruder returned. The honest ones come when it is done.
-    """
-    _, rules = setup()
-    expected_digest()  # compiles kernels: nobody at a socket waits for so long
-    server, guest, *honest = (new_keys() for _ in range(5))
-    allowed = {keys.public for keys in honest} | ({guest.public} if invited else set())
-    broker = Broker(server, allowed)
-    dispatch = Dispatch(rules, lambda _: None)
-    said = []
-
-    def intrude():
-        try:
-            with (
-                dealer(broker.endpoints.agents, server, guest) as agents,
-                dealer(broker.endpoints.workers, server, guest) as workers,
-            ):
-                said.append(intruder(agents, workers))
-        finally:
-            for thread in threads:
-                thread.start()
-
-    threads = [
-        threading.Thread(target=agent, args=(mind, group, broker.endpoints.agents, server, keys))
-        for mind, group, keys in zip(minds(), rules.groups, honest[:2], strict=True)
-    ]
-    threads.append(
-        threading.Thread(target=worker, args=(broker.endpoints.workers, server, honest[2]))
-    )
-    first = threading.Thread(target=intrude)
-    first.start()
-    try:
-        broker.gather(dispatch, 1, timeout_s=60.0)
-        broker.play(dispatch)
-    finally:
-        broker.close()
-        broker.close()  # safe to call twice
-        for thread in (first, *threads):
-            thread.join(30.0)
-            assert not thread.is_alive()
-    assert dispatch.digest.hexdigest() == expected_digest()
-    return said[0]
 
 
 def test_a_stranger_gets_nothing():
@@ -200,7 +94,7 @@ def test_a_seat_that_is_taken_stays_taken():
     """A second agent for the same nodes is refused while the first one plays."""
     _, rules = setup()
     server, *keys = (new_keys() for _ in range(3))
-    broker = Broker(server, {k.public for k in keys})
+    broker = Broker(server, ring_of(keys))
     dispatch = Dispatch(rules, lambda _: None)
     hello = encode(Hello(VERSION, "agent", "a", rules.groups[0]))
     out = []
@@ -212,7 +106,7 @@ def test_a_seat_that_is_taken_stays_taken():
         ):
             one.send(hello)
             out.append(hear(one, 20_000))
-            two.send(hello)
+            two.send(encode(Hello(VERSION, "agent", "b", rules.groups[0])))
             out.append(hear(two, 20_000))
             one.send(hello)  # a lost welcome is asked for again
             out.append(hear(one, 20_000))
@@ -237,7 +131,7 @@ def test_a_dead_process_ends_the_waiting():
     def alive():
         raise DpemError("process agent-0 ended with code -9: without a word")
 
-    broker = Broker(new_keys(), set(), alive=alive)
+    broker = Broker(new_keys(), Keyring(), alive=alive)
     with pytest.raises(DpemError, match="agent-0"):
         broker.gather(Dispatch(setup()[1], lambda _: None), 1)
     broker.close()

@@ -17,6 +17,7 @@ import pytest
 from backends.program_file import read_program
 from backends.rack import FOUR_LINKS
 from controller.rivals.allocator import known
+from controller.service.config import load_config
 from controller.setting import Setting
 from firmware_stubs.control import load_scenario
 from firmware_stubs.rack_bench import load_rack_scenario
@@ -148,6 +149,10 @@ def load_toml(block: Block, folder: Path) -> object:
     if "project" in raw:
         # Installed and played in test_arena_page.py.
         return raw["project"]["entry-points"]
+    if "terms" in raw:
+        config = load_config(str(path))
+        assert config.network.allocator in known()
+        return config.setting
     if "node" in raw:
         return load_rack(path)
     if "link" in raw.get("bench", {}) or "fault" in raw:

@@ -17,6 +17,11 @@ LONGEST_TEST = 500
 # Modules whose loaders run what they read.
 UNSAFE = frozenset({"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"})
 
+# Methods of pyzmq and pandas that pickle.
+UNSAFE_METHODS = frozenset(
+    {"recv_pyobj", "send_pyobj", "recv_serialized", "read_pickle", "to_pickle"}
+)
+
 
 def short(path: Path) -> str:
     return str(path.relative_to(ROOT))
@@ -40,6 +45,22 @@ def calls(tree: ast.AST) -> Iterator[str]:
                 yield f"{node.func.value.id}.{node.func.attr}"
 
 
+def methods(tree: ast.AST) -> Iterator[str]:
+    """Name the methods that a file calls, whatever they belong to."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield node.func.attr
+
+
+def switched_on(tree: ast.AST) -> Iterator[str]:
+    """Name the keyword arguments that a file passes with anything but a plain False."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg:
+            off = isinstance(node.value, ast.Constant) and node.value.value is False
+            if not off:
+                yield node.arg
+
+
 def may_print(path: Path) -> bool:
     return "commands" in path.relative_to(ROOT).with_suffix("").parts
 
@@ -49,6 +70,8 @@ def findings(source: str, *, printing: bool) -> list[str]:
     tree = ast.parse(source)
     found = [f"imports {name}" for name in imports(tree) if name in UNSAFE]
     found += [f"calls {name}" for name in calls(tree) if name in ("eval", "exec", "compile")]
+    found += [f"calls {name}" for name in methods(tree) if name in UNSAFE_METHODS]
+    found += ["allows pickles" for name in switched_on(tree) if name == "allow_pickle"]
     if not printing:
         found += ["prints" for name in calls(tree) if name == "print"]
     found += ["loads pickles" for name in calls(tree) if name == "torch.load"]
@@ -76,6 +99,9 @@ def test_tests_are_short_files_too(path: Path) -> None:
         ("exec('1')", "calls exec"),
         ("if x:\n    print(1)", "prints"),
         ("torch.load('x')", "loads pickles"),
+        ("a.b.recv_pyobj()", "calls recv_pyobj"),
+        ("np.load('x', allow_pickle=True)", "allows pickles"),
+        ("np.load('x', allow_pickle=on)", "allows pickles"),
         ("\n" * 351, "is longer than 350 lines"),
     ],
 )
@@ -85,6 +111,7 @@ def test_the_rules_can_be_broken(source: str, found: str) -> None:
 
 def test_what_is_allowed_is_not_found() -> None:
     fine = "import re\nre.compile('a')\nfrom . import pickle_free\nmodel.eval()\nconsole.print(1)\n"
+    fine += "np.load('x', allow_pickle=False)\n"
     assert findings(fine, printing=False) == []
     assert findings("print(1)", printing=True) == []
 

@@ -28,6 +28,7 @@ from quantum.egp import (
 from quantum.errors import Code, WireError
 from quantum.estimate import Estimate
 from quantum.program import Distill, Gates, Generate, Measure, Memory, Program, Swap, Wait
+from quantum.roles import ROLES
 from quantum.wire import MAX_BYTES, decode, encode
 
 whole = st.integers(-(2**63), 2**63 - 1)
@@ -72,10 +73,17 @@ oks = st.builds(Ok, whole, whole, whole, whole, st.none() | estimates, text)
 errs = st.builds(Err, whole, whole, codes, whole)
 MESSAGES = {
     "hello": st.builds(
-        Hello, whole, st.sampled_from(["agent", "worker"]), text, many(whole), st.booleans()
+        Hello,
+        whole,
+        st.sampled_from(ROLES),
+        text,
+        many(whole),
+        st.booleans(),
+        many(text),
+        finite,
     ),
-    "welcome": st.builds(Welcome, whole, whole),
-    "refuse": st.builds(Refuse, codes, text),
+    "welcome": st.builds(Welcome, whole, whole, many(text), whole, whole, finite, finite, finite),
+    "refuse": st.builds(Refuse, codes, text, finite),
     "bye": st.builds(Bye, st.booleans()),
     "look": st.builds(
         Look,

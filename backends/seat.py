@@ -1,0 +1,111 @@
+"""A worker's seat at the broker: the socket around :class:`quantum.joining.Joining`."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from quantum.egp import VERSION, Hello, Message
+from quantum.errors import InputError, WireError
+from quantum.joining import STEADY, Joining, WorkerConfig
+from quantum.wire import MAX_BYTES, decode, encode
+
+__all__ = ["Seat"]
+
+#: How often a worker that hears nothing looks at the clock.
+TICK_MS = 500
+#: A backend with nothing to do between jobs is asked again after so long.
+IDLE_MS = 20
+#: Whom the broker cannot hear for so long is asked again when he is back.
+SEND_MS = 5_000
+
+
+class Seat:
+    """A connection that greets when it opens, and again when it was lost; a context manager."""
+
+    def __init__(self, config: WorkerConfig, *, keeps: bool) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        socket = self._context.socket(zmq.DEALER)
+        socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
+        socket.sndhwm = socket.rcvhwm = 256
+        socket.sndtimeo = SEND_MS
+        socket.heartbeat_ivl, socket.heartbeat_timeout = 5_000, 30_000
+        socket.heartbeat_ttl = 30_000
+        socket.curve_serverkey = config.server_key.encode()
+        socket.curve_publickey = config.public_key.encode()
+        socket.curve_secretkey = config.secret_key.encode()
+        self._socket, self._monitor = socket, socket.get_monitor_socket()
+        hello = Hello(VERSION, "worker", config.name, keeps=keeps)
+        self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=STEADY)
+        self._poller = zmq.Poller()
+        self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        socket.connect(config.address)
+
+    def hear(self, idle: Callable[[], bool] | None) -> Message | None:
+        """Return the next message, or None now and then where there is none.
+
+        ``idle`` is what a backend does between jobs, a short step at a time; False where it has
+        nothing to do. Raises :class:`InputError` where this worker is not welcome.
+        """
+        until = time.monotonic() + TICK_MS * 1e-3
+        while True:
+            wait_ms = TICK_MS if idle is None else 0 if idle_now(self._poller, idle) else IDLE_MS
+            ready = dict(self._poller.poll(wait_ms))
+            if self._monitor in ready:
+                self._watch()
+            # Who hears something is not silent, so the message comes first.
+            message = self._take() if self._socket in ready else None
+            self._greet()
+            if message is not None or time.monotonic() >= until:
+                return message
+
+    def _watch(self) -> None:
+        while self._monitor.poll(0):
+            seen = recv_monitor_message(self._monitor)
+            name = zmq.Event(seen["event"]).name or ""
+            self._joining.event(name, int(seen["value"]), time.monotonic())
+
+    def _greet(self) -> None:
+        now_s = time.monotonic()
+        hello = self._joining.greets(now_s, time.time())
+        if hello is not None:
+            self.say(encode(hello))
+        self._joining.wait(now_s)
+
+    def _take(self) -> Message | None:
+        try:
+            message = decode(self._socket.recv())
+        except WireError:
+            return None
+        try:
+            self._joining.hear(message, time.monotonic(), time.time())
+        except InputError as wrong:
+            raise InputError(f"worker {self._joining.hello.name}: {wrong}") from wrong
+        return message
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame; where nobody takes it, the broker will ask again."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(frame)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.disable_monitor()
+        self._context.destroy(linger=500)
+
+
+def idle_now(poller: zmq.Poller, idle: Callable[[], bool]) -> bool:
+    """Let a backend take a step, unless somebody speaks; tell whether it has more to do."""
+    return not poller.poll(0) and idle()

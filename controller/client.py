@@ -1,0 +1,235 @@
+"""The library for applications: ask a service for pairs, and get an answer by the deadline.
+
+A client belongs to one thread. It opens its session by itself, sends a request again under the same
+``rid`` while no answer comes, waits where the service is busy, and follows it through a restart; so
+a request is carried out once at most, whatever happens to either side.
+
+    with Client("tcp://127.0.0.1:7000", server_key, keys) as client:
+        granted = client.request("a", "b", pairs=2, minimum_fidelity=0.8, deadline_s=1.0)
+"""
+
+import contextlib
+import os
+import time
+from types import TracebackType
+from typing import Self
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from controller.security.keys import KeyPair
+from controller.security.sockets import dialled
+from quantum.errors import Code, DeviceTimeout, InputError, RequestError, WireError
+from quantum.requests import (
+    MAX_ANSWER_BYTES,
+    VERSION,
+    Again,
+    Answer,
+    Ask,
+    Closed,
+    Denied,
+    Granted,
+    Leave,
+    Open,
+    Opened,
+    decode_answer,
+    encode_request,
+)
+
+__all__ = ["Client"]
+
+#: A request without an answer is sent again after so long, later ones after twice as long.
+_RETRY_S, _LONGEST_RETRY_S = 0.25, 2.0
+#: Without a word from the service for so long after Open it is not there, or does not let us in.
+HELLO_S = 1.0
+#: A service that has let us in is busy, not dead: it is waited for so many times longer.
+_BUSY = 10.0
+
+
+class Client:
+    """A session with a service at ``address``, whose public key is ``server_key``.
+
+    Raises :class:`RequestError` where the service refuses the session, and
+    :class:`DeviceTimeout` where nobody answers within ``hello_s``; one that has let us in and is
+    busy is given ten times as long.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        server_key: str,
+        keys: KeyPair,
+        *,
+        name: str = "",
+        hello_s: float = HELLO_S,
+        queue: int = 1024,
+    ) -> None:
+        self.address, self.name, self._hello_s = address, name, hello_s
+        self.server_key, self.keys = server_key, keys
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self.socket = dialled(
+                self._context, zmq.DEALER, server_key, keys, max_bytes=MAX_ANSWER_BYTES, queue=queue
+            )
+            self._watch = self.socket.get_monitor_socket(
+                zmq.EVENT_HANDSHAKE_SUCCEEDED
+                | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+                | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            )
+            try:
+                self.socket.connect(address)
+            except zmq.ZMQError as wrong:
+                raise InputError(f"address {address!r} is not tcp://host:port") from wrong
+            self.terms = self._open()
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+
+    # The session.
+
+    def _open(self) -> Opened:
+        """Say hello until the service lets us in, or says why not."""
+        began_s = time.monotonic()
+        until_s = began_s + self._hello_s
+        while True:
+            self._send(encode_request(Open(VERSION, self.name)))
+            sent_s = time.monotonic()
+            while (message := self._receive(min(until_s, sent_s + 0.5))) is not None:
+                if isinstance(message, Opened):
+                    return self._enter(message, sent_s)
+                if isinstance(message, Closed):
+                    raise RequestError(message.code, message.detail)
+                if isinstance(message, Again):
+                    break
+            if self._let_in():
+                until_s = began_s + _BUSY * self._hello_s
+            if time.monotonic() >= until_s:
+                raise DeviceTimeout(
+                    f"no service answers at {self.address} within {until_s - began_s:g} s"
+                )
+
+    def _enter(self, opened: Opened, sent_s: float) -> Opened:
+        self.session = opened.session
+        # The service's clock over ours; what the message took on its way makes deadlines earlier.
+        self._ahead_s = opened.now_s - time.monotonic()
+        return opened
+
+    def now(self) -> float:
+        """Return what the service's clock shows now, or a little less."""
+        return time.monotonic() + self._ahead_s
+
+    def _let_in(self) -> bool:
+        """Tell whether a connection came about since the last look; raises where it is refused."""
+        entered = False
+        while self._watch.poll(0):
+            seen = recv_monitor_message(self._watch)
+            if seen["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                entered = True
+                continue
+            code = seen["value"]
+            known = {400: "it does not know this key", 500: "this key was revoked"}
+            why = known.get(code, "is the server's key the right one?")
+            raise RequestError(
+                Code.REJECTED, f"the service at {self.address} does not let us in: {why}"
+            )
+        return entered
+
+    def _send(self, frame: bytes) -> None:
+        # Where nobody takes it, it is sent again like one that was lost.
+        with contextlib.suppress(zmq.Again):
+            self.socket.send(frame, zmq.NOBLOCK)
+
+    def _receive(self, until_s: float) -> "Opened | Again | Closed | Answer | None":
+        wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
+        if not self.socket.poll(wait_ms):
+            return None
+        try:
+            return decode_answer(self.socket.recv())
+        except WireError:
+            return None
+
+    # Requests.
+
+    def request(
+        self,
+        source: str,
+        destination: str,
+        *,
+        pairs: int = 1,
+        minimum_fidelity: float = 0.5,
+        deadline_s: float = 1.0,
+        rid: bytes | None = None,
+    ) -> Granted:
+        """Ask for pairs and wait for the answer, ``deadline_s`` seconds at most and a little more.
+
+        ``rid`` names a request that was made before: it gets the answer of then. Raises
+        :class:`RequestError` with the code and the reason of the service where there are no pairs,
+        TIMEOUT where it did not answer in time.
+        """
+        if not deadline_s > 0.0:
+            raise InputError(f"deadline_s must be > 0 seconds, got {deadline_s}")
+        rid = os.urandom(16) if rid is None else rid
+        until_s = time.monotonic() + deadline_s
+        answer = self._ask(rid, source, destination, pairs, minimum_fidelity, until_s)
+        if isinstance(answer, Denied):
+            raise RequestError(answer.code, answer.detail)
+        return answer
+
+    def _ask(
+        self,
+        rid: bytes,
+        source: str,
+        destination: str,
+        pairs: int,
+        minimum_fidelity: float,
+        until_s: float,
+    ) -> Granted | Denied:
+        retry_s, again_s = _RETRY_S, 0.0
+        # The service says TIMEOUT itself; where it does not, the grace is for its word to come.
+        last_s = until_s + min(1.0, self.terms.grace_s)
+        while (now_s := time.monotonic()) < last_s:
+            if now_s >= again_s:
+                self._send(
+                    encode_request(
+                        Ask(
+                            rid,
+                            self.session,
+                            source,
+                            destination,
+                            until_s + self._ahead_s,
+                            pairs,
+                            minimum_fidelity,
+                        )
+                    )
+                )
+                again_s, retry_s = now_s + retry_s, min(2.0 * retry_s, _LONGEST_RETRY_S)
+            match self._receive(min(again_s, last_s)):
+                case Granted() | Denied() as answer if answer.rid == rid:
+                    if isinstance(answer, Granted) or answer.retry_s == 0.0:
+                        return answer
+                    again_s = time.monotonic() + answer.retry_s
+                case Again():
+                    # The service was started anew: its clock, too.
+                    self.terms = self._open()
+                    again_s = 0.0
+                case Closed(code, detail):
+                    raise RequestError(code, detail)
+        raise RequestError(Code.TIMEOUT, f"no answer from {self.address} by the deadline")
+
+    def close(self) -> None:
+        """Leave; safe to call twice."""
+        if not self._context.closed:
+            self._send(encode_request(Leave(self.session)))
+            self.socket.disable_monitor()
+            self._context.destroy(linger=100)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

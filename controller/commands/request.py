@@ -1,0 +1,98 @@
+"""``dpem request``: ask a service for pairs, for people."""
+
+from typing import Any
+
+import click
+
+from quantum.output import json_option, write_json
+
+__all__ = ["command"]
+
+
+@click.command("request")
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("--pairs", default=1, show_default=True, help="How many.")
+@click.option("--fidelity", default=0.5, show_default=True, help="Each at least as good as this.")
+@click.option("--deadline", "deadline_s", default=1.0, show_default=True, help="Within seconds.")
+@click.option("--config", "config_path", metavar="FILE", help="The service's TOML file.")
+@click.option("--address", metavar="TCP", help="Where the service listens, instead.")
+@click.option("--rid", metavar="HEX", help="Name of an earlier request: get its answer again.")
+@json_option
+def command(
+    source: str,
+    destination: str,
+    pairs: int,
+    fidelity: float,
+    deadline_s: float,
+    config_path: str | None,
+    address: str | None,
+    rid: str | None,
+    json_path: str | None,
+) -> None:
+    """Ask a running service (dpem serve) for pairs between two nodes.
+
+    Exit code 1 where there are none by the deadline, or nobody answers.
+    """
+    import os
+
+    from controller.client import HELLO_S, Client
+    from controller.service.config import load_config
+    from quantum.errors import InputError
+
+    config = load_config(config_path)
+    try:
+        name = os.urandom(16) if rid is None else bytes.fromhex(rid)
+    except ValueError:
+        name = b""
+    if len(name) != 16:
+        raise InputError(f"rid must be 32 hexadecimal digits, got {rid!r}")
+    server, own = config.client_pair()
+    # Whoever gives an answer more time also waits longer to be let in.
+    hello_s = min(max(HELLO_S, deadline_s), 60.0)
+    where = address or config.address
+    with Client(where, server, own, name="dpem request", hello_s=hello_s) as client:
+        granted = client.request(
+            source,
+            destination,
+            pairs=pairs,
+            minimum_fidelity=fidelity,
+            deadline_s=deadline_s,
+            rid=name,
+        )
+    rows = []
+    for pair in granted.pairs:
+        known = granted.kinds[pair.measured]
+        rows.append(
+            {
+                "id": [pair.source, pair.destination, pair.sequence],
+                "predicted": pair.predicted,
+                "measured": {
+                    "low": known.low,
+                    "best": known.best,
+                    "high": known.high,
+                    "shots": known.shots,
+                    "age_s": known.age_s,
+                },
+            }
+        )
+    said = {"rid": granted.rid.hex(), "source_of_truth": granted.source_of_truth, "pairs": rows}
+    write_json(said, json_path)
+    if json_path != "-":
+        _show(said)
+
+
+def _show(said: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("pair", "predicted", "measured (95 %)", "tests", title=f"request {said['rid']}")
+    for row in said["pairs"]:
+        known = row["measured"]
+        table.add_row(
+            "{} - {} #{}".format(*row["id"]),
+            f"{row['predicted']:.4f}",
+            f"{known['low']:.3f} - {known['high']:.3f}" if known["shots"] else "not tested yet",
+            str(known["shots"]),
+        )
+    Console().print(table)

@@ -1,0 +1,100 @@
+"""``dpem serve``: a service that stays up and hands out pairs."""
+
+import gc
+import sys
+import time
+from typing import Any
+
+import click
+
+from quantum.errors import InputError
+from quantum.output import json_option, write_json
+
+__all__ = ["command"]
+
+
+@click.command("serve")
+@click.option("--config", "config_path", metavar="FILE", help="The service's TOML file.")
+@click.option("--address", metavar="TCP", help="Listen here instead; port 0 for any free one.")
+@click.option("--topology", metavar="NAME|FILE", help="Network: mesh, surfnet, a file, ...")
+@click.option("--allocator", metavar="NAME", help="Whose rule keeps the stock: mean-rate, ...")
+@click.option("--pace", type=click.Choice(["wall", "virtual"]), help="How network time goes on.")
+@click.option("--journal", metavar="FILE", help="The journal's file.")
+@click.option("--armed", is_flag=True, help="A journal that survives a power cut (durable).")
+@json_option
+def command(
+    config_path: str | None,
+    address: str | None,
+    topology: str | None,
+    allocator: str | None,
+    pace: str | None,
+    journal: str | None,
+    armed: bool,
+    json_path: str | None,
+) -> None:
+    """Keep pairs in stock and hand them to applications, until Ctrl-C or SIGTERM.
+
+    Prints a line when it listens. What was answered is in the journal: after a restart, however the
+    service ended, a request sent again gets the same answer. See docs/service.md.
+    """
+    import msgspec
+
+    from controller.interrupts import Interrupts
+    from controller.security.keyring import KeyFolder
+    from controller.service.building import desk_of
+    from controller.service.config import load_config
+    from controller.service.journal import Journal
+    from controller.service.loop import Loop
+    from controller.service.metrics import Metrics
+
+    config = load_config(config_path)
+    network: dict[str, Any] = {"topology": topology, "allocator": allocator}
+    given = {name: value for name, value in network.items() if value is not None}
+    config = msgspec.structs.replace(
+        config,
+        address=address or config.address,
+        journal=journal or config.journal,
+        durable=armed or config.durable,
+        network=msgspec.structs.replace(config.network, **given),
+        terms=msgspec.structs.replace(config.terms, pace=pace) if pace else config.terms,
+    )
+    if config.durable and config.terms.on_full == "continue":
+        raise InputError("terms.on_full must be stop where the journal is durable")
+    pair = config.own_pair()
+    admitted = KeyFolder(config.folder)
+    for line in admitted.troubles:
+        click.echo(f"dpem: {line}", err=True)
+    with Interrupts() as interrupts:
+        kept = Journal(config.journal_path, durable=config.durable)
+        try:
+            desk = desk_of(
+                config.setting, config.terms, kept, admitted.ring, now_s=time.monotonic()
+            )
+            loop = Loop(desk, config.address, pair, admitted)
+            metrics = None
+            try:
+                interrupts.check()
+                click.echo(
+                    f"serving {desk.stock.network.name} at {loop.address}, key {pair.public}"
+                )
+                if config.metrics is not None:
+                    metrics = Metrics(config.metrics)
+                    click.echo(f"metrics at {metrics.address}")
+                sys.stdout.flush()
+                # What was built stays; looking through it for rubbish takes milliseconds each time.
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(50_000, 20, 50)
+                loop.run(
+                    lambda: interrupts.asked,
+                    tell=lambda line: click.echo(f"dpem: {line}", err=True),
+                    drain_s=config.drain_s,
+                    metrics=metrics,
+                )
+            finally:
+                if metrics is not None:
+                    metrics.close()
+                loop.close()
+        finally:
+            kept.close()
+    write_json(desk.counts()._asdict(), json_path)

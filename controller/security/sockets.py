@@ -1,0 +1,80 @@
+"""CURVE sockets with everything set that a socket on a network needs.
+
+``bound`` is for who listens, ``dialled`` for who comes. All queues are bounded, dead
+connections are found, handshakes that do not end are dropped.
+"""
+
+import zmq
+
+from controller.security.gate import DOMAIN, Gate
+from controller.security.keys import KeyPair
+from controller.security.limits import Limits
+from quantum.errors import InputError
+
+__all__ = ["bound", "dialled"]
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+#: What CURVE adds to a message: its name, flags, a nonce and an authenticator (RFC 26).
+_SEALED = 33
+#: A peer that says nothing more in its handshake is dropped.
+_HANDSHAKE_MS = 5_000
+#: A dead connection is found after so long; a busy process answers from its I/O thread.
+_BEAT_MS, _DEAD_MS = 5_000, 30_000
+
+
+def bound(
+    context: Context, kind: int, address: str, keys: KeyPair, gate: Gate, limits: Limits
+) -> tuple[Socket, str]:
+    """Bind a guarded socket to ``tcp://host:port``, port 0 or ``*`` for a free one.
+
+    Returns the socket and the address with its port. Raises :class:`InputError` where it cannot.
+    """
+    socket: Socket = context.socket(kind)
+    _prepare(socket, limits.max_bytes, limits.queue)
+    socket.curve_server = True
+    socket.curve_secretkey = keys.secret.encode()
+    socket.curve_publickey = keys.public.encode()
+    socket.zap_domain = DOMAIN.encode()
+    # Without this everybody is admitted while no thread answers for the gate.
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    if kind == zmq.ROUTER:
+        socket.router_mandatory = True
+    host, _, port = address.rpartition(":")
+    try:
+        socket.bind(f"{host}:{'*' if port in ('0', '*', '') else port}")
+    except zmq.ZMQError as wrong:
+        socket.close()
+        raise InputError(f"cannot listen on {address}: {wrong.strerror}") from wrong
+    where = socket.get_string(zmq.LAST_ENDPOINT)
+    gate.guards(where)
+    return socket, where
+
+
+def dialled(
+    context: Context, kind: int, server_key: str, keys: KeyPair, *, max_bytes: int, queue: int = 256
+) -> Socket:
+    """Return a socket of a client that is yet to be connected."""
+    socket: Socket = context.socket(kind)
+    _prepare(socket, max_bytes, queue)
+    try:
+        socket.curve_serverkey = server_key.encode()
+        socket.curve_publickey = keys.public.encode()
+        socket.curve_secretkey = keys.secret.encode()
+    except (zmq.ZMQError, UnicodeError) as wrong:
+        socket.close()
+        raise InputError(
+            "server_key must be the public key of the broker: 40 characters of z85"
+        ) from wrong
+    return socket
+
+
+def _prepare(socket: Socket, max_bytes: int, queue: int) -> None:
+    socket.linger, socket.maxmsgsize = 500, max_bytes + _SEALED
+    socket.sndhwm = socket.rcvhwm = queue
+    socket.handshake_ivl = _HANDSHAKE_MS
+    socket.heartbeat_ivl, socket.heartbeat_timeout = _BEAT_MS, _DEAD_MS
+    socket.heartbeat_ttl = _DEAD_MS
+    socket.tcp_keepalive, socket.tcp_keepalive_idle = 1, 60
+    socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 10, 6

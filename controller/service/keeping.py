@@ -1,0 +1,82 @@
+"""How a desk keeps its journal: what is needed of it, and what is done when it is full."""
+
+from collections.abc import Iterable
+
+from controller.service.answers import Answers, Party
+from controller.service.journal import Answered, Entry, Journal, JournalFull, Kept, Known
+from controller.service.sessions import Sessions
+from controller.service.terms import Terms
+from quantum.requests import Ask, decode_ask
+
+__all__ = ["TRY_S", "Keeping", "recall"]
+
+#: A journal that could not be written is tried again so often.
+TRY_S = 1.0
+#: Times of rows are noted so finely.
+_GRAIN_S = 1.0
+
+
+class Keeping:
+    """Writes a journal; ``terms.on_full`` says what is to be when that fails."""
+
+    def __init__(self, journal: Journal, terms: Terms) -> None:
+        self._journal, self._terms = journal, terms
+        self._needed: list[tuple[float, int]] = []
+        self._tried_s = 0.0
+        self.broken = ""
+        """Why nothing is handed out: the journal cannot be written."""
+        self.trouble = ""
+        """Why the last entries are not in the journal."""
+        self.missing = 0
+        """Entries that are not in the journal."""
+
+    def write(self, entries: list[Entry], now_s: float) -> bool:
+        """Write entries; tell whether they are in the journal."""
+        try:
+            number = self._journal.append(entries)
+        except JournalFull as wrong:
+            self._tried_s, self.trouble = now_s, str(wrong)
+            self.missing += len(entries)
+            if self._terms.on_full == "stop":
+                self.broken = self.trouble
+            return False
+        self.trouble = ""
+        if not self._needed or now_s - self._needed[-1][0] >= _GRAIN_S:
+            self._needed.append((now_s, number))
+        return True
+
+    def try_again(self, now_s: float) -> None:
+        """Try a journal that could not be written, now and then."""
+        if self.broken and now_s - self._tried_s >= TRY_S and self.write([], now_s):
+            self.broken = ""
+
+    def tidy(self, now_s: float, parties: Iterable[Party], sequence: int) -> None:
+        """Let rows go that no retry can ask for any more."""
+        oldest_s = now_s - self._terms.most_s - self._terms.grace_s - 2.0 * _GRAIN_S
+        while len(self._needed) > 1 and self._needed[1][0] <= oldest_s:
+            self._needed.pop(0)
+        if self._needed and self._needed[0][0] <= oldest_s:
+            known = tuple(Known(p.number, p.public, p.name) for p in parties if p.noted)
+            self._journal.tidy(self._needed[0][1], known, sequence)
+
+
+def recall(entries: Iterable[Entry], sessions: Sessions, answers: Answers, now_s: float) -> None:
+    """Take over who had which number, and what is still to be said when it is asked again."""
+    by_number: dict[int, Party] = {}
+
+    def know(known: Known) -> None:
+        party = sessions.recall(known.client, known.public, known.name, now_s)
+        by_number[known.client] = party
+
+    for entry in entries:
+        match entry:
+            case Kept(_, _, clients):
+                for known in clients:
+                    know(known)
+            case Known():
+                know(entry)
+            case Answered(number, ask, answer, keep_s):
+                asked = decode_ask(ask)
+                assert isinstance(asked, Ask)
+                # Whole again: nobody knows how long the service was away.
+                answers.keep(by_number[number], asked.rid, answer, now_s + keep_s)

@@ -1,0 +1,103 @@
+"""Who has a session with a service. No sockets: a client is who the gate says he is.
+
+A session is named by twelve random bytes that travel on the encrypted connection only, so nobody
+can speak in a session of somebody else, whatever name his connection gives itself.
+"""
+
+import secrets
+
+from controller.security.keyring import Client, Keyring
+from controller.security.limits import RateLimit
+from controller.service.answers import Party
+from controller.service.terms import Terms
+from quantum.errors import Code
+from quantum.requests import FEATURES, VERSION, Closed, Open, Opened
+from quantum.roles import allows
+
+__all__ = ["Sessions"]
+
+
+class Sessions:
+    """Sessions by their names; ``ring`` says whose keys count, and may be replaced."""
+
+    def __init__(self, terms: Terms, ring: Keyring, *, network: str, epoch: int) -> None:
+        self.terms, self.ring = terms, ring
+        self._network, self._epoch = network, epoch
+        self._open: dict[bytes, Party] = {}
+        self.parties: dict[str, Party] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def party(self, public: str, name: str, now_s: float) -> Party:
+        """Return the owner of a key, who gets the next number when he is seen first."""
+        found = self.parties.get(public)
+        if found is None:
+            limit = RateLimit(self.terms.rate_hz, float(self.terms.burst), now_s=now_s)
+            self._last += 1
+            found = self.parties[public] = Party(self._last, public, name, limit)
+        return found
+
+    def recall(self, number: int, public: str, name: str, now_s: float) -> Party:
+        """Return the owner of a key who had a number before."""
+        party = self.party(public, name, now_s)
+        party.number, party.noted = number, True
+        self._last = max(self._last, number)
+        return party
+
+    def open(self, client: Client, message: Open, now_s: float) -> Opened | Closed:
+        """Open a session, or say why not."""
+        terms = self.terms
+        if message.v != VERSION:
+            why = f"version {message.v} is not spoken here; this is version {VERSION}"
+            return Closed(Code.UNSUPP, why)
+        if not allows(client.role, "request"):
+            why = f"key {client.name} has role {client.role}; requests need role request"
+            return Closed(Code.REJECTED, why)
+        if len(self._open) >= terms.sessions:
+            self._tidy()
+        if len(self._open) >= terms.sessions:
+            return Closed(Code.BUSY, f"{terms.sessions} sessions are open; no more are kept")
+        party = self.party(client.public, client.name, now_s)
+        token = secrets.token_bytes(12)
+        self._open[token] = party
+        return Opened(
+            v=VERSION,
+            session=token,
+            now_s=now_s,
+            epoch=self._epoch,
+            network=self._network,
+            credits=terms.credits,
+            most_pairs=terms.most_pairs,
+            most_s=terms.most_s,
+            grace_s=terms.grace_s,
+            features=FEATURES,
+        )
+
+    def find(self, token: bytes) -> Party | Closed | None:
+        """Return who has a session, or why it ended; None where there is no such session."""
+        party = self._open.get(token)
+        if party is not None and party.public not in self.ring.clients:
+            del self._open[token]
+            why = f"key {party.name} is admitted no longer; ask the operator for a new one"
+            return Closed(Code.REJECTED, why)
+        return party
+
+    def close(self, token: bytes) -> None:
+        """End a session."""
+        self._open.pop(token, None)
+
+    def _tidy(self) -> None:
+        """End sessions of keys that are gone, and the older half of those of one key.
+
+        Connections that died without a word leave sessions behind; who is cut off by mistake is
+        told to open a new one.
+        """
+        of: dict[str, list[bytes]] = {}
+        for token, party in self._open.items():
+            of.setdefault(party.public, []).append(token)
+        for public, tokens in of.items():
+            kept = (len(tokens) + 1) // 2 if public in self.ring.clients else 0
+            for token in tokens[: len(tokens) - kept]:
+                del self._open[token]

@@ -1,0 +1,150 @@
+"""The network that a service keeps pairs in: requests go in, delivered pairs come out. No sockets.
+
+A thin cover over :mod:`quantum.ledger.intake`. Tests of pairs are counted by the number of their
+links, and tell what the fidelity of a kind of path has been measured to be.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from quantum.estimate import estimate_passes
+from quantum.ledger import Rule, World
+from quantum.ledger.intake import HOPELESS, play_slots, take_in
+from quantum.ledger.places import is_sound
+from quantum.live_world import for_requests, fresh_ledger, intake_of
+from quantum.network import Network
+from quantum.requests import Measured
+
+__all__ = ["Delivered", "Stock", "Wish"]
+
+#: Assembled pairs and link tests of one step that can be remembered.
+EVENTS = 4096
+#: Tests leave the window in so many parts.
+_BLOCKS = 10
+#: A measured fidelity is counted anew after so many slots.
+_FRESH_SLOTS = 100
+
+
+class Wish(NamedTuple):
+    """A request as the kernels take it; ``deadline`` is the last slot in which it may be served."""
+
+    row: int
+    a: int
+    b: int
+    fidelity: float
+    pairs: int
+    deadline: int
+
+
+class Delivered(NamedTuple):
+    """A pair for the request of a row."""
+
+    row: int
+    hops: int
+    predicted: float
+
+
+class Stock:
+    """Plays the network of a service; at most ``rows`` requests wait at a time.
+
+    ``world`` gives the network's side of things, its requests are not used.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        world: World,
+        rule: Rule,
+        *,
+        rows: int,
+        batch: int,
+        seed: int,
+        window_s: float = 30.0,
+    ) -> None:
+        self.network, self.rule = network, rule
+        self.world = for_requests(world, rows, seed)
+        self.ledger = fresh_ledger(self.world, events=EVENTS)
+        self.intake = intake_of(self.world, network, events=EVENTS, batch=batch)
+        self.batch, self.slot_s = batch, world.slot_s
+        self._free = list(range(rows - 1, -1, -1))
+        # Views that are made once: a field of a record array costs a microsecond each time.
+        self._clock, self._left = self.ledger.now["clock"], self.ledger.request["left"]
+        self._made, self._told = self.intake.made.view(np.ndarray), self.intake.told
+        self._ask = self.intake.ask.view(np.ndarray)
+        self._block = max(1, round(window_s / world.slot_s / _BLOCKS))
+        self._before = deque([self.intake.tally.copy()], maxlen=_BLOCKS)
+        self._next_block = self._block
+        self._known: dict[int, tuple[int, Measured]] = {}
+        # Kernels that are not compiled yet would keep the first application waiting.
+        self.play(0)
+        self.take_in([])
+
+    @property
+    def clock(self) -> int:
+        """The slot that comes next."""
+        return int(self._clock[0])
+
+    @property
+    def room(self) -> int:
+        """How many more requests may wait."""
+        return len(self._free)
+
+    def take_row(self) -> int:
+        """Return a free row; there must be :attr:`room`."""
+        return self._free.pop()
+
+    def give_row(self, row: int) -> None:
+        """Give the row of a request back that was answered, or that has ended."""
+        self._free.append(row)
+
+    def take_in(self, wishes: list[Wish]) -> list[Delivered]:
+        """Serve new requests, at most ``batch`` at a time, from what is in stock."""
+        self._ask[: len(wishes)] = wishes
+        take_in(self.world, self.ledger, self.rule, self.intake, len(wishes))
+        return self._made[: self._told[2]].tolist()  # type: ignore[no-any-return]
+
+    def hopeless(self, row: int) -> bool:
+        """Tell whether no chain of pairs could ever meet the request that was just taken in."""
+        return bool(self._left[row] == HOPELESS)
+
+    def play(self, slots: int) -> tuple[list[Delivered], list[int], int]:
+        """Play up to ``slots`` slots; stop after one in which something happened to a request.
+
+        Returns the pairs that were delivered, the rows whose deadline passed, and how many slots
+        were played.
+        """
+        play_slots(self.world, self.ledger, self.rule, self.intake, slots)
+        ended, played, made, _ = self._told.tolist()
+        if self._clock[0] >= self._next_block:
+            self._before.append(self.intake.tally.copy())
+            self._next_block = int(self._clock[0]) + self._block
+        return self._made[:made].tolist(), self.intake.ended[:ended].tolist(), played
+
+    @property
+    def tested(self) -> int:
+        """How many pairs were tested so far, on their links or assembled."""
+        return int(self.intake.tally.sum())
+
+    def measured(self, hops: int) -> Measured:
+        """Return the measured fidelity of paths of so many links, counted anew now and then.
+
+        Tests of the last ``window_s`` count.
+        """
+        slot = int(self._clock[0])
+        known = self._known.get(hops)
+        if known is None or slot - known[0] >= _FRESH_SLOTS:
+            passed, failed = (self.intake.tally[hops] - self._before[0][hops]).tolist()
+            e = estimate_passes(passed, passed + failed)
+            known = slot, Measured(e.low, e.best, e.high, e.shots, 0.0)
+            self._known[hops] = known
+        at, told = known
+        if at == slot:
+            return told
+        age_s = (slot - at) * self.slot_s
+        return Measured(told.low, told.best, told.high, told.shots, age_s)
+
+    def is_sound(self) -> bool:
+        """Check that no pair, qubit or swap token was made or lost unaccounted; for tests."""
+        return bool(is_sound(self.world, self.ledger))

@@ -1,0 +1,53 @@
+"""What may be asked, and how what was got is said: pure functions of the desk."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from controller.service.answers import Waiting
+from controller.service.stock import Stock
+from controller.service.terms import Terms
+from quantum.errors import Code
+from quantum.requests import Ask, Measured, Pair
+
+__all__ = ["Refusal", "pairs_of", "refusal"]
+
+
+class Refusal(NamedTuple):
+    """Why a request is not taken in, and after how long it may come again; 0: never."""
+
+    code: Code
+    why: str
+    retry_s: float = 0.0
+
+
+def refusal(
+    ask: Ask, terms: Terms, now_s: float, network: str, nodes: Mapping[str, int]
+) -> Refusal | None:
+    """Say what is wrong with a request itself, naming the field and what is allowed."""
+    left_s = ask.deadline_s - now_s
+    if not left_s > 0.0:
+        return Refusal(Code.NOTIME, "the deadline has passed")
+    if left_s > terms.most_s:
+        return Refusal(Code.CREATE, f"deadline_s may be {terms.most_s:g} s ahead at most")
+    if not 1 <= ask.pairs <= terms.most_pairs:
+        return Refusal(Code.CREATE, f"pairs must be 1 to {terms.most_pairs}, got {ask.pairs}")
+    if not 0.0 <= ask.minimum_fidelity <= 1.0:
+        return Refusal(Code.CREATE, "minimum_fidelity must be between 0 and 1")
+    for what, name in (("source", ask.source), ("destination", ask.destination)):
+        if name not in nodes:
+            return Refusal(Code.CREATE, f"{what} {name!r} is no node of network {network}")
+    if ask.source == ask.destination:
+        return Refusal(Code.CREATE, "source and destination must be two nodes")
+    return None
+
+
+def pairs_of(waiting: Waiting, stock: Stock) -> tuple[tuple[Pair, ...], tuple[Measured, ...]]:
+    """Return the pairs that a request has got, and the measured fidelities of their kinds."""
+    a, b = waiting.ask.source, waiting.ask.destination
+    kinds: dict[int, int] = {}
+    # Lists are made faster than what a generator gives.
+    pairs = [
+        Pair(a, b, number, fidelity, kinds.setdefault(hops, len(kinds)))
+        for number, hops, fidelity in waiting.pairs
+    ]
+    return tuple(pairs), tuple([stock.measured(hops) for hops in kinds])

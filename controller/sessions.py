@@ -1,0 +1,108 @@
+"""Who sits where in a run: peers by their keys, and what each of them was given. No sockets.
+
+A key has one seat; whoever comes again with it takes the seat of his lost connection, and is given
+again what was under way. Answers may then come twice: the second one counts for nothing.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec import structs
+
+from controller.security import Client, Limits, RateLimit
+from quantum.egp import Job, Look
+
+__all__ = ["Peer", "Room"]
+
+
+@dataclass
+class Peer:
+    """One key at one socket. ``identity`` is where it is answered; empty before its hello."""
+
+    client: Client
+    rate: RateLimit
+    identity: bytes = b""
+    resumes: bool = False
+    group: int = -1
+    look: Look | None = None
+    """What an agent was shown and has not answered."""
+    jobs: dict[int, Job] = field(default_factory=dict)
+    """What a worker has to do."""
+    _owed: int = 0
+    _again: set[int] = field(default_factory=set)
+    _told_s: float = 0.0
+
+    @property
+    def seated(self) -> bool:
+        """Whether this key has said hello."""
+        return bool(self.identity)
+
+    def show(self, look: Look) -> None:
+        """Note that an agent is shown something."""
+        self.look = look
+        self._owed += 1
+
+    def give(self, job: Job) -> None:
+        """Note that a worker is given a job."""
+        self.jobs[job.job] = job
+        self._owed += 1
+
+    def under_way(self) -> list[Look | Job]:
+        """Return what is to be given once more to a peer that came again."""
+        if not self.resumes:
+            return []
+        out: list[Look | Job] = [structs.replace(job, again=True) for job in self.jobs.values()]
+        self._again.update(self.jobs)
+        if self.look is not None:
+            out.append(self.look)
+            self._again.add(self.look.slot)
+        self._owed += len(out)
+        return out
+
+    def repeats(self, number: int) -> bool:
+        """Tell, once, that an answer to this slot or job may be the second one."""
+        if number in self._again:
+            self._again.discard(number)
+            return True
+        return False
+
+    def busy(self, now_s: float) -> float:
+        """Count a message: 0, or the seconds after which this peer may speak again.
+
+        An answer to what was given costs nothing, but there is one for each.
+        """
+        if self._owed > 0:
+            self._owed -= 1
+            return 0.0
+        return self.rate.take(now_s)
+
+    def to_be_told(self, wait_s: float, now_s: float) -> bool:
+        """Tell whether to answer somebody who is to wait; he is not told for every message."""
+        if now_s < self._told_s:
+            return False
+        self._told_s = now_s + wait_s
+        return True
+
+
+class Room:
+    """The peers of one socket by public key, and what each of them may say unasked for."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._peers: dict[str, Peer] = {}
+
+    def peer(self, client: Client, now_s: float) -> Peer:
+        """Return the peer of a key; there are no more than keys that come through the gate."""
+        found = self._peers.get(client.public)
+        if found is None:
+            rate = RateLimit(self._limits.rate_hz, self._limits.burst, now_s=now_s)
+            found = Peer(client, rate)
+            self._peers[client.public] = found
+        return found
+
+    def seated(self) -> list[Peer]:
+        """Return who has said hello, in the order of coming."""
+        return [peer for peer in self._peers.values() if peer.seated]
+
+    def of_key(self, public: bytes) -> Peer:
+        """Return the peer of a public key that has one."""
+        return self._peers[public.decode()]

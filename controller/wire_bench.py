@@ -1,0 +1,293 @@
+"""``dpem bench wire``: requests per second of ``dpem serve`` beside one raw hop, in the same run.
+
+The service is a process of its own, as a user starts it, on the paper's network with hardware that
+is fast enough to be asked so often; requests are authenticated, allocated from stock by searches
+and swaps, executed in closed form and journalled before their answers leave. The reference is a
+ROUTER that decodes and encodes the same messages under CURVE and does nothing else. Both are
+measured in turns, each by the best of its runs.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from controller.client import Client
+from controller.security.keys import KeyPair, new_keys
+from controller.service.config import NetworkConfig, load_config
+from controller.service.terms import Terms
+from controller.setting import Setting, scenario_of
+from quantum.requests import Ask, Granted, Leave, decode_answer, encode_request
+from quantum.topology import to_json
+
+__all__ = ["wire"]
+
+#: Rates of generation and swaps over the paper's, and qubits.
+MORE_PAIRS, MORE_SWAPS, QUBITS = 100.0, 1000.0, 256
+LOAD_HZ = 6000.0
+RUNS = 5
+COUNT, LOCK_STEP = 20_000, 5_000
+WARM = 2_000
+CLIENTS, EACH = 1000, 40
+_DEADLINE_S = 5.0
+_SERVE = "from quantum.cli import main; main()"
+
+#: What makes the next request, and what waits for answers.
+Asking = Callable[[], bytes]
+
+
+def wire() -> dict[str, Any]:
+    """Measure the service, its durable journal, a crowd of clients, and the raw hop."""
+    with tempfile.TemporaryDirectory(prefix="dpem-bench-") as name:
+        folder = Path(name)
+        commodities = _prepare(folder)
+        best: dict[str, dict[str, float]] = {"raw": {}, "service": {}}
+        with _service(folder, "plain", durable=False) as (client, pid), _raw() as (raw, session):
+            pid_before = _memory_mb(pid)
+            ends = {"raw": raw, "service": client.socket}
+            makers = {
+                "raw": _asks(commodities, session, time.monotonic),
+                "service": _asks(commodities, client.session, client.now),
+            }
+            granted = 0
+            for _ in range(RUNS):
+                for which, socket in ends.items():
+                    for window in (16, 128):
+                        rate, good = _pipelined(socket, makers[which], window, COUNT)
+                        _keep(best[which], f"window_{window}", rate, max)
+                        granted += good if which == "service" else 0
+                    p50, p99, good = _lock_step(socket, makers[which])
+                    granted += good if which == "service" else 0
+                    _keep(best[which], "p50", p50, min)
+                    _keep(best[which], "p99", p99, min)
+            asked = RUNS * (2 * (COUNT + WARM) + LOCK_STEP + WARM)
+            raw.send(encode_request(Leave(b"")))
+            crowd = _crowd(client, commodities)
+            pid_after = _memory_mb(pid)
+        with _service(folder, "durable", durable=True) as (client, _):
+            maker = _asks(commodities, client.session, client.now)
+            durable = {
+                f"durable_requests_per_s_{window}": _pipelined(
+                    client.socket, maker, window, 2_000, 200
+                )[0]
+                for window in (16, 128)
+            }
+    mine, base = best["service"], best["raw"]
+    return {
+        "name": "wire",
+        "results": {
+            "requests_per_s_16": mine["window_16"],
+            "requests_per_s_128": mine["window_128"],
+            "p50_us": mine["p50"],
+            "p99_us": mine["p99"],
+            "granted_share": granted / asked,
+            **durable,
+            **crowd,
+            "memory_mb_before": pid_before,
+            "memory_mb_after": pid_after,
+        },
+        "reference": {
+            "raw_requests_per_s_16": base["window_16"],
+            "raw_requests_per_s_128": base["window_128"],
+            "raw_p50_us": base["p50"],
+            "raw_p99_us": base["p99"],
+            "raw": f"one DEALER/ROUTER hop, msgspec and CURVE; best of {RUNS}, in turns",
+        },
+        "ratio": {
+            "window_16": mine["window_16"] / base["window_16"],
+            "window_128": mine["window_128"] / base["window_128"],
+            "p50": mine["p50"] / base["p50"],
+            "p99": mine["p99"] / base["p99"],
+            "crowd_vs_128": crowd["crowd_requests_per_s"] / mine["window_128"],
+        },
+    }
+
+
+def _keep(best: dict[str, float], name: str, value: float, better: Callable[..., float]) -> None:
+    best[name] = better(best.get(name, value), value)
+
+
+def _prepare(folder: Path) -> list[tuple[str, str]]:
+    """Write the network, and return who asks for pairs with whom."""
+    scenario = scenario_of(Setting(demand="poisson"))
+    network = scenario.network
+    fast = replace(
+        network,
+        name="mesh-fast",
+        generation_hz=network.generation_hz * MORE_PAIRS,
+        swap_hz=network.swap_hz * MORE_SWAPS,
+        qubits=np.full(len(network.nodes), QUBITS),
+    )
+    (folder / "network.json").write_bytes(to_json(fast))
+    names = network.nodes
+    return [(names[a], names[b]) for a, b in scenario.trace.commodities.tolist()]
+
+
+@contextlib.contextmanager
+def _service(folder: Path, name: str, *, durable: bool) -> Iterator[tuple[Client, int]]:
+    """Start ``dpem serve`` and open a session with it."""
+    terms = Terms(rate_hz=1e7, burst=1_000_000, remembered=2_000_000, grace_s=1.0)
+    network = NetworkConfig(topology=str(folder / "network.json"), load_hz=LOAD_HZ)
+    path = folder / f"{name}.toml"
+    lines = [
+        'address = "tcp://127.0.0.1:0"',
+        f'keys = "{folder / "keys"}"',
+        f'journal = "{folder / name}.db"',
+        f"durable = {str(durable).lower()}",
+    ]
+    for table, values in (("network", network), ("terms", terms)):
+        lines.append(f"[{table}]")
+        for key, value in msgspec.structs.asdict(values).items():
+            lines.append(f"{key} = {msgspec.json.encode(value).decode()}")
+    path.write_text("\n".join(lines) + "\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE, "serve", "--config", str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        words = process.stdout.readline().replace(",", "").split()
+        server, own = load_config(str(path)).client_pair()
+        with Client(words[words.index("at") + 1], server, own, name="bench", queue=0) as client:
+            yield client, process.pid
+    finally:
+        process.terminate()
+        process.wait(30.0)
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[tuple["zmq.Socket[bytes]", bytes]]:
+    server, own = new_keys(), new_keys()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "controller.wire_raw"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"WIRE_PUBLIC": server.public, "WIRE_SECRET": server.secret},
+    )
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        socket = _dealer(context, server.public, own)
+        socket.connect(f"tcp://127.0.0.1:{port}")
+        yield socket, os.urandom(12)
+    finally:
+        context.destroy(linger=200)
+        process.terminate()
+        process.wait(10.0)
+
+
+def _dealer(
+    context: "zmq.Context[zmq.Socket[bytes]]", server: str, own: KeyPair
+) -> "zmq.Socket[bytes]":
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    socket.sndhwm = socket.rcvhwm = 0
+    socket.curve_serverkey = server.encode()
+    socket.curve_publickey, socket.curve_secretkey = own.public.encode(), own.secret.encode()
+    return socket
+
+
+def _asks(commodities: list[tuple[str, str]], session: bytes, clock: Callable[[], float]) -> Asking:
+    """Return what writes the next request: one pair, of either fidelity of the paper's."""
+    rng = np.random.default_rng(0)
+    order = rng.integers(len(commodities), size=1 << 16).tolist()
+    number, run = 0, os.urandom(8)
+
+    def ask() -> bytes:
+        nonlocal number
+        number += 1
+        source, destination = commodities[order[number & 0xFFFF]]
+        fidelity = 0.75 if number & 1 else 0.85
+        rid = run + number.to_bytes(8, "little")
+        deadline_s = clock() + _DEADLINE_S
+        return encode_request(Ask(rid, session, source, destination, deadline_s, 1, fidelity))
+
+    return ask
+
+
+def _pipelined(
+    socket: "zmq.Socket[bytes]", ask: Asking, window: int, count: int, warm: int = WARM
+) -> tuple[float, int]:
+    """Keep ``window`` requests in flight; returns answers per second and how many were granted."""
+    total, sent, got, good, began = count + warm, 0, 0, 0, time.perf_counter()
+    while got < total:
+        while sent < total and sent - got < window:
+            socket.send(ask())
+            sent += 1
+        frame = socket.recv()
+        with contextlib.suppress(zmq.Again):
+            while True:
+                good += isinstance(decode_answer(frame), Granted)
+                got += 1
+                if got == warm:
+                    began = time.perf_counter()
+                frame = socket.recv(zmq.NOBLOCK)
+    return count / (time.perf_counter() - began), good
+
+
+def _lock_step(socket: "zmq.Socket[bytes]", ask: Asking) -> tuple[float, float, int]:
+    """Send one request after the other; returns p50 and p99 in us, and how many were granted."""
+    took, good = [], 0
+    for number in range(LOCK_STEP + WARM):
+        began = time.perf_counter_ns()
+        socket.send(ask())
+        good += isinstance(decode_answer(socket.recv()), Granted)
+        if number >= WARM:
+            took.append(time.perf_counter_ns() - began)
+    p50, p99 = np.percentile(took, [50, 99]) / 1e3
+    return float(p50), float(p99), good
+
+
+def _crowd(client: Client, commodities: list[tuple[str, str]]) -> dict[str, float]:
+    """Let a thousand connections send far more than is answered in time, and count what is."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, CLIENTS + 8)
+    poller, sockets = zmq.Poller(), []
+    try:
+        for _ in range(CLIENTS):
+            socket = _dealer(context, client.server_key, client.keys)
+            socket.connect(client.address)
+            sockets.append(socket)
+            poller.register(socket, zmq.POLLIN)
+        ask = _asks(commodities, client.session, client.now)
+        began, good, got = time.perf_counter(), 0, 0
+        for socket in sockets:
+            for _ in range(EACH):
+                socket.send(ask())
+        wait_s, last = 30.0, time.perf_counter()
+        while got < CLIENTS * EACH and time.perf_counter() - last < wait_s:
+            for socket, _ in poller.poll(1000):
+                with contextlib.suppress(zmq.Again):
+                    while True:
+                        good += isinstance(decode_answer(socket.recv(zmq.NOBLOCK)), Granted)
+                        got += 1
+                        last = time.perf_counter()
+        took = last - began
+    finally:
+        context.destroy(linger=0)
+    return {
+        "crowd_clients": CLIENTS,
+        "crowd_requests_per_s": good / took,
+        "crowd_answered_share": got / (CLIENTS * EACH),
+    }
+
+
+def _memory_mb(pid: int) -> float:
+    """Return the resident memory of a process, 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return float(line.split()[1]) / 1024.0
+    return 0.0

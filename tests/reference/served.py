@@ -1,0 +1,87 @@
+"""``dpem serve`` as a process in a folder, for tests."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller.client import Client
+from controller.security.keys import KeyPair
+from controller.service.config import load_config
+
+__all__ = ["Served", "serving"]
+
+MAIN = "from quantum.cli import main; main()"
+NODE = {"generation_hz": 40.0, "swap_hz": 60.0, "qubits": 16}
+NETWORK = {
+    "nodes": [{"name": name, **NODE} for name in "abcd"],
+    "links": [{"a": a, "b": b, "fidelity": 0.97} for a, b in ("ab", "bc", "cd")],
+}
+
+
+class Served:
+    """A service's process in a folder; started again it goes on from the same journal."""
+
+    def __init__(self, folder: Path, terms: str = "") -> None:
+        self.folder = folder
+        (folder / "network.json").write_text(json.dumps(NETWORK))
+        self.config = folder / "service.toml"
+        self.config.write_text(
+            'address = "tcp://127.0.0.1:0"\n'
+            f'keys = "{folder / "keys"}"\njournal = "{folder / "journal.db"}"\n'
+            'metrics = "127.0.0.1:0"\n'
+            f'[network]\ntopology = "{folder / "network.json"}"\nload_hz = 20.0\n[terms]\n{terms}\n'
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, "serve", "--config", str(self.config)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        if not line.startswith("serving"):
+            self.process.stdout.close()
+            pytest.fail(f"the service ended with code {self.process.wait(60.0)}")
+        self.address = line.split(" at ")[1].partition(",")[0]
+        self.metrics = self.process.stdout.readline().removeprefix("metrics at ").strip()
+        # The same port again, so that clients find it.
+        text = self.config.read_text().splitlines()
+        text[0] = f'address = "{self.address}"'
+        self.config.write_text("\n".join(text) + "\n")
+
+    def client(self, keys: KeyPair | None = None, address: str = "") -> Client:
+        """Return a patient client, with the local key and at the service's address by default."""
+        server, own = load_config(str(self.config)).client_pair()
+        return Client(address or self.address, server, keys or own, hello_s=60.0)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        self.process.stdout.close()
+        return self.process.wait(60.0)
+
+    def dpem(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", MAIN, *words, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@contextlib.contextmanager
+def serving(folder: Path, terms: str = ""):
+    """Start a service that is gone afterwards, whatever happens."""
+    service = Served(folder, terms)
+    try:
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+        service.process.stdout.close()

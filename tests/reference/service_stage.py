@@ -1,0 +1,65 @@
+"""A small service for tests: a line of four nodes that makes and swaps many pairs a second."""
+
+from dataclasses import replace
+from functools import cache
+
+from controller.game import world_of
+from controller.security.keyring import Client, Keyring
+from controller.service.building import rule_for, scenario_for, seed_of
+from controller.service.desk import Desk
+from controller.service.journal import Journal, Kept, Started
+from controller.service.stock import Stock
+from controller.service.terms import Terms
+from controller.setting import Setting
+from quantum.ledger import Rule, World
+from quantum.requests import Ask, Open, Opened, decode_answer, encode_request
+from quantum.scenario import Scenario
+
+ADA, BOB, EVE = "a" * 40, "b" * 40, "e" * 40
+RING = Keyring(
+    [Client("ada", "request", ADA), Client("bob", "operate", BOB), Client("eve", "observe", EVE)]
+)
+
+
+@cache
+def stage() -> tuple[Scenario, World, Rule]:
+    scenario = scenario_for(Setting(topology="line-4", demand="poisson", load_hz=20.0))
+    network = scenario.network
+    network = replace(
+        network, generation_hz=network.generation_hz * 0 + 30.0, swap_hz=network.swap_hz * 0 + 50.0
+    )
+    scenario = replace(scenario, network=network)
+    return scenario, world_of(scenario), rule_for("mean-rate", scenario)
+
+
+def desk_on(journal: Journal, terms: Terms, *, now_s: float = 0.0, ring: Keyring = RING) -> Desk:
+    """Return the service as it starts on a journal, like ``building.desk_of`` but quickly."""
+    from controller.service.checking import last_sequence
+
+    scenario, world, rule = stage()
+    entries = list(journal.all_entries())
+    starts = [e.started if isinstance(e, Kept) else e for e in entries]
+    epoch = 1 + max((e.epoch for e in starts if isinstance(e, Started)), default=0)
+    stock = Stock(scenario.network, world, rule, rows=32, batch=8, seed=seed_of(0, epoch))
+    desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s)
+    desk.recall(journal.entries(), now_s)
+    desk.count_from(max(map(last_sequence, entries), default=0))
+    journal.begin(Started(epoch, "line-4", 0, 0.0, now_s))
+    return desk
+
+
+def enter(desk: Desk, public: str = ADA, *, v: int = 1, now_s: float = 0.0) -> object:
+    client = RING.clients[public]
+    return decode_answer(desk.open(client, Open(v), now_s))
+
+
+def session_of(desk: Desk, public: str = ADA, *, now_s: float = 0.0) -> bytes:
+    opened = enter(desk, public, now_s=now_s)
+    assert isinstance(opened, Opened)
+    return opened.session
+
+
+def ask(session: bytes, number: int, a: str = "n0", b: str = "n1", **given: object) -> bytes:
+    rid = number.to_bytes(16, "big")
+    wish = {"deadline_s": 1.0, "pairs": 1, "minimum_fidelity": 0.7, **given}
+    return encode_request(Ask(rid, session, a, b, **wish))  # type: ignore[arg-type]

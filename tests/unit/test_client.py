@@ -1,0 +1,124 @@
+"""The library for applications, against a service that is played by hand."""
+
+import contextlib
+import threading
+
+import pytest
+from gated import stage
+
+from controller.client import Client
+from controller.security import Client as Owner
+from controller.security import Keyring, new_keys
+from quantum.errors import Code, DeviceTimeout, RequestError
+from quantum.requests import (
+    Again,
+    Ask,
+    Closed,
+    Denied,
+    Granted,
+    Open,
+    Opened,
+    Pair,
+    decode_ask,
+    encode_request,
+)
+
+ADA = new_keys()
+SESSION = b"s" * 12
+
+
+def opened(epoch=1, session=SESSION):
+    return Opened(1, session, 0.0, epoch, "line", 8, 4, 600.0, 5.0)
+
+
+def granted(ask):
+    return Granted(ask.rid, (Pair(ask.source, ask.destination, 1, 0.9, 0),), ())
+
+
+@contextlib.contextmanager
+def service(*script):
+    """A service that answers the n-th message by ``script[n](message)``; None says nothing.
+
+    Yields a function that makes a client, and the list of messages that came.
+    """
+    heard = []
+    with stage(Keyring([Owner("ada", "request", ADA.public)])) as there:
+
+        def serve():
+            for answer in script:
+                while True:
+                    identity, frame = there.heard()
+                    message = decode_ask(frame.bytes)
+                    if not (isinstance(message, Open) and heard and heard[-1] == message):
+                        break  # an Open that was sent twice counts once
+                heard.append(message)
+                said = answer(message)
+                if said is not None:
+                    there.router.send_multipart([identity, encode_request(said)])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield lambda **g: Client(there.address, there.server.public, ADA, **g), heard
+        finally:
+            thread.join()
+
+
+def test_an_answer_that_was_lost_is_asked_for_again_by_the_same_name():
+    script = (lambda _: opened(), lambda _: None, granted)
+    with service(*script) as (come, heard), come(hello_s=60.0) as client:
+        assert client.request("a", "b", deadline_s=60.0).pairs[0].sequence == 1
+    _, first, second = heard
+    assert isinstance(first, Ask) and first == second
+
+
+def test_a_service_that_is_busy_is_asked_again_and_a_denial_is_told(monkeypatch):
+    def busy(ask):
+        return Denied(ask.rid, Code.BUSY, "later", retry_s=0.01)
+
+    def denied(ask):
+        return Denied(ask.rid, Code.NORES, "no chain")
+
+    monkeypatch.setattr("controller.client._RETRY_S", 60.0)
+    script = (lambda _: opened(), busy, busy, denied)
+    with (
+        service(*script) as (come, heard),
+        come(hello_s=60.0) as client,
+        pytest.raises(RequestError, match="no chain") as wrong,
+    ):
+        client.request("a", "b", deadline_s=60.0)
+    assert wrong.value.code is Code.NORES
+    assert heard[1] == heard[2] == heard[3]
+
+
+def test_a_service_that_was_started_anew_is_asked_in_a_new_session(monkeypatch):
+    monkeypatch.setattr("controller.client._RETRY_S", 60.0)
+    script = (
+        lambda _: opened(),
+        lambda _: Again(),
+        lambda _: opened(2, b"t" * 12),
+        granted,
+    )
+    with service(*script) as (come, heard), come(hello_s=60.0) as client:
+        client.request("a", "b", deadline_s=60.0)
+        assert client.terms.epoch == 2
+    assert [type(m) for m in heard] == [Open, Ask, Open, Ask]
+    assert heard[1].rid == heard[3].rid and heard[3].session == b"t" * 12
+
+
+def test_who_is_refused_learns_why():
+    script = (lambda _: Closed(Code.UNSUPP, "version 1 is not spoken here; this is version 2"),)
+    with service(*script) as (come, _), pytest.raises(RequestError, match="version 1 is not") as no:
+        come(hello_s=60.0)
+    assert no.value.code is Code.UNSUPP
+
+
+def test_a_service_that_let_us_in_and_is_busy_is_given_more_time(monkeypatch):
+    monkeypatch.setattr("controller.client._BUSY", 1.5)
+    # A machine so busy that a handshake takes longer is asked more patiently.
+    for hello_s in (0.4, 4.0, 40.0):
+        with service(lambda _: None) as (come, _), pytest.raises(DeviceTimeout) as wrong:
+            come(hello_s=hello_s)
+        if f"within {1.5 * hello_s:g} s" in str(wrong.value):
+            return
+    raise AssertionError(wrong.value)

@@ -1,0 +1,113 @@
+"""Who loses his connection in a run comes back to his seat, and the run is the same."""
+
+import threading
+
+import msgspec
+import pytest
+from broker_stage import SETTING, expected_digest, setup
+from guests import ring_of
+
+from backends.worker import work
+from controller.agent import AgentConfig, act
+from controller.broker import Broker
+from controller.dispatch import Dispatch
+from controller.security import new_keys
+from controller.security.cutting import cut
+from quantum.egp import Hello
+from quantum.joining import WorkerConfig
+
+
+class Cutter:
+    """Cuts all connections of a broker at some of its steps.
+
+    Not in the last slots: who is cut when the run is over misses the goodbye.
+    """
+
+    def __init__(self, every):
+        self.every, self.steps, self.cut, self.ports = every, 0, 0, set()
+        self.dispatch = None
+
+    def __call__(self):
+        self.steps += 1
+        early = self.dispatch is None or self.dispatch.slot < self.dispatch.rules.world.slots - 10
+        if self.steps % self.every == 0 and early:
+            self.cut += cut(self.ports, {}, ())
+
+
+@pytest.mark.parametrize("every", [7, 40])
+def test_a_run_whose_connections_are_cut_again_and_again_is_the_same(every, monkeypatch):
+    expected = expected_digest()  # compiles kernels
+    # Reconnecting is waiting: not for as long as over a real network.
+    monkeypatch.setattr("zmq.Socket.connect", quickly)
+    _, rules = setup()
+    server, *honest = (new_keys() for _ in range(4))
+    cutter = Cutter(every)
+    broker = Broker(server, ring_of(honest), check=cutter)
+    at = broker.endpoints
+    dispatch, hellos, failed = Dispatch(rules, lambda _: None), [], []
+    check_hello = broker._seat
+    monkeypatch.setattr(
+        broker, "_seat", lambda *given: (hellos.append(given[3]), check_hello(*given))
+    )
+
+    def run(task, config):
+        try:
+            task(config)
+        except BaseException as wrong:
+            failed.append(wrong)
+            raise
+
+    common = {"server_key": server.public}
+    threads = [
+        threading.Thread(
+            daemon=True,
+            target=run,
+            args=(
+                act,
+                AgentConfig(
+                    **common,
+                    address=at.agents,
+                    public_key=keys.public,
+                    secret_key=keys.secret,
+                    name=name,
+                    nodes=nodes,
+                    setting=msgspec.Raw(msgspec.json.encode(SETTING)),
+                    targets=tuple(rules.rule.targets.tolist()),
+                ),
+            ),
+        )
+        for name, nodes, keys in zip("ab", rules.groups, honest, strict=False)
+    ]
+    worker = WorkerConfig(
+        **common,
+        address=at.workers,
+        public_key=honest[2].public,
+        secret_key=honest[2].secret,
+        name="w",
+        backend="analytic",
+        seed=SETTING.seed,
+    )
+    threads.append(threading.Thread(target=run, args=(work, worker), daemon=True))
+    for thread in threads:
+        thread.start()
+    try:
+        broker.gather(dispatch, 1, timeout_s=120.0)
+        cutter.dispatch = dispatch
+        cutter.ports = {int(a.rpartition(":")[2]) for a in (at.agents, at.workers)}
+        broker.play(dispatch)
+    finally:
+        broker.close()
+        for thread in threads:
+            thread.join(60.0)
+            assert not thread.is_alive()
+    assert failed == []
+    assert dispatch.digest.hexdigest() == expected
+    assert cutter.cut > 3
+    assert len(hellos) > 3 and all(isinstance(h, Hello) for h in hellos)
+
+
+def quickly(socket, address):
+    import zmq
+
+    socket.reconnect_ivl = 5
+    return zmq.backend.Socket.connect(socket, address)
