@@ -5,7 +5,7 @@ the header, a fresh ledger is given the decisions slot by slot, and everything t
 them has to come out again: the pairs, their tests, their fidelities, and the sums.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +81,15 @@ class Replayed:
     decision_digest: str
 
 
-def replay(record: Record) -> Replayed:
+def replay(record: Record, progress: Callable[[int], None] = lambda _: None) -> Replayed:
     """Play a verified record again; :class:`RecordError` names the first slot that differs.
 
-    A record that was broken off is played up to where it ends.
+    A record that was broken off is played up to where it ends. ``progress`` hears the number of
+    every line.
     """
     again = _Again(record)
     for number, raw in enumerate(record.events, 2):
+        progress(number)
         again.take(read_event(number, raw))
     return again.finish(record.summary)
 

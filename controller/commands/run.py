@@ -144,6 +144,7 @@ class _Screen:
         self._shown = shown
         self._live: Any = None
         self._drawn = 0.0
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> "Stage":
         if not self._shown:
@@ -162,7 +163,19 @@ class _Screen:
         self._drawn = now
         from controller.screen import progress_view
 
-        self._live.update(progress_view(word, telemetry))
+        self._live.update(progress_view(word, telemetry, self._left_s(telemetry, now)))
+
+    def _left_s(self, telemetry: Any, now: float) -> float | None:
+        """Guess by the speed so far; the first second says too little."""
+        if telemetry is None:
+            return None
+        if self._first is None:
+            self._first = (now, telemetry.slot)
+        began, slot = self._first
+        if now - began < 1.0 or telemetry.slot <= slot:
+            return None
+        per_slot_s = (now - began) / (telemetry.slot - slot)
+        return float(per_slot_s * (telemetry.horizon - telemetry.slot))
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:

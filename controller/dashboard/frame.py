@@ -17,6 +17,8 @@ Frame = dict[str, Any]
 _ROWS = ("links", "nodes", "pairs")
 #: Node pairs in the table of who asked for what, busiest first; and requests in the list.
 _MOST_PAIRS, _MOST_REQUESTS = 200, 60
+#: Paths that pairs were delivered along a moment ago.
+_MOST_GLOW = 40
 #: Fidelity over time is pooled over so long, so that an interval says something.
 _POOLED_S = 30.0
 
@@ -67,7 +69,7 @@ def frame_of(story: Story) -> Frame:
         "nodes": _nodes(story),
         "pairs": _pairs(story),
         "requests": _requests(story),
-        "glow": [list(along) for _, along in story.glow],
+        "glow": [list(along) for _, along in story.glow][-_MOST_GLOW:],
         "series": _series(story),
         "rounds": [list(each) for each in story.rounds],
         "health": {

@@ -13,8 +13,9 @@ const RETRY_MS = 1000;
 /** A finished run plays back so many times faster than its clock. */
 const PLAY_SPEED = 2;
 const PLAY_MS = 100;
+const TABLES_MS = 500;
 
-const page = { greeting: null, frame: {}, live: true, wanted: null, waiting: false, playing: null, socket: null, updates: 0 };
+const page = { greeting: null, frame: {}, live: true, wanted: null, waiting: false, playing: null, socket: null, updates: 0, tables: null, told: false };
 const map = new NetworkMap($("map"), () => showPicked());
 const charts = makeCharts($("charts"));
 const tables = new Tables($("tabs"), $("panel"));
@@ -62,7 +63,7 @@ function show() {
   const { state, word } = frame.status;
   $("status").dataset.state = state;
   if ($("status").textContent !== word) $("status").textContent = word;
-  if (!page.broken) notice(state === "damaged" || state === "killed" ? word : "");
+  if (!page.told) notice(state === "damaged" || state === "killed" ? word : "");
   showControls();
   if (!greeting || !frame.now) {
     $("empty").textContent = word;
@@ -71,9 +72,19 @@ function show() {
   map.setFrame(frame);
   tiles.update(greeting, frame);
   updateCharts(charts, greeting, frame);
-  tables.update(frame, greeting);
+  showTables();
   showTime();
   showPicked();
+}
+
+/** Tables are read, not watched: twice a second is enough, and the last word always comes. */
+function showTables() {
+  if (page.tables) return;
+  tables.update(page.frame, page.greeting);
+  page.tables = setTimeout(() => {
+    page.tables = null;
+    tables.update(page.frame, page.greeting);
+  }, TABLES_MS);
 }
 
 function notice(words) {
@@ -148,10 +159,10 @@ function play(on) {
 async function stop(what, reason) {
   const answer = await fetch("/stop", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ what, reason }) });
   const said = await answer.text();
-  if (!answer.ok) { page.broken = true; notice(`Not stopped: ${said}`); return; }
+  if (!answer.ok) { page.told = true; notice(`Not stopped: ${said}`); return; }
   if (what === "instruments") {
     const done = JSON.parse(said);
-    page.broken = true;
+    page.told = true;
     notice(`Emergency stop: last command written after ${done.written_ms.toFixed(0)} ms; ${done.safe ? "all instruments were read back as safe" : "NOT all instruments could be read back as safe"}. The rack is latched until dpem lab rearm.`);
   }
 }

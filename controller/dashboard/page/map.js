@@ -2,6 +2,7 @@
 // of them cost milliseconds.
 
 import { css, isDark, named, shade } from "./colours.js";
+import { listen } from "./pointing.js";
 import { interval } from "./text.js";
 
 const STEPS = 20;
@@ -29,7 +30,7 @@ export class NetworkMap {
     this.drawn = 0;
     new ResizeObserver(() => this.refresh()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.refresh());
-    this.listen();
+    listen(this);
   }
 
   setNetwork(network) {
@@ -136,7 +137,7 @@ export class NetworkMap {
     for (const path of paths) for (const link of path) this.line(ctx, link);
     ctx.lineCap = "round";
     ctx.globalAlpha = 0.35;
-    ctx.lineWidth = 9;
+    ctx.lineWidth = this.network.nodes.length > 300 ? 5 : 9;
     ctx.strokeStyle = named("glow");
     ctx.stroke();
     ctx.globalAlpha = 1;
@@ -266,48 +267,6 @@ export class NetworkMap {
     const all = kind === "node" ? this.network.nodes.length : this.network.links.length;
     const at = this.picked?.kind === kind ? this.picked.index : by > 0 ? -1 : 0;
     if (all) this.pick(kind, (at + by + all) % all);
-  }
-
-  listen() {
-    const { canvas } = this;
-    let held = null;
-    canvas.addEventListener("pointerdown", (event) => {
-      held = { x: event.clientX, y: event.clientY, view: { ...this.view }, moved: false };
-      canvas.setPointerCapture(event.pointerId);
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!held) return;
-      const [dx, dy] = [event.clientX - held.x, event.clientY - held.y];
-      held.moved ||= Math.hypot(dx, dy) > 4;
-      if (held.moved && this.view.zoom > 1) {
-        this.view = { ...this.view, x: held.view.x + dx, y: held.view.y + dy };
-        this.refresh();
-      }
-    });
-    canvas.addEventListener("pointerup", (event) => {
-      if (held && !held.moved && this.points) {
-        const box = canvas.getBoundingClientRect();
-        const [, kind, index] = this.nearest(event.clientX - box.left, event.clientY - box.top);
-        this.pick(kind, index);
-      }
-      held = null;
-    });
-    canvas.addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && document.activeElement !== canvas) return;
-      event.preventDefault();
-      this.zoomBy(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
-    }, { passive: false });
-    canvas.addEventListener("keydown", (event) => {
-      const act = {
-        "+": () => this.zoomBy(1.5), "=": () => this.zoomBy(1.5), "-": () => this.zoomBy(1 / 1.5),
-        0: () => this.showAll(), Escape: () => this.pick("node", null),
-        ArrowRight: () => this.step("link", 1), ArrowLeft: () => this.step("link", -1),
-        ArrowDown: () => this.step("node", 1), ArrowUp: () => this.step("node", -1),
-      }[event.key];
-      if (!act || !this.network || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      act();
-    });
   }
 }
 
