@@ -38,7 +38,9 @@ def picture(tab: Tab, size: tuple[int, int], scheme: str, share: float, code: st
     tab.evaluate("new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
     seen = Image.open(io.BytesIO(tab.picture())).convert("RGB")
     out = io.BytesIO()
-    few = seen.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = seen.quantize(
+        _COLOURS, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE
+    )
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
 

@@ -2,7 +2,7 @@
 
 import { draw, make } from "./text.js";
 
-const W = 380, H = 176, LEFT = 44, RIGHT = 10, TOP = 8, BOTTOM = 24;
+const W = 380, H = 196, LEFT = 44, RIGHT = 10, TOP = 8, BOTTOM = 24;
 
 /** Round numbers between low and high, about four of them. */
 export function ticks(low, high) {
