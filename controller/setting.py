@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from quantum.scenario import Scenario
 from quantum.traffic import make_trace
 from quantum.traffic_files import is_file
 
-__all__ = ["Setting", "scenario_of"]
+__all__ = ["RANGES", "Setting", "scenario_of"]
 
 #: Requests of the laboratory's application, as a share of what its link can make.
 LAB_LOAD = 0.25
@@ -28,6 +28,39 @@ MOST_LAB_LOAD_HZ = 100.0
 #: How long tests count: a real link drifts, and gives hundreds of tests in this time.
 LAB_WINDOW_S, WINDOW_S = 3.0, 30.0
 SLOT_S = 0.02
+
+#: What numbers may be, as configurations are told and checked.
+RANGES = {
+    "seconds": (1e-3, 1e6),
+    "warmup_s": (0.0, 1e5),
+    "round_s": (0.02, 1e5),
+    "epsilon": (1e-2, 1e3),
+    "window_s": (0.02, 1e5),
+    "patience_s": (0.02, 1e5),
+    "agents": (1, 64),
+    "workers": (1, 64),
+}
+
+# What dpem init says of keys that have no option of dpem run, and examples where nothing is set.
+_Belief = Annotated[
+    bool, msgspec.Meta(description="Controllers follow link fidelities by tests, not by name.")
+]
+_Round = Annotated[float, msgspec.Meta(description="Seconds between federated rounds.")]
+_Epsilon = Annotated[float, msgspec.Meta(description="What all federated rounds may cost.")]
+_Rivals = Annotated[
+    tuple[str, ...], msgspec.Meta(description="Allocators that play the same draws beside it.")
+]
+_Window = Annotated[
+    float,
+    msgspec.Meta(description="Seconds that tests count: 30, in a laboratory 3.", examples=[30.0]),
+]
+_Patience = Annotated[
+    float, msgspec.Meta(description="Instruments that fail for so many seconds end a run.")
+]
+_Changes = Annotated[str, msgspec.Meta(examples=["outages:300:10"])]
+_Load = Annotated[float, msgspec.Meta(examples=[60.0])]
+_Rack = Annotated[str, msgspec.Meta(examples=["four-links"])]
+_Policy = Annotated[str, msgspec.Meta(examples=["policy.safetensors"])]
 
 
 class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,43 +76,33 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     preset: str = "paper"
     topology: str = "mesh"
     demand: str = "scheduled"
-    changes: str | None = None
-    load_hz: float | None = None
-    measured_belief: bool = False
+    changes: _Changes | None = None
+    load_hz: _Load | None = None
+    measured_belief: _Belief = False
     backend: str = "aer"
-    rack: str | None = None
+    rack: _Rack | None = None
     allocator: str = "dpem"
     seconds: float = 60.0
     warmup_s: float = 10.0
     seed: int = 0
     learn: bool = True
-    policy: str | None = None
+    policy: _Policy | None = None
     agents: int = 2
     workers: int = 1
-    round_s: float = 5.0
-    epsilon: float = 8.0
-    rivals: tuple[str, ...] = ("on-demand", "uniform", "mean-rate")
-    window_s: float | None = None
-    patience_s: float = 10.0
+    round_s: _Round = 5.0
+    epsilon: _Epsilon = 8.0
+    rivals: _Rivals = ("on-demand", "uniform", "mean-rate")
+    window_s: _Window | None = None
+    patience_s: _Patience = 10.0
 
     def check(self) -> "Setting":
         """Refuse numbers that make no run; names are checked where they are looked up."""
-        for name, low, high in (
-            ("seconds", 1e-3, 1e6),
-            ("warmup_s", 0.0, 1e5),
-            ("round_s", 0.02, 1e5),
-            ("epsilon", 1e-2, 1e3),
-            ("window_s", 0.02, 1e5),
-            ("patience_s", 0.02, 1e5),
-        ):
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"{name} must be between {low:g} and {high:g}, got {value}")
         if self.load_hz is not None and not 0.0 < self.load_hz < 1e7:
             raise InputError(f"load_hz must be > 0 pairs per second, got {self.load_hz}")
-        for name in ("agents", "workers"):
-            if not 1 <= getattr(self, name) <= 64:
-                raise InputError(f"{name} must be between 1 and 64, got {getattr(self, name)}")
         if self.backend == "lab" and self.workers != 1:
             raise InputError(f"workers must be 1 with backend lab, got {self.workers}")
         if self.backend == "lab" and self.changes is not None:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from quantum.errors import InputError
 from quantum.network import Network
 from quantum.seeding import generator
-from quantum.topologies.entry import near
 from quantum.traffic_files import number_of, rows_of_csv
+from quantum.words import near
 
 __all__ = ["NO_CHANGES", "Changes", "make_changes", "outages", "read_changes", "to_csv"]
 

@@ -1,10 +1,14 @@
 """Raw results of parity tests: how often a pair passed or failed in each basis."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from quantum.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Counts", "Tally"]
 
@@ -54,11 +58,14 @@ class Counts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.passed + self.xx.failed + self.yy.failed + self.zz.failed
 
     @staticmethod
-    def from_array(table: NDArray[np.int64]) -> "Counts":
+    def from_array(table: "NDArray[np.int64]") -> "Counts":
         """Read a ``(3, 2)`` array: bases xx, yy, zz by (pass, fail)."""
         xx, yy, zz = (Tally(int(row[0]), int(row[1])) for row in table)
         return Counts(xx, yy, zz)
 
-    def to_array(self) -> NDArray[np.int64]:
+    def to_array(self) -> "NDArray[np.int64]":
         """Return the ``(3, 2)`` array that :meth:`from_array` reads."""
+        # Here and not above: dpem --help comes by this file, and needs no arrays.
+        import numpy as np
+
         return np.array([[t.passed, t.failed] for t in (self.xx, self.yy, self.zz)], dtype=np.int64)

@@ -15,9 +15,9 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.scenario import Scenario
 from quantum.seeding import generator
-from quantum.topologies.entry import near
 from quantum.topology import load_topology
 from quantum.traffic import make_trace
+from quantum.words import near
 
 __all__ = ["NETWORKS", "PRESETS", "Cell", "Knee", "build", "cells", "run_cell", "sample"]
 

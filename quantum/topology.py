@@ -9,6 +9,7 @@ value that a file gives takes no draw away from its neighbours.
 """
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,13 +20,23 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.program import Gates, Memory
 from quantum.seeding import generator
-from quantum.topologies.entry import near
+from quantum.topologies.entry import to_layout
 from quantum.topologies.files import SUFFIXES, read_file
-from quantum.topologies.layout import Layout
+from quantum.topologies.graphs import describe_graph
+from quantum.topologies.layout import Layout, require_connected
 from quantum.topologies.shapes import FAMILIES, shape
 from quantum.topologies.shipped import chicago, zoo, zoo_names
+from quantum.words import near
 
-__all__ = ["FAMILIES", "TRAPPED_ION", "known_topologies", "load_topology", "to_json"]
+__all__ = [
+    "FAMILIES",
+    "TRAPPED_ION",
+    "graph_of",
+    "known_topologies",
+    "load_topology",
+    "network_of_graph",
+    "to_json",
+]
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +68,9 @@ def load_topology(
     memory: Memory = TRAPPED_ION,
     gates: Gates = PERFECT,
 ) -> Network:
-    """Load a network by name (in any case) or from a ``.json``, ``.gml`` or ``.graphml`` file.
+    """Load a network by name (in any case) or from a file.
+
+    Files are ``.json``, ``.gml``, ``.graphml`` or ``.yaml``, see :mod:`quantum.topologies.files`.
 
     ``seed`` is the *network* seed (the presets use 0 to 3). ``fidelity`` is the range that link
     fidelities are drawn from. What a file says itself wins over the arguments. Raises
@@ -66,6 +79,74 @@ def load_topology(
     >>> load_topology("line-3", seed=0).links.tolist()
     [[0, 1], [1, 2]]
     """
+    _check(seed, fidelity, qubits)
+    return _complete(_find(name_or_path, seed), seed, fidelity, qubits, cutoff_s, memory, gates)
+
+
+def network_of_graph(
+    graph: Any,
+    *,
+    seed: int,
+    fidelity: tuple[float, float] = (0.97, 0.99),
+    qubits: int = 16,
+    cutoff_s: float = 1.5,
+    memory: Memory = TRAPPED_ION,
+    gates: Gates = PERFECT,
+) -> Network:
+    """Return the network of a networkx graph, whose attributes are those of a GML file.
+
+    Arguments are as in :func:`load_topology`. Raises :class:`InputError` where the graph is not
+    sound.
+    """
+    _check(seed, fidelity, qubits)
+    try:
+        description = describe_graph("graph", graph, "name")
+    except (TypeError, ValueError) as wrong:
+        raise InputError(f"graph: not a networkx graph: {wrong}") from None
+    key = (description.name or "graph").lower()
+    layout = require_connected(to_layout(description, key, seed, "graph"), "graph")
+    return _complete(layout, seed, fidelity, qubits, cutoff_s, memory, gates)
+
+
+def graph_of(network: Network) -> Any:
+    """Return a network as a ``networkx.Graph``, complete: :func:`network_of_graph` undoes it.
+
+    Its attributes can be written as GML and GraphML, and read from there.
+    """
+    import networkx
+
+    graph = networkx.Graph(name=network.name, cutoff_s=float(network.cutoff_s))
+    times = {"t1_s": network.memory.t1_s, "t2_s": network.memory.t2_s}
+    graph.graph |= {name: value for name, value in times.items() if np.isfinite(value)}
+    graph.graph |= msgspec.structs.asdict(network.gates)
+    for number, name in enumerate(network.nodes):
+        x_km, y_km = network.position_km[number].tolist()
+        graph.add_node(
+            name,
+            name=name,
+            x_km=x_km,
+            y_km=y_km,
+            generation_hz=float(network.generation_hz[number]),
+            swap_hz=float(network.swap_hz[number]),
+            qubits=int(network.qubits[number]),
+        )
+    for (a, b), length, state in zip(
+        network.links.tolist(),
+        network.length_km.tolist(),
+        network.populations.tolist(),
+        strict=True,
+    ):
+        graph.add_edge(
+            network.nodes[a],
+            network.nodes[b],
+            length_km=length,
+            fidelity=state[0],
+            **dict(zip(BELL_STATES, state, strict=True)),
+        )
+    return graph
+
+
+def _check(seed: int, fidelity: tuple[float, float], qubits: int) -> None:
     low, high = fidelity
     if not 0.0 <= low <= high <= 1.0:
         raise InputError(f"link fidelity range must be 0 <= low <= high <= 1, got {low}, {high}")
@@ -73,7 +154,19 @@ def load_topology(
         raise InputError(f"qubits must be >= 0, got {qubits}")
     if seed < 0:
         raise InputError(f"network seed must be >= 0, got {seed}")
-    layout = _find(name_or_path, seed)
+
+
+def _complete(
+    layout: Layout,
+    seed: int,
+    fidelity: tuple[float, float],
+    qubits: int,
+    cutoff_s: float,
+    memory: Memory,
+    gates: Gates,
+) -> Network:
+    """Fill what a layout leaves open."""
+    low, high = fidelity
     n, m = len(layout.nodes), len(layout.links)
 
     def draw(kind: str, size: int) -> Floats:

@@ -17,9 +17,10 @@ from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
 from quantum.seeding import generator
-from quantum.topologies.entry import near
 from quantum.traffic_arena import Arena, arena
 from quantum.traffic_files import SUFFIXES, is_file, read_trace
+from quantum.traffic_profiles import PROFILES, make_profile
+from quantum.words import near
 
 __all__ = [
     "BATCH",
@@ -85,20 +86,33 @@ def make_trace(
 ) -> Trace:
     """Make the requests of ``duration_s`` seconds (warm-up included) for a network.
 
-    ``kind`` is one of :data:`KINDS` or the path of a CSV or Parquet file (see
-    :mod:`quantum.traffic_files`). ``load_hz`` is the mean over all node pairs in pairs per second;
-    each request asks for one of ``fidelities``, with equal chances. A file brings its own times and
-    fidelities; only the deadline is taken from here where it has none. A network with a single node
-    gives an empty trace. Raises :class:`InputError` for impossible wishes.
+    ``kind`` is one of :data:`KINDS`, an application of :mod:`quantum.traffic_profiles` or the path
+    of a CSV or Parquet file (see :mod:`quantum.traffic_files`). ``load_hz`` is the mean over all
+    node pairs in pairs per second; each request asks for one of ``fidelities``, with equal chances.
+    A file brings its own times and fidelities; only the deadline is taken from here where it has
+    none. A network with a single node gives an empty trace. Raises :class:`InputError` for
+    impossible wishes.
     """
     _check(load_hz, deadline_s, duration_s, fidelities, commodities, seed, network_seed)
     if is_file(kind):
         return read_trace(kind, network, deadline_s=deadline_s, duration_s=duration_s)
     name = kind.lower()
+    if name in PROFILES:
+        return make_profile(
+            name,
+            network,
+            load_hz=load_hz,
+            seed=seed,
+            network_seed=network_seed,
+            duration_s=duration_s,
+            commodities=commodities,
+            distillation_rounds=distillation_rounds,
+        )
     if name not in KINDS:
+        known = (*KINDS, *PROFILES)
         raise InputError(
-            f"demand {kind!r} is unknown{near(kind, KINDS)}; "
-            f"it is {', '.join(KINDS)} or the path of a {' or '.join(SUFFIXES)} file"
+            f"demand {kind!r} is unknown{near(kind, known)}; "
+            f"it is {', '.join(known)} or the path of a {' or '.join(SUFFIXES)} file"
         )
     asked = wish(
         name,

@@ -10,7 +10,7 @@ the run are checked and left out.
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ import numpy as np
 from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
-from quantum.topologies.entry import near
+from quantum.words import near
 
-__all__ = ["SUFFIXES", "is_file", "number_of", "read_trace", "rows_of_csv"]
+__all__ = ["SUFFIXES", "is_file", "number_of", "read_trace", "rows_of_csv", "trace_of_rows"]
 
 SUFFIXES = (".csv", ".parquet")
 _NEEDED = ("timestamp_s", "source", "destination", "fidelity")
@@ -56,6 +56,37 @@ def read_trace(path: str, network: Network, *, deadline_s: float, duration_s: fl
             rows = _rows_of_parquet(path)
         case _:
             raise InputError(f"{path}: a demand file must end in {' or '.join(SUFFIXES)}")
+    return _trace_of(rows, path, Path(path).stem, network, deadline_s, duration_s)
+
+
+def trace_of_rows(
+    rows: Iterable[Mapping[str, Any]], network: Network, *, deadline_s: float, duration_s: float
+) -> Trace:
+    """Return the trace of rows that are in memory, with the columns of a file.
+
+    Raises :class:`InputError` that names the row, the first has number 1, and the column.
+
+    >>> from quantum.topology import load_topology
+    >>> asked = {"timestamp_s": 0.5, "source": "n0", "destination": "n2", "fidelity": 0.8}
+    >>> trace_of_rows([asked], load_topology("line-3", seed=0), deadline_s=1, duration_s=9).pairs
+    array([1])
+    """
+    full: list[_Row] = []
+    for number, row in enumerate(rows, 1):
+        where, names = f"row {number}", [str(name) for name in row]
+        header = _columns(where, names, _NEEDED, _OPTIONAL, _SHORT)
+        full.append((where, dict(zip(header, row.values(), strict=True))))
+    return _trace_of(full, "demand", "rows", network, deadline_s, duration_s)
+
+
+def _trace_of(
+    rows: Iterable[_Row],
+    source: str,
+    name: str,
+    network: Network,
+    deadline_s: float,
+    duration_s: float,
+) -> Trace:
     index = {name: number for number, name in enumerate(network.nodes)}
     used: list[_Request] = []
     before, size = 0.0, 0
@@ -70,8 +101,10 @@ def read_trace(path: str, network: Network, *, deadline_s: float, duration_s: fl
         if before < duration_s:
             used.append(request)
     if size and not used:
-        raise InputError(f"{path}: all {size} requests come after the {duration_s:g} s of the run")
-    return _trace(Path(path).stem, used, duration_s)
+        raise InputError(
+            f"{source}: all {size} requests come after the {duration_s:g} s of the run"
+        )
+    return _trace(name, used, duration_s)
 
 
 def _trace(name: str, used: list[_Request], duration_s: float) -> Trace:

@@ -2,17 +2,19 @@
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from backends.contract import Backend
 from quantum.errors import InputError
+
+if TYPE_CHECKING:
+    from backends.contract import Backend
 
 __all__ = ["open_backend"]
 
 
 def open_backend(
     name: str, rack: str | None = None, processes: int = 1, link: int | None = None
-) -> Backend:
+) -> "Backend":
     """Open a backend by the name under which it is installed (entry points ``dpem.backends``).
 
     Only ``lab`` takes the path of a rack file and a link of it, only ``aer`` more than one process.
@@ -27,7 +29,7 @@ def open_backend(
     if link is not None and rack is None:
         raise InputError("link is for backend lab only, and needs a rack")
     if processes > 1:
-        return cast(Backend, found[name].load()(processes=processes))
+        return cast("Backend", found[name].load()(processes=processes))
     if rack is None:
-        return cast(Backend, found[name].load()())
-    return cast(Backend, found[name].load()(Path(rack), link=link))
+        return cast("Backend", found[name].load()())
+    return cast("Backend", found[name].load()(Path(rack), link=link))

@@ -38,7 +38,7 @@ def command(
 
     from controller.client import HELLO_S, Client
     from controller.service.config import load_config
-    from quantum.errors import InputError
+    from quantum.errors import Code, InputError, RequestError
 
     config = load_config(config_path)
     try:
@@ -52,14 +52,19 @@ def command(
     hello_s = min(max(HELLO_S, deadline_s), 60.0)
     where = address or config.address
     with Client(where, server, own, name="dpem request", hello_s=hello_s) as client:
-        granted = client.request(
-            source,
-            destination,
-            pairs=pairs,
-            minimum_fidelity=fidelity,
-            deadline_s=deadline_s,
-            rid=name,
-        )
+        try:
+            granted = client.request(
+                source,
+                destination,
+                pairs=pairs,
+                minimum_fidelity=fidelity,
+                deadline_s=deadline_s,
+                rid=name,
+            )
+        except RequestError as wrong:
+            if wrong.code is Code.CREATE:  # the request makes no sense: wrong input, as elsewhere
+                raise InputError(wrong.detail) from wrong
+            raise
     rows = []
     for pair in granted.pairs:
         known = granted.kinds[pair.measured]

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ _DEFAULT_RACK = "id900"
 
 
 @click.command("run")
-@click.option("--config", "config_path", metavar="FILE", help="Options from a TOML file.")
+@click.option("--config", "config_path", metavar="FILE", help="Options from a file of dpem init.")
 @click.option("--preset", metavar="NAME", help="paper (default), metro, fast or fidelity.")
 @click.option("--topology", metavar="NAME|FILE", help="Network: mesh, geometric, surfnet, ...")
 @click.option(
@@ -32,7 +31,7 @@ _DEFAULT_RACK = "id900"
 )
 @click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
-@click.option("--backend", metavar="NAME", help="aer (default), analytic or lab.")
+@click.option("--backend", metavar="NAME", help="aer (default), analytic, squidasm or lab.")
 @click.option(
     "--rack",
     metavar="FILE",
@@ -92,22 +91,11 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
     """Merge the configuration file and the command line, which wins."""
     import msgspec
 
+    from controller.configuration import read_configuration, setting_of_values
     from controller.rivals.allocator import find
-    from controller.setting import Setting
 
-    values: dict[str, Any] = {}
-    if config_path is not None:
-        try:
-            values = tomllib.loads(Path(config_path).read_text(encoding="utf-8"))
-        except OSError as wrong:
-            raise InputError(f"cannot read {config_path}: {wrong.strerror}") from wrong
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-            raise InputError(f"{config_path} is not valid TOML: {wrong}") from wrong
-    try:
-        setting = msgspec.convert(values | given, type=Setting).check()
-    except msgspec.ValidationError as wrong:
-        where = f"{config_path}: " if config_path else ""
-        raise InputError(f"{where}{str(wrong).replace('Object', 'configuration')}") from wrong
+    values = read_configuration(config_path) if config_path is not None else {}
+    setting = setting_of_values(values | given, config_path)
     _known("backend", setting.backend, "dpem.backends")
     for name in (setting.allocator, *setting.rivals):
         find(name)

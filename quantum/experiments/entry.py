@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import msgspec
 
 from quantum.errors import InputError
-from quantum.topologies.entry import near
+from quantum.words import near
 
 __all__ = [
     "MARKS",

@@ -32,7 +32,7 @@ import msgspec
 from quantum.errors import InputError
 from quantum.experiments.entry import Entry, Source, check_entry, check_source
 from quantum.links.heralded import Family
-from quantum.topologies.entry import near
+from quantum.words import near
 
 __all__ = ["Experiment", "Point", "experiment", "names"]
 

@@ -16,9 +16,8 @@ is the straight line, or the great circle x 1.25. Rates, qubits, fidelities, ``c
 draw them); a time left out of a given ``memory`` means no decay.
 """
 
-import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +32,7 @@ from quantum.program import Gates, Memory
 from quantum.topologies.geography import DETOUR, fill_gaps, flat_km, great_circle_km
 from quantum.topologies.layout import Layout, arrange
 from quantum.topologies.shapes import spread
+from quantum.words import near
 
 __all__ = ["Description", "LinkEntry", "NodeEntry", "near", "to_layout"]
 
@@ -82,17 +82,6 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: Memory | None = None
     cutoff_s: float | None = None
     swap: Gates | None = None
-
-
-def near(word: str, known: Sequence[str]) -> str:
-    """Return a phrase with the known names close to a word, empty where none is.
-
-    >>> near("surfnt", ["surfnet", "abilene"])
-    '; close: surfnet'
-    """
-    lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(lower), n=4, cutoff=0.6)
-    return f"; close: {', '.join(lower[name] for name in close)}" if close else ""
 
 
 def to_layout(description: Description, key: str, seed: int, where: str | None = None) -> Layout:

@@ -1,25 +1,30 @@
-"""Reads topology files: our JSON, and GML and GraphML as the graph world writes them.
+"""Reads topology files: our JSON, and those of the graph world and of other simulators.
 
-GML and GraphML nodes and links may carry the fields of our JSON format as attributes (``x_km``,
-``generation_hz``, ``fidelity`` ...); other attributes are passed over. There a node is known by its
-id, so labels may repeat, and parallel links count as one.
+The ending says the language, the keys say whose format it is: GML and GraphML are graphs
+(:mod:`quantum.topologies.graphs`), JSON is ours or SeQUeNCe's (:mod:`quantum.topologies.sequence`),
+YAML is SquidASM's, NetSquid's or SeQUeNCe's (:mod:`quantum.topologies.squidasm`).
 """
 
-import itertools
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from quantum.errors import InputError
-from quantum.topologies.entry import Description, LinkEntry, NodeEntry, to_layout
+from quantum.reading import told
+from quantum.topologies import sequence, squidasm
+from quantum.topologies.entry import Description, to_layout
+from quantum.topologies.graphs import describe_gml, describe_graphml
 from quantum.topologies.layout import Layout, require_connected
+from quantum.topologies.plain_yaml import load_yaml
 
-__all__ = ["SUFFIXES", "describe_gml", "read_file"]
+__all__ = ["MOST_BYTES", "MOST_LINKS", "MOST_NODES", "SUFFIXES", "read_file"]
 
-SUFFIXES = (".json", ".gml", ".graphml")
+SUFFIXES = (".json", ".gml", ".graphml", ".yaml", ".yml")
+#: Larger files, or networks, are refused before anything is made of them.
+MOST_BYTES = 32 * 1024 * 1024
+MOST_NODES, MOST_LINKS = 20_000, 200_000
 
 
 def read_file(path: Path, seed: int) -> Layout:
@@ -30,25 +35,51 @@ def read_file(path: Path, seed: int) -> Layout:
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise InputError(f"{path}: a topology file must end in {', '.join(SUFFIXES)}")
-    try:
-        data = path.read_bytes()
-    except OSError as wrong:
-        raise InputError(f"cannot read {path}: {wrong.strerror}") from wrong
-    if kind == ".json":
-        description = _json(str(path), data)
-    elif kind == ".gml":
-        description = describe_gml(str(path), data)
-    else:
-        description = _graphml(str(path), data)
+    description = _describe(str(path), kind, _bytes(path))
+    for what, size, most in (
+        ("nodes", len(description.nodes), MOST_NODES),
+        ("links", len(description.links), MOST_LINKS),
+    ):
+        if size > most:
+            raise InputError(f"{path}: {what} must be at most {most}, there are {size}")
     key = (description.name or path.stem).lower()
     return require_connected(to_layout(description, key, seed, str(path)), str(path))
 
 
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as wrong:
+        raise InputError(f"cannot read {path}: {wrong.strerror}") from wrong
+    if len(data) > MOST_BYTES:
+        raise InputError(f"{path}: a topology file must be at most {MOST_BYTES} bytes")
+    return data
+
+
+def _describe(where: str, kind: str, data: bytes) -> Description:
+    match kind:
+        case ".gml":
+            return describe_gml(where, data)
+        case ".graphml":
+            return describe_graphml(where, data)
+        case ".json":
+            return _json(where, data)
+        case _:
+            whole = load_yaml(where, data)
+            if sequence.is_one(whole):
+                return sequence.describe(where, whole)
+            return squidasm.describe(where, whole)
+
+
 def _json(where: str, data: bytes) -> Description:
     try:
-        return msgspec.json.decode(data, type=Description)
+        whole: Any = msgspec.json.decode(data)
+        if sequence.is_one(whole):
+            return sequence.describe(where, whole)
+        return msgspec.convert(whole, type=Description)
     except msgspec.ValidationError as wrong:
-        raise InputError(f"{where}: {wrong}") from None
+        raise InputError(f"{where}: {told(wrong, Description)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         found = re.search(r"byte (\d+)", str(wrong))
         line = data[: int(found[1])].count(b"\n") + 1 if found else 1
@@ -57,95 +88,3 @@ def _json(where: str, data: bytes) -> Description:
         raise InputError(f"{where}: line {line}: {wrong}") from None
     except RecursionError:
         raise InputError(f"{where}: the JSON is nested too deeply") from None
-
-
-def describe_gml(where: str, data: bytes) -> Description:
-    """Turn the bytes of a GML file into a description; self loops are kept."""
-    # Half a second to import, and only these files need it.
-    import networkx
-
-    text = _text(where, data)
-    if not re.search(r"^\s*multigraph\s", text, re.MULTILINE):
-        # Without this mark parallel links are refused. It goes on the same line: lines keep their
-        # numbers.
-        text = re.sub(r"graph\s*\[", "graph [ multigraph 1 ", text, count=1)
-    try:
-        graph = networkx.parse_gml(text.splitlines(), label="id")
-    except (networkx.NetworkXError, ValueError, KeyError, TypeError, AttributeError) as wrong:
-        raise InputError(f"{where}: not a GML graph: {_line(wrong)}") from None
-    except RecursionError:
-        raise InputError(f"{where}: the GML is nested too deeply") from None
-    return _describe(where, graph, "label")
-
-
-def _graphml(where: str, data: bytes) -> Description:
-    from xml.etree.ElementTree import ParseError
-
-    import networkx
-
-    try:
-        with warnings.catch_warnings():
-            # It warns of attributes without a type; the fields we read are checked by type later.
-            warnings.simplefilter("ignore")
-            graph = networkx.parse_graphml(_text(where, data))
-    except ParseError as wrong:
-        raise InputError(f"{where}: line {wrong.position[0]}: {_line(wrong)}") from None
-    except (networkx.NetworkXError, ValueError, KeyError, TypeError, AttributeError) as wrong:
-        raise InputError(f"{where}: not a GraphML graph: {_line(wrong)}") from None
-    except IndexError:
-        raise InputError(f"{where}: not a GraphML graph: there is no graph element") from None
-    return _describe(where, graph, "name")
-
-
-def _describe(where: str, graph: Any, label: str) -> Description:
-    """Turn a networkx graph into a description."""
-    names: dict[Any, str] = {}
-    taken: set[str] = set()
-    nodes: list[dict[str, Any]] = []
-    for identity, said in graph.nodes(data=True):
-        fields = {_FIELD.get(key.lower(), key.lower()): value for key, value in said.items()}
-        wish = str(fields.get(label) or fields.get("label") or fields.get("name") or identity)
-        names[identity] = _free(wish, identity, taken)
-        taken.add(names[identity])
-        known = {key: fields[key] for key in _NODE if key in fields}
-        nodes.append({**known, "name": names[identity]})
-    links: dict[tuple[str, str], dict[str, Any]] = {}
-    for one, other, said in graph.edges(data=True):
-        a, b = sorted((names[one], names[other]))
-        fields = {key.lower(): value for key, value in said.items()}
-        known = {key: fields[key] for key in _LINK if key in fields}
-        links.setdefault((a, b), {**known, "a": a, "b": b})
-    title = graph.graph.get("label") or graph.graph.get("name")
-    try:
-        return Description(
-            name=str(title) if title else None,
-            nodes=msgspec.convert(nodes, list[NodeEntry], strict=False),
-            links=msgspec.convert(list(links.values()), list[LinkEntry], strict=False),
-        )
-    except msgspec.ValidationError as wrong:
-        raise InputError(f"{where}: {wrong}") from None
-
-
-def _free(wish: str, identity: object, taken: set[str]) -> str:
-    """Return the label, with the id added where another node has it already."""
-    if wish not in taken:
-        return wish
-    tries = (f"{wish} ({identity}{more})" for more in itertools.chain([""], itertools.count(2)))
-    return next(name for name in tries if name not in taken)
-
-
-def _text(where: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as wrong:
-        line = data[: wrong.start].count(b"\n") + 1
-        raise InputError(f"{where}: line {line}: the file must be UTF-8 text") from None
-
-
-def _line(wrong: Exception) -> str:
-    return " ".join(str(wrong).split())
-
-
-_FIELD = {"lat": "latitude", "lon": "longitude", "lng": "longitude"}
-_NODE = ("x_km", "y_km", "latitude", "longitude", "generation_hz", "swap_hz", "qubits")
-_LINK = ("length_km", "fidelity")

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from quantum.topologies.entry import Description, LinkEntry, NodeEntry, to_layout
-from quantum.topologies.files import describe_gml
+from quantum.topologies.graphs import describe_gml
 from quantum.topologies.layout import Layout, pieces
 
 __all__ = ["chicago", "zoo", "zoo_names"]

@@ -45,7 +45,7 @@ def test_a_service_is_asked_killed_and_asked_again(served):
     # A client that waits long for its first answer repeats by itself.
     assert "dpem_repeated_total 0\n" not in told and "dpem_ready 1\n" in told
     refused = served.dpem("request", "a", "a")
-    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
     # A key that nobody knows, and a server that is somebody else.
     server, own = load_config(str(served.config)).client_pair()
     with pytest.raises(RequestError, match="does not know this key"):

@@ -312,3 +312,19 @@ def test_a_run_that_is_broken_off(broken_off, name):
     record = read(folder)
     assert not record.seal.complete
     assert replay(record).slots == sum(event["event"] == "slot" for event in record.events) > 0
+
+
+def test_a_real_record_is_exported_as_its_schema_says(command):
+    import jsonschema
+
+    from controller.export_tables import tables_of
+    from controller.exported import document_of, schema
+
+    summary, folder = command
+    record = read(folder)
+    plain = json.loads(json.dumps(document_of(record)))
+    jsonschema.validate(plain, schema(), jsonschema.Draft202012Validator)
+    pairs = tables_of(record)["pairs"]
+    assert sum(passed is not None for passed in pairs["passed"]) == summary["pairs_tested"]
+    done = [hops for hops, source in zip(pairs["hops"], pairs["source"], strict=True) if source]
+    assert sum(done) == summary["pairs_executed"]

@@ -1,0 +1,80 @@
+"""``dpem export``: a run record as tables or as one JSON document."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quantum.errors import InputError
+
+if TYPE_CHECKING:
+    from quantum.record import Record
+
+__all__ = ["command"]
+
+
+@click.command("export")
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(["parquet", "csv", "json"]),
+    default="parquet",
+    show_default=True,
+    help="Tables as Parquet or CSV files, or one JSON document.",
+)
+@click.option(
+    "--out", metavar="PATH", help="Folder of the tables, or file of the JSON ('-': output)."
+)
+@click.option("--schema", is_flag=True, help="Write the JSON Schema of the document instead.")
+def command(run: str | None, wanted: str, out: str | None, schema: bool) -> None:
+    """Write the run record RUN as tables for other tools, or as JSON with a schema.
+
+    The record is verified first. Tables are pairs, decisions, rounds and summary, in RUN-export
+    beside it unless --out says otherwise: nothing is added to a sealed folder.
+    """
+    if schema:
+        if run is not None:
+            raise InputError("--schema is the same for all runs: leave RUN out")
+        from controller.exported import schema as schema_of
+
+        _write(schema_of(), out or "-")
+        return
+    if run is None:
+        raise InputError("RUN must be given: the folder of a run, or --schema")
+    from quantum.record import read
+
+    record = read(Path(run))
+    target = out or f"{Path(run).resolve()}-export{'.json' if wanted == 'json' else ''}"
+    if Path(target).resolve().is_relative_to(Path(run).resolve()):
+        raise InputError(f"--out must not be inside of {run}: it is sealed")
+    if wanted == "json":
+        from controller.exported import document_of
+
+        _write(document_of(record), target)
+    else:
+        _tables(record, Path(target), wanted)
+    if target != "-":
+        click.echo(f"{run} is exported to {target}")
+
+
+def _tables(record: "Record", folder: Path, wanted: str) -> None:
+    from controller.export_tables import tables_of, write_table
+
+    tables = tables_of(record)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as wrong:
+        raise InputError(f"cannot write {folder}: {wrong.strerror}") from wrong
+    for name, table in tables.items():
+        write_table(table, folder / f"{name}.{wanted}")
+
+
+def _write(value: dict[str, Any], target: str) -> None:
+    from quantum.output import write_json
+
+    if target != "-" and Path(target).is_dir():
+        raise InputError(f"cannot write {target}: it is a folder")
+    write_json(value, target)
+    sys.stdout.flush()
