@@ -11,9 +11,11 @@ import pytest
 from chromium import Chromium, find
 from onlooker import Served, play, write
 
+from backends.supervisor.launching import Launched
+from backends.supervisor.places import place_of, read_kept
 from controller.attended import Attended
 from controller.setting import Setting
-from quantum.record import verify
+from quantum.record import RecordWriter, verify
 
 #: Small enough to be quick, large enough to be learning federated.
 SETTING = Setting(
@@ -364,3 +366,64 @@ def test_a_damaged_record_is_said_in_one_line(tab, tmp_path, finished):
         # What came before the damage is shown.
         assert 0 < tab.evaluate(f"{NOW}.slot") < SETTING.seconds / 0.02
         assert tab.problems == []
+
+
+RACK = """
+name = "bench"
+[safety]
+linger_s = 30.0
+[[node]]
+name = "a"
+[[node]]
+name = "b"
+[[link]]
+between = ["a", "b"]
+instrument = "tagger"
+rate_hz = 3000.0
+fidelity = 0.9
+[[instrument]]
+name = "tagger"
+kind = "id900"
+address = "stub"
+timeout_s = 2.0
+"""
+
+
+def test_the_emergency_stop_asks_nothing_and_latches_the_rack(tab, tmp_path):
+    """A real supervisor on a stub; the run that uses it is only its record's header."""
+    rack = tmp_path / "rack.toml"
+    rack.write_text(RACK)
+    folder = tmp_path / "run"
+    header = {"setting": {"rack": str(rack), "backend": "lab"}, "horizon": 50}
+    header |= {"slots": 50, "warmup_slots": 0}
+    nodes = [{"name": "a"}, {"name": "b"}]
+    network = {"name": "bench", "nodes": nodes, "links": [{"a": "a", "b": "b"}]}
+    supervisor = Launched(rack, "stub")
+    try:
+        with Attended(folder) as running, RecordWriter(folder, header) as record:
+            running.say("playing")
+            record.write_file("network.json", json.dumps(network).encode())
+            record.flush()
+            with Served(folder) as served:
+                tab.go(served.address(served.tokens.observe))
+                tab.wait("document.querySelector('#estop').checkVisibility()")
+                assert tab.evaluate("document.querySelector('#estop').disabled")
+                body = '{"what": "instruments", "reason": "I want to"}'
+                asked = f"fetch('/stop', {{method: 'POST', body: {body!r}}}).then((a) => a.status)"
+                assert tab.evaluate(asked) == 403
+                assert read_kept(place_of(rack)).latched == ""
+                tab.go(served.address(served.tokens.operate))
+                tab.wait("dpem.page.greeting?.role === 'operate'")
+                tab.wait("document.querySelector('#estop:enabled').checkVisibility()")
+                tab.click("#tab-instruments")
+                tab.wait("document.querySelector('#panel td:nth-child(4)').textContent === '● ok'")
+                tab.click("#estop")
+                tab.wait(
+                    "document.querySelector('#notice').textContent.startsWith('Emergency stop')"
+                )
+                assert "read back as safe" in text(tab, "#notice")
+                assert "emergency stop on the page" in read_kept(place_of(rack)).latched
+                tab.wait("document.querySelector('#estop').hidden")
+                tab.wait("document.querySelector('#panel').textContent.includes('latched in its')")
+    finally:
+        supervisor.close(10.0)

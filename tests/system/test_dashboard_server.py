@@ -13,14 +13,11 @@ import pytest
 from click.testing import CliRunner
 from onlooker import Served, write
 
-from backends.supervisor.launching import Launched
-from backends.supervisor.places import place_of, read_kept
-from controller.attended import Attended
 from controller.commands.dashboard import command
 from controller.dashboard.access import Tokens, is_own_host
 from controller.setting import Setting
 from quantum.errors import InputError
-from quantum.record import RecordWriter, verify
+from quantum.record import verify
 
 #: Only a failing test waits so long: kernels may have to be compiled first.
 PATIENCE_S = 400.0
@@ -172,69 +169,6 @@ def test_tokens_are_told_apart_by_all_of_their_letters():
     assert (tokens.role_of("a" * 43), tokens.role_of("b" * 43)) == ("observe", "operate")
     for wrong in ("", "a" * 42, "a" * 44, "a" * 42 + "b", "\ud800"):
         assert tokens.role_of(wrong) is None
-
-
-RACK = """
-name = "bench"
-[safety]
-linger_s = 30.0
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "stub"
-timeout_s = 2.0
-"""
-
-
-def test_the_emergency_stop_latches_the_rack_of_the_run(tmp_path):
-    """A real supervisor on a stub; the run that uses it is only its record's header."""
-    rack = tmp_path / "rack.toml"
-    rack.write_text(RACK)
-    folder = tmp_path / "run"
-    header = {"setting": {"rack": str(rack), "backend": "lab"}, "horizon": 50}
-    header |= {"slots": 50, "warmup_slots": 0}
-    nodes = [{"name": "a"}, {"name": "b"}]
-    network = {"name": "bench", "nodes": nodes, "links": [{"a": "a", "b": "b"}]}
-    supervisor = Launched(rack, "stub")
-    try:
-        with (
-            Attended(folder) as running,
-            RecordWriter(folder, header | {"warmup_slots": 0}) as record,
-        ):
-            running.say("playing")
-            record.write_file("network.json", json.dumps(network).encode())
-            record.flush()
-            with Served(folder) as served:
-                frame = until(served, lambda f: f["instruments"].get("running"))
-                assert frame["controls"] == ["instruments", "run"]
-                (one,) = frame["instruments"]["instruments"].values()
-                assert (one["kind"], one["trouble"]) == ("id900", "")
-                wish = b'{"what": "instruments", "reason": "smell of smoke"}'
-                status, _, body = ask(
-                    served, "/stop", "POST", wish, **bearer(served.tokens.observe)
-                )
-                assert status == 403
-                assert read_kept(place_of(rack)).latched == ""
-                status, _, body = ask(
-                    served, "/stop", "POST", wish, **bearer(served.tokens.operate)
-                )
-                assert status == 200, body
-                done = json.loads(body)
-                assert done["safe"] is True and set(done["read_back"]) == {"tagger"}
-                assert "smell of smoke" in read_kept(place_of(rack)).latched
-                frame = until(served, lambda f: f["instruments"].get("latched"))
-                assert frame["controls"] == ["run"]
-    finally:
-        supervisor.close(10.0)
 
 
 def until(served, wanted):
