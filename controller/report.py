@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from controller.report_tables import record_tables
 from controller.sheet import facts_table, figure, sheet
 from controller.table import cell, number, ranking, text_of
 from quantum.record import Record
@@ -43,7 +44,8 @@ def render(record: Record) -> str:
             '<p class="warn">The run was interrupted. What is shown is valid, '
             "but it is not the whole run.</p>"
         )
-    parts += [_tiles(summary), _comparison(summary), _figures(record), _facts(summary)]
+    parts += [_tiles(summary), _comparison(summary), _figures(record)]
+    parts += [record_tables(record), _facts(summary)]
     parts.append(_provenance(record))
     return sheet(title, "\n".join(part for part in parts if part))
 

@@ -6,9 +6,13 @@ import json
 import re
 
 import pytest
+from onlooker import write
 
 from controller.arena.page import report_page
+from controller.report import render
+from controller.setting import Setting
 from controller.sheet import sheet
+from quantum.record import read
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -107,6 +111,22 @@ def test_a_comparison_leaves_it_with_digests_that_hold(tmp_path):
     asked = json.loads(words[words.index("{", words.index("What was asked")) :].strip())
     assert asked["allocators"] == ["mean-rate", "uniform"]
     assert asked["demand"] == "poisson"
+
+
+def test_a_run_tells_who_asked_for_what_and_how_good_links_are(tmp_path):
+    setting = Setting(
+        topology="line-4", demand="poisson", load_hz=40.0, seconds=2.0, warmup_s=0.5, rivals=()
+    )
+    last = write(tmp_path / "run", setting)
+    found = Structure(render(read(tmp_path / "run")))
+    words = [word.strip() for word in found.words if word.strip()]
+    world = last.rules.world
+    a, b = int(world.cls.a[0]), int(world.cls.b[0])
+    of_both = (world.cls.a[world.request.cls] == a) & (world.cls.b[world.request.cls] == b)
+    row = words.index(f"n{a} → n{b}")
+    assert words[row + 1] == str(world.request.pairs[of_both].sum())
+    assert words[row + 2] == str(last.ledger.request.good[of_both].sum())
+    assert "Links" in words
 
 
 def test_a_title_is_text():
