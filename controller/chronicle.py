@@ -16,6 +16,9 @@ from quantum.twin import counted
 
 __all__ = ["Chronicle"]
 
+#: Forecasts are told so often at most: a number for every node is much of a record.
+_FORECAST_S = 0.5
+
 
 class Chronicle:
     """Writes events of a run that is being played; ``bound`` is that of the whole run, pairs."""
@@ -30,6 +33,7 @@ class Chronicle:
         self._due = request.deadline[self._by_deadline] + dispatch.rules.lag_slots
         self._asked = self._ended = self._rounds = 0
         self._expected = np.zeros(world.n)
+        self._forecast_due = 0
 
     def begun(self) -> dict[str, Any]:
         """Return the event before the first slot: what the run's numbers are to be held against."""
@@ -50,7 +54,7 @@ class Chronicle:
         ``asked`` are (number, source, destination, pairs, minimum fidelity, slot of arrival,
         deadline), the last slot that may serve it; ``ended`` are (number, pairs that were good
         enough and in time). ``forecast`` are the pairs that each node expects to be asked for soon,
-        where that has changed.
+        where that has changed, at most twice a second.
         """
         dispatch = self._dispatch
         world, ledger, slot = dispatch.rules.world, dispatch.ledger, dispatch.slot
@@ -88,10 +92,12 @@ class Chronicle:
             "reward": telemetry.reward,
         }
         self._asked, self._ended = arrived, max(ended, self._ended)
-        expected = dispatch.expected
-        if not np.array_equal(expected, self._expected):
-            self._expected = expected.copy()
-            event["forecast"] = [round(value, 6) for value in expected.tolist()]
+        if slot >= self._forecast_due:
+            expected = np.round(dispatch.expected, 3)
+            if not np.array_equal(expected, self._expected):
+                self._expected = expected
+                self._forecast_due = slot + round(_FORECAST_S / world.slot_s)
+                event["forecast"] = expected.tolist()
         spent = self._series.columns["epsilon"]
         if len(spent) > self._rounds:
             self._rounds = len(spent)
