@@ -32,13 +32,17 @@ class AgentConfig(Connection, frozen=True, kw_only=True):
 
     ``setting`` is the run's :class:`controller.setting.Setting` as JSON; ``targets`` are the stock
     targets of the heuristic, one number for every link; ``policy`` the weights of a trained policy,
-    empty where learning starts at the heuristic.
+    empty where learning starts at the heuristic. The last three are of
+    :class:`controller.mind.LearnConfig`.
     """
 
     nodes: tuple[int, ...]
     setting: msgspec.Raw
     targets: tuple[float, ...]
     policy: tuple[float, ...] = ()
+    clip_norm: float = 0.2
+    local_noise: float = 0.0
+    secret: bool = False
 
 
 def act(config: AgentConfig) -> None:
@@ -49,7 +53,7 @@ def act(config: AgentConfig) -> None:
     # Heavy rooms are entered here: a process that only reads its configuration stays light.
     import torch
 
-    from controller.mind import Mind
+    from controller.mind import LearnConfig, Mind
     from controller.rivals.allocator import find
     from controller.rivals.dpem import rule_of
     from controller.setting import Setting, scenario_of
@@ -66,6 +70,9 @@ def act(config: AgentConfig) -> None:
         seed=setting.seed,
         # Nodes whose broker decides by a rule are paid nothing to learn from.
         learn=setting.learn and not find(setting.allocator).central,
+        config=LearnConfig(
+            clip_norm=config.clip_norm, local_noise=config.local_noise, secret=config.secret
+        ),
         actor=actor_of(np.array(config.policy), len(config.nodes)) if config.policy else None,
     )
     keys = KeyPair(config.public_key, config.secret_key)

@@ -138,7 +138,7 @@ class Dispatch:
         if not self._is_open or speak.slot != self.slot or group in self._spoken:
             raise WireError(f"slot {speak.slot} is not open for group {group}")
         if speak.update:
-            self.rounds.check(group, speak.update)
+            self.rounds.check(group, speak.update, speak.slot)
         self._spoken[group] = speak
         return self.all_spoken
 
@@ -149,7 +149,7 @@ class Dispatch:
         asked = self._admission.admit(self._spoken)
         for group, speak in sorted(self._spoken.items()):
             if speak.update:
-                self.rounds.add(group, speak.update, speak.updates_done)
+                self.rounds.add(group, speak.update, speak.updates_done, slot)
         self._spoken.clear()
         if rules.central:
             act_by_rule(rules.world, ledger, rules.rule)
@@ -176,5 +176,5 @@ class Dispatch:
                 "served": served,
             }
         )
-        self.rounds.end_of_slot(self._journal, slot)
+        self.rounds.end_of_slot(self._journal, slot, ledger.node.up == 1)
         return self.results.job(slot, events)

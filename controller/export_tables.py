@@ -30,7 +30,7 @@ _PAIRS = (
     "passed", "fidelity_true", "source",
 )  # fmt: skip
 _DECISIONS = ("slot", "time_s", "node", "token", "link", "urgency")
-_ROUNDS = ("slot", "time_s", "round", "participants")
+_ROUNDS = ("slot", "time_s", "round", "missing")
 
 
 def tables_of(record: Record) -> dict[str, Table]:
@@ -70,7 +70,7 @@ def tables_of(record: Record) -> dict[str, Table]:
                 _add_results(rows_of.pop(event.slot, []), event)
             elif isinstance(event, Round):
                 time_s = round(event.slot * SLOT_S, 9)
-                rounds.append([event.slot, time_s, event.round, event.participants])
+                rounds.append([event.slot, time_s, event.round, event.missing])
         except (IndexError, TypeError, ValueError) as wrong:
             raise RecordError(f"line {number} of the events is malformed: {wrong}") from wrong
     return {
@@ -125,7 +125,7 @@ def _arrow_table(table: Table) -> Any:
     )
 
 
-_WHOLE = ("slot", "request", "attempt", "hops", "token", "round", "participants")
+_WHOLE = ("slot", "request", "attempt", "hops", "token", "round", "missing")
 _NUMBERS = ("time_s", "oldest_wait_s", "fidelity_true", "urgency")
 
 

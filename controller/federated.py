@@ -31,8 +31,10 @@ __all__ = [
     "dropped",
     "krum",
     "median",
+    "next_clip",
     "participants",
     "privatise",
+    "privatise_each",
     "randomness",
     "robust_aggregate",
     "trimmed_mean",
@@ -49,16 +51,19 @@ def randomness(seed: int | None, round_index: int) -> np.random.Generator:
     return generator(seed, "federated-noise", round_index)
 
 
-def participants(clients: int, rate: float, *, seed: int, round_index: int) -> Ints:
+def participants(clients: int, rate: float, *, seed: int | None, round_index: int) -> Ints:
     """Return the clients of a round: each takes part with probability ``rate``, independently.
 
-    Poisson participation is what the accountant's amplification by sampling assumes.
+    Poisson participation is what the accountant's amplification by sampling assumes; nobody but
+    the aggregator may know who takes part. ``seed`` None asks the operating system.
 
     >>> participants(3, 1.0, seed=0, round_index=0)
     array([0, 1, 2])
     """
     if not 0.0 < rate <= 1.0:
         raise InputError(f"participation must be above 0 and at most 1, got {rate}")
+    if seed is None:
+        return np.flatnonzero(randomness(None, round_index).random(clients) < rate)
     draw = uniforms(seed, stream("participation"), round_index, np.arange(clients), 0)
     return np.flatnonzero(draw < rate)
 
@@ -127,6 +132,58 @@ def privatise(
     _check_noise(noise_multiplier)
     clipped = clip(deltas, clip_norm)
     return np.asarray(clipped + noise_multiplier * clip_norm * rng.standard_normal(clipped.shape))
+
+
+def privatise_each(
+    deltas: Floats,
+    nodes: Ints,
+    *,
+    clip_norm: float,
+    noise_multiplier: float,
+    seed: int | None,
+    slot: int,
+) -> Floats:
+    """Let every node privatise its own row with its own randomness, whoever shares its process.
+
+    Keyed by seed, slot and node, or from the operating system where ``seed`` is None.
+    """
+    out = np.empty(deltas.shape)
+    for row, node in enumerate(nodes.tolist()):
+        own = randomness(None, slot) if seed is None else generator(seed, "local-noise", slot, node)
+        out[row] = privatise(
+            deltas[row : row + 1],
+            clip_norm=clip_norm,
+            noise_multiplier=noise_multiplier,
+            rng=own,
+        )[0]
+    return out
+
+
+def next_clip(
+    clip_norm: float,
+    lengths: Floats,
+    *,
+    expected_clients: float,
+    count_noise: float,
+    rng: np.random.Generator,
+    quantile: float = 0.5,
+    rate: float = 0.2,
+) -> float:
+    """Move the clipping norm towards a quantile of the updates' lengths (k,), privately.
+
+    Andrew et al., arXiv:1905.03871: the share of updates that are not clipped is published with
+    noise of ``count_noise`` clients; each client's bit is centred, so that it counts for a half.
+
+    >>> rng = np.random.default_rng(0)
+    >>> lengths = np.array([3.0, 4.0])
+    >>> round(next_clip(1.0, lengths, expected_clients=2.0, count_noise=0.0, rng=rng), 3)
+    1.105
+    """
+    _check_positive("clip_norm", clip_norm)
+    _check_positive("expected_clients", expected_clients)
+    centred = np.where(lengths <= clip_norm, 0.5, -0.5).sum()
+    share = 0.5 + (centred + count_noise * rng.standard_normal()) / expected_clients
+    return float(clip_norm * np.exp(-rate * (share - quantile)))
 
 
 def robust_aggregate(current: Floats, deltas: Floats, how: Callable[[Floats], Floats]) -> Floats:

@@ -1,90 +1,182 @@
-"""Federated rounds in the broker: collect clipped changes, average them with noise, hand out."""
+"""Federated rounds in the broker: collect changes, close rounds in time, hand out the average.
+
+Rounds close at fixed slots with whoever has answered by then. A node that is away cannot send: its
+change waits with it, and is late. A late change is added to the node's next one with a weight of
+(1 + age) ** -0.5 (polynomial staleness, Xie et al., arXiv:1903.03934), or dropped when it is older
+than the federation allows; a node still has one message a round, as the accountant assumes. Nodes
+that join or return act by the last average, as all do after a round.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from controller.federated import aggregate, participants, randomness
+from controller.averaging import Average
+from controller.federation import Scheme
 from quantum.errors import WireError
 from quantum.ledger.state import Floats, seed_at
 
 if TYPE_CHECKING:
     from controller.rules import Rules
 
-__all__ = ["FEWEST_CLIENTS", "Rounds"]
+__all__ = ["Rounds"]
 
-#: With fewer nodes nobody can hide in an average; they learn each for itself.
-FEWEST_CLIENTS = 10
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """Changes (n, P) that one barrier asked for; ``waiting`` (n,) those that no round has used."""
+
+    asked: int
+    rows: Floats
+    waiting: Flags
 
 
 class Rounds:
-    """The aggregator: trusted with clipped changes, adds the noise, keeps the average."""
+    """Collects the changes of a run's groups and averages them as its federation says."""
 
     def __init__(self, rules: "Rules", start: Floats) -> None:
         self._rules = rules
-        self._current = start
-        self._changes = np.zeros((rules.world.n, len(start)))
+        self._shape = (rules.world.n, len(start))
+        self.scheme = Scheme(
+            federation=rules.federation,
+            clients=rules.world.n,
+            clip_norm=rules.clip_norm,
+            noise_multiplier=rules.noise_multiplier,
+            secret=rules.secret,
+        )
+        self._average = Average(self.scheme, start, seed=seed_at(rules.world, 0))
+        self._answers: list[_Answers] = []
         self._heard: set[int] = set()
+        self._barrier = 0
         self._updates: dict[int, int] = {}
         self._parameters = b""
-        self.done = 0
+        self.dropped = 0
+        """Changes that were not finite, too long or too old."""
+        self.late = 0
+        """Changes that were used after the round that asked for them."""
+        self.missing = 0
+        """Clients that rounds closed without, round by round."""
+
+    @property
+    def done(self) -> int:
         """Federated rounds so far."""
+        return self._average.done
 
     @property
     def federated(self) -> bool:
-        """Whether there are enough nodes for averaging to hide one of them."""
-        return self._rules.world.n >= FEWEST_CLIENTS
+        """Whether the network has as many nodes as the federation asks for."""
+        return self._rules.world.n >= self.scheme.federation.fewest_clients
 
     @property
     def updates(self) -> int:
         """Learning steps that the agent processes have taken, summed."""
         return sum(self._updates.values())
 
-    def check(self, group: int, update: bytes) -> None:
-        """Refuse changes of another size than the group's, (nodes, P), with a WireError."""
-        shape = (len(self._rules.groups[group]), self._changes.shape[1])
+    @property
+    def clip_norm(self) -> float:
+        """The clipping norm of the next round."""
+        return self._average.clip_norm
+
+    def unbound(self) -> None:
+        """Neither clip nor drop from now on, for comparisons; InputError unless privacy is none."""
+        now = self._average
+        self._average = Average(now.scheme, now.current, seed=0, bounded=False)
+
+    def check(self, group: int, update: bytes, slot: int) -> None:
+        """Refuse changes that nobody asked for, or of another size than (nodes, P): WireError."""
+        shape = (len(self._rules.groups[group]), self._shape[1])
         if len(update) != 8 * shape[0] * shape[1]:
             raise WireError(f"update of group {group} must be {shape} float64")
+        barrier = self._barrier_of(slot)
+        if (
+            not self._rules.learn
+            or barrier == 0
+            or (barrier == self._barrier and group in self._heard)
+        ):
+            raise WireError(f"no update of group {group} was asked for in slot {slot}")
 
-    def add(self, group: int, update: bytes, updates_done: int) -> None:
+    def add(self, group: int, update: bytes, updates_done: int, slot: int) -> None:
         """Take the changes of a group's nodes, which :meth:`check` has seen."""
-        members = list(self._rules.groups[group])
-        changes = np.frombuffer(update, dtype="<f8")
-        self._changes[members] = changes.reshape(len(members), -1)
+        barrier = self._barrier_of(slot)
+        if barrier != self._barrier:
+            self._barrier = barrier
+            self._heard.clear()
+        if not self._answers or self._answers[-1].asked != barrier:
+            rows, waiting = np.zeros(self._shape), np.zeros(self._shape[0], dtype=np.bool_)
+            self._answers.append(_Answers(barrier, rows, waiting))
+        members = np.array(self._rules.groups[group], dtype=np.int64)
+        rows = np.frombuffer(update, dtype="<f8").reshape(len(members), -1)
+        good = self._average.fit(rows)
+        self.dropped += len(rows) - len(good)
+        self._answers[-1].rows[members[good]] = rows[good]
+        self._answers[-1].waiting[members[good]] = True
         self._heard.add(group)
         self._updates[group] = updates_done
 
-    def end_of_slot(self, journal: Callable[[Mapping[str, Any]], None], slot: int) -> None:
-        """Average when every group has sent its changes."""
+    def end_of_slot(
+        self,
+        journal: Callable[[Mapping[str, Any]], None],
+        slot: int,
+        present: Flags | None = None,
+    ) -> None:
+        """Close a round where one is due; ``present`` (n,) says which nodes can send, all if None.
+
+        Late changes of nodes that are back wait for the next round.
+        """
         rules = self._rules
-        if len(self._heard) < len(rules.groups):
+        if not rules.learn or slot == 0 or slot % rules.round_slots:
             return
-        self._heard.clear()
         if not self.federated:
+            self._answers.clear()
             return
-        chosen = participants(
-            rules.world.n, rules.rate, seed=seed_at(rules.world, 0), round_index=self.done
-        )
-        self._current = aggregate(
-            self._current,
-            self._changes[chosen],
-            clip_norm=rules.clip_norm,
-            noise_multiplier=rules.noise_multiplier,
-            expected_clients=rules.rate * rules.world.n,
-            rng=randomness(seed_at(rules.world, 0), self.done),
-        )
-        self.done += 1
-        self._parameters = np.ascontiguousarray(self._current, dtype="<f8").tobytes()
+        here = np.ones(self._shape[0], dtype=np.bool_) if present is None else present
+        sent, rows, late = self._collect(slot, here)
+        closed = self._average.close(np.flatnonzero(sent), rows[sent], checked=True)
+        missing = self._shape[0] - int(sent.sum())
+        self.late += late
+        self.missing += missing
+        current = self._average.current
+        self._parameters = np.ascontiguousarray(current, dtype="<f8").tobytes()
         journal(
             {
                 "event": "round",
                 "slot": slot,
                 "round": self.done,
-                "participants": len(chosen),
-                "norm": float(np.linalg.norm(self._current)),
+                # How many of the others were drawn is secret: sampling protects only then.
+                "missing": missing,
+                "late": late,
+                "clip_norm": closed.clip_norm,
+                "norm": float(np.linalg.norm(current)),
             }
         )
+
+    def _collect(self, slot: int, present: Flags) -> tuple[Flags, Floats, int]:
+        """Add up what each node has sent and no round has used; drop what is too old."""
+        rules, late = self._rules, 0
+        rows, sent = np.zeros(self._shape), np.zeros(self._shape[0], dtype=np.bool_)
+        kept = []
+        for answers in self._answers:
+            age = (slot - answers.asked) // rules.round_slots
+            if age > self.scheme.federation.stale_rounds:
+                self.dropped += int(answers.waiting.sum())
+                continue
+            now = answers.waiting & present
+            rows[now] += (1.0 + age) ** -0.5 * answers.rows[now]
+            sent |= now
+            late += int(now.sum()) if age > 0 else 0
+            answers.waiting[now] = False
+            if answers.waiting.any():
+                kept.append(answers)
+        self._answers = kept
+        return sent, rows, late
+
+    def _barrier_of(self, slot: int) -> int:
+        return slot - slot % self._rules.round_slots
 
     def take_parameters(self) -> bytes:
         """Return the new average once, for all groups; empty when there is none."""
@@ -94,4 +186,4 @@ class Rounds:
     @property
     def current(self) -> Floats:
         """The averaged weights, (P,)."""
-        return self._current.copy()
+        return self._average.current.copy()

@@ -25,7 +25,7 @@ from controller.interrupts import Interrupts
 from controller.processes import Processes
 from controller.pulsing import Pulses
 from controller.rivals.allocator import find
-from controller.rivals.dpem import rules_of
+from controller.rivals.dpem import learning_of, rules_of
 from controller.security import Client, Keyring, new_keys
 from controller.series import Series
 from controller.setting import Setting, scenario_of
@@ -171,7 +171,8 @@ def live_rules(setting: Setting, game: Game) -> Rules:
         learn=setting.learn,
         measured=lab,
         round_s=setting.round_s,
-        epsilon=setting.epsilon,
+        federation=setting.federation,
+        secret=lab,
     )
     return replace(
         rules,
@@ -193,6 +194,7 @@ def _play(
 ) -> tuple[Series, float, bool, str]:
     """Start the processes, play the slots, stop the processes."""
     world, groups, start = game.world, dispatch.rules.groups, dispatch.rules.start
+    learning = learning_of(dispatch.rules)
     series = Series(dispatch)
     broker_keys = new_keys()
     agent_keys = [new_keys() for _ in groups]
@@ -236,6 +238,9 @@ def _play(
                     setting=raw,
                     targets=tuple(dispatch.rules.rule.targets.tolist()),
                     policy=() if start is None else tuple(start.tolist()),
+                    clip_norm=learning.clip_norm,
+                    local_noise=learning.local_noise,
+                    secret=learning.secret,
                 )
                 processes.start("controller.agent", config.name, config)
             for number, keys in enumerate(worker_keys):

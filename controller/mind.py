@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from controller.arrivals import Arrivals, Periodic
 from controller.decide import FEATURES, Memory, decide, new_memory
-from controller.federated import clip
+from controller.federated import clip, privatise_each
 from controller.policy import Actor, from_parameters, initial_actor, parameters
 from controller.ppo import Learner, PPOConfig
 from controller.rollout import rollout_of
@@ -40,6 +40,10 @@ class LearnConfig:
     """Discount per slot: half a second ahead counts for 60 %."""
     clip_norm: float = 0.2
     """Largest change of one node's weights in a federated round."""
+    local_noise: float = 0.0
+    """Noise that nodes add to their changes before they send them, over ``clip_norm``."""
+    secret: bool = False
+    """Whether that noise comes from the operating system rather than from the seed."""
     steps: int = 256
     """Decisions of a node that are remembered between two updates."""
     forecast_every: int = 1
@@ -229,6 +233,15 @@ class Mind:
         self._memory.pending[:] = 0.0
         change = clip(parameters(self._learner.actor()) - before, self._config.clip_norm)
         self._adopt((before + change).reshape(-1))
+        if self._config.local_noise > 0.0:
+            change = privatise_each(
+                change,
+                self._nodes,
+                clip_norm=self._config.clip_norm,
+                noise_multiplier=self._config.local_noise,
+                seed=None if self._config.secret else self._seed,
+                slot=slot,
+            )
         return np.ascontiguousarray(change, dtype="<f8").tobytes()
 
     def _adopt(self, flat: Floats) -> None:

@@ -70,7 +70,7 @@ class Round(msgspec.Struct, frozen=True):
 
     slot: _Count
     round: _Count
-    participants: _Count
+    missing: _Count = 0
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controller.federation import Federation
 from quantum.egp import Err, Ok
 from quantum.ledger import Rule, World
 from quantum.ledger.state import Floats, Ints
@@ -23,9 +24,10 @@ class Rules:
     """What does not change in a run.
 
     ``measured``: the links only measure pairs, they cannot hold them. ``central``: the broker
-    decides by the rule. ``lag_slots``: when results count. Federated rounds of ``round_slots`` with
-    ``noise_multiplier`` and participation ``rate``. Tests count for ``window_s``; a backend that
-    has failed for ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
+    decides by the rule. ``lag_slots``: when results count. Rounds close every ``round_slots`` as
+    ``federation`` says, with ``noise_multiplier``; ``secret``: their noise and participants are
+    drawn by the operating system. Tests count for ``window_s``; a backend that has failed for
+    ``patience_s`` ends the run. ``start`` (P,) are the weights of a trained policy.
     """
 
     world: World
@@ -40,7 +42,8 @@ class Rules:
     round_slots: int = 250
     clip_norm: float = 0.2
     noise_multiplier: float = 0.0
-    rate: float = 1.0
+    federation: Federation = Federation()
+    secret: bool = False
     contention_weight: float = 0.002
     window_s: float = 30.0
     patience_s: float = math.inf

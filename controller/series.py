@@ -58,10 +58,5 @@ class Series:
         self._last = telemetry
 
     def _epsilon(self, rounds: int) -> float:
-        from controller.privacy import default_delta, epsilon
-
-        rules = self._dispatch.rules
-        if rules.noise_multiplier <= 0.0:
-            return math.inf
-        found = epsilon(rules.noise_multiplier, default_delta(rules.world.n), rounds, rules.rate)
+        found = self._dispatch.rounds.scheme.epsilon(rounds)
         return math.inf if found is None else found

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from controller.federation import Federation
 from quantum.bell import fidelity
 from quantum.demand import Trace
 from quantum.errors import InputError
@@ -46,7 +47,6 @@ _Belief = Annotated[
     bool, msgspec.Meta(description="Controllers follow link fidelities by tests, not by name.")
 ]
 _Round = Annotated[float, msgspec.Meta(description="Seconds between federated rounds.")]
-_Epsilon = Annotated[float, msgspec.Meta(description="What all federated rounds may cost.")]
 _Rivals = Annotated[
     tuple[str, ...], msgspec.Meta(description="Allocators that play the same draws beside it.")
 ]
@@ -58,6 +58,7 @@ _Patience = Annotated[
     float, msgspec.Meta(description="Instruments that fail for so many seconds end a run.")
 ]
 _Changes = Annotated[str, msgspec.Meta(examples=["outages:300:10"])]
+_Delta = Annotated[float, msgspec.Meta(examples=[1e-3])]
 _Load = Annotated[float, msgspec.Meta(examples=[60.0])]
 _Rack = Annotated[str, msgspec.Meta(examples=["four-links"])]
 _Policy = Annotated[str, msgspec.Meta(examples=["policy.safetensors"])]
@@ -69,6 +70,7 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     The ``preset`` gives fidelities, deadlines, memories, drift and distillation; ``load_hz``
     (pairs/s) is the preset's unless given; ``changes`` are links and nodes that come and go, see
     :func:`quantum.changes.make_changes`. With a ``rack`` the network is the rack's.
+    From ``privacy`` to ``stale_rounds`` see :class:`controller.federation.Federation`.
     Tests count for ``window_s``, 30 s and in the laboratory 3 s unless given; instruments that have
     failed for ``patience_s`` end a run.
     """
@@ -90,7 +92,14 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     agents: int = 2
     workers: int = 1
     round_s: _Round = 5.0
-    epsilon: _Epsilon = 8.0
+    privacy: str = "central"
+    epsilon: float = 8.0
+    delta: _Delta | None = None
+    aggregator: str = "mean"
+    participation: float = 1.0
+    clipping: str = "fixed"
+    tolerated: float = 0.2
+    stale_rounds: int = 1
     rivals: _Rivals = ("on-demand", "uniform", "mean-rate")
     window_s: _Window | None = None
     patience_s: _Patience = 10.0
@@ -107,9 +116,16 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise InputError(f"workers must be 1 with backend lab, got {self.workers}")
         if self.backend == "lab" and self.changes is not None:
             raise InputError("changes are for simulated networks, not for backend lab")
+        self.federation.check()
         if not 0 <= self.seed < 2**62:
             raise InputError(f"seed must be between 0 and 2^62, got {self.seed}")
         return self
+
+    @property
+    def federation(self) -> Federation:
+        """How this run's federated rounds go."""
+        names = (field.name for field in msgspec.structs.fields(Federation))
+        return Federation(**{name: getattr(self, name) for name in names})
 
     @property
     def trust_window_s(self) -> float:

@@ -6,9 +6,7 @@ import msgspec
 
 from controller.dispatch import Dispatch
 from controller.game import Game, Result, mean_fidelity
-from controller.learning_round import FEWEST_CLIENTS
 from controller.losses import contention_loss, pairs_alone
-from controller.privacy import default_delta, epsilon
 from controller.setting import Setting
 from quantum.twin import score
 
@@ -40,12 +38,8 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
     done = score(world, ledger)
     results, pools = dispatch.results, dispatch.results.pools
     tests = pools.overall()
-    rounds = dispatch.rounds.done
-    private = setting.learn and world.n >= FEWEST_CLIENTS and rounds > 0
-    delta = default_delta(world.n) if private else None
-    spent = (
-        epsilon(rules.noise_multiplier, delta, rounds, rules.rate) if delta is not None else None
-    )
+    rounds, scheme = dispatch.rounds, dispatch.rounds.scheme
+    spent = scheme.epsilon(rounds.done)
     # Of a run that was broken off nobody knows the bound; what instruments lose is no contention.
     bound = game.bound if dispatch.finished else None
     fraction = None
@@ -85,10 +79,15 @@ def summarise(setting: Setting, game: Game, dispatch: Dispatch, *, wall_s: float
         "fidelity_predicted": (pools.predicted / tests.shots if tests.shots else None),
         "latency_ms": {"p50": done.latency_p50_ms, "p99": done.latency_p99_ms},
         "decision_digest": dispatch.digest.hexdigest(),
-        "updates": dispatch.rounds.updates,
-        "federated_rounds": rounds,
+        "updates": rounds.updates,
+        "federated_rounds": rounds.done,
+        "privacy": scheme.federation.privacy,
+        "aggregator": scheme.federation.aggregator,
         "epsilon": spent,
-        "delta": delta,
+        "delta": None if spent is None else scheme.delta,
+        "updates_dropped": rounds.dropped,
+        "updates_late": rounds.late,
+        "updates_missing": rounds.missing,
         "reward": results.reward,
         "wall_s": round(wall_s, 3),
     }

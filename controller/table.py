@@ -24,6 +24,7 @@ __all__ = [
     "facts_table",
     "live_table",
     "number",
+    "privacy_line",
     "ranking",
     "summary_table",
     "text_of",
@@ -59,8 +60,7 @@ _FACTS = (
     ("latency_ms", "latency p50, p99 (ms of network time)"),
     ("updates", "learning steps"),
     ("federated_rounds", "federated rounds"),
-    ("epsilon", "privacy loss epsilon"),
-    ("delta", "privacy delta"),
+    ("privacy", "privacy of shared weights"),
     ("decision_digest", "decision digest"),
     ("run_dir", "run folder"),
 )
@@ -96,9 +96,39 @@ def facts_table(summary: Summary) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for key, label in _FACTS:
-        if summary.get(key) is not None:
+        if key == "privacy" and "privacy" in summary:
+            line = privacy_line(
+                str(summary["privacy"]),
+                str(summary.get("aggregator", "mean")),
+                int(summary.get("federated_rounds") or 0),
+                summary.get("epsilon"),
+                summary.get("delta"),
+            )
+            table.add_row(label, Text(line, style="bold red" if "NONE" in line else ""))
+        elif summary.get(key) is not None:
             table.add_row(label, Text(text_of(summary[key])))
     return table
+
+
+def privacy_line(
+    privacy: str, aggregator: str, rounds: int, epsilon: float | None, delta: float | None
+) -> str:
+    """Say in a line what the weights that were shared give away.
+
+    >>> privacy_line("central", "mean", 13, 7.995, 1e-3)
+    'central: epsilon 8.00 at delta 0.001, over all 13 rounds (mean)'
+    >>> privacy_line("none", "median", 13, None, None)
+    'NONE: weights were shared without noise, 13 rounds (median)'
+    >>> privacy_line("central", "mean", 0, None, None)
+    'no weights were shared'
+    """
+    if not rounds:
+        return "no weights were shared"
+    if epsilon is None or delta is None:
+        what = "weights were shared without noise" if privacy == "none" else "no guarantee"
+        return f"NONE: {what}, {rounds} rounds ({aggregator})"
+    spent = f"epsilon {epsilon:.2f} at delta {delta:.2g}"
+    return f"{privacy}: {spent}, over all {rounds} rounds ({aggregator})"
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 An episode is a run of the twin: networks and draws change from one to the next, what was learned
 stays. The policy is one set of weights, the federated average, so that it fits any network; it
-alone is in the policy file. What must not leave the nodes (critics, forecasters, the moments of
-optimisers) is in a second file beside it, which training goes on from.
+alone is in the policy file. What must not leave the nodes (critics, the moments of optimisers) is
+in a second file beside it, which training goes on from.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from controller.checkpoint import Checkpoint, load, save
 from controller.decide import FEATURES
+from controller.federation import Federation, delta_of
 from controller.game import Game, Plans, play, prepare
 from controller.mind import LearnConfig
 from controller.policy import Actor, from_parameters, initial_actor, parameters
-from controller.privacy import default_delta, epsilon
+from controller.privacy import Part, composed
 from controller.rivals.allocator import find
 from controller.rivals.dpem import Twin, allocator
 from controller.setting import Setting, scenario_of
@@ -37,8 +38,9 @@ Arrays = dict[str, NDArray[np.generic]]
 class Episode(msgspec.Struct, frozen=True):
     """What one episode brought, beside the rival on the same draws; numbers only.
 
-    ``reward`` is the sum over nodes; ``rounds`` federated rounds with ``noise_multiplier``;
-    ``updates`` learning steps of each node.
+    ``reward`` is the sum over nodes; ``rounds`` federated rounds with ``noise_multiplier``, which
+    nodes added themselves where ``local``, and ``participation``; ``updates`` learning steps of
+    each node. The privacy budget is for ``planned`` episodes.
     """
 
     seed: int
@@ -52,6 +54,9 @@ class Episode(msgspec.Struct, frozen=True):
     rounds: int
     updates: int
     noise_multiplier: float
+    participation: float
+    local: int
+    planned: int
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -64,6 +69,9 @@ class Training(msgspec.Struct, frozen=True):
     episodes: tuple[Episode, ...]
     epsilon: float | None
     delta: float | None
+    privacy: str
+    aggregator: str
+    federated_rounds: int
     digest: str
     policy: str
     state: str
@@ -84,6 +92,7 @@ def train(
     out: Path,
     *,
     resume: Path | None = None,
+    planned: int | None = None,
     config: LearnConfig | None = None,
     progress: Callable[[Episode], None] | None = None,
 ) -> Training:
@@ -91,33 +100,59 @@ def train(
 
     Episode k plays the setting with its seed + k. ``resume`` is the policy file of a training
     whose learning state lies beside it; going on is bit for bit what one longer training is.
-    Raises InputError for a setting that makes no run, and files that cannot be read or written.
+    The setting's privacy budget is for ``planned`` episodes: those asked for, or what an earlier
+    call planned; to play more has to be said. Raises InputError for a setting that makes no run,
+    and files that cannot be read or written.
     """
     if episodes < 1:
         raise InputError(f"episodes must be at least 1, got {episodes}")
     setting.check()
     so_far = _fresh(setting.seed) if resume is None else _resumed(resume, setting.seed)
+    planned = _planned(so_far.episodes, episodes, planned)
     plans: Plans = {}
     digest = ""
     for _ in range(episodes):
         number = len(so_far.episodes)
         now = msgspec.structs.replace(setting, seed=setting.seed + number)
-        so_far = _episode(prepare(scenario_of(now), plans, **now.physics), so_far, config)
+        game = prepare(scenario_of(now), plans, **now.physics)
+        so_far = _episode(game, so_far, config, now.federation, planned)
         digest = _write(out, so_far, setting.seed)
         if progress is not None:
             progress(so_far.episodes[-1])
-    spent, delta = _privacy(so_far.episodes)
+    spent, delta = _privacy(so_far.episodes, setting.federation)
     return Training(
         episodes=so_far.episodes,
         epsilon=spent,
         delta=delta,
+        privacy=setting.privacy,
+        aggregator=setting.aggregator,
+        federated_rounds=sum(e.rounds for e in so_far.episodes),
         digest=digest,
         policy=str(out),
         state=str(state_path(out)),
     )
 
 
-def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Progress:
+def _planned(before: tuple[Episode, ...], more: int, planned: int | None) -> int:
+    """Return how many episodes share the budget; InputError where there are more than planned."""
+    total = len(before) + more
+    if planned is None:
+        planned = before[-1].planned if before else total
+    if total > planned:
+        raise InputError(
+            f"the privacy budget is for {planned} episodes, these would be {total}: say "
+            f"--planned-episodes {total} to spend more than that budget"
+        )
+    return planned
+
+
+def _episode(
+    game: Game,
+    before: _Progress,
+    config: LearnConfig | None,
+    federation: Federation,
+    planned: int,
+) -> _Progress:
     """Play one game with learning, and the rival on the same draws."""
     rival = play(game, find(RIVAL), with_losses=False)
     actor = actor_of(before.policy, game.world.n)
@@ -125,8 +160,15 @@ def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Prog
 
     def player(ledger: Ledger, stop: int) -> None:
         if not twins:
-            twin = Twin(game, ledger, actor=actor, config=config)
-            # Critics and forecasters belong to nodes: elsewhere they start afresh.
+            twin = Twin(
+                game,
+                ledger,
+                actor=actor,
+                config=config,
+                federation=federation,
+                episodes=planned,
+            )
+            # Critics belong to nodes: elsewhere they start afresh.
             if before.local and before.episodes[-1].nodes == game.world.n:
                 twin.mind.load_state(before.local)
             twins.append(twin)
@@ -147,20 +189,32 @@ def _episode(game: Game, before: _Progress, config: LearnConfig | None) -> _Prog
         rounds=rounds.done,
         updates=mind.updates,
         noise_multiplier=dispatch.rules.noise_multiplier,
+        participation=federation.participation,
+        local=int(federation.privacy == "local"),
+        planned=planned,
     )
     # Too few nodes to hide in an average learned each for itself: their mean goes on.
     policy = rounds.current if rounds.federated else parameters(mind.actor).mean(axis=0)
     return _Progress(policy, mind.state(), (*before.episodes, episode))
 
 
-def _privacy(episodes: tuple[Episode, ...]) -> tuple[float | None, float | None]:
-    """Compose all rounds, with the least noise that any had."""
-    private = [e for e in episodes if e.rounds > 0]
-    if not private or any(e.rounds == 0 and e.updates > 0 for e in episodes):
+def _privacy(
+    episodes: tuple[Episode, ...], federation: Federation
+) -> tuple[float | None, float | None]:
+    """Compose all rounds of all episodes, whatever their noise."""
+    shared = [e for e in episodes if e.rounds > 0]
+    if not shared or any(e.rounds == 0 and e.updates > 0 for e in episodes):
         return None, None
-    delta = default_delta(max(e.nodes for e in private))
-    noise = min(e.noise_multiplier for e in private)
-    return epsilon(noise, delta, sum(e.rounds for e in private)), delta
+    delta = delta_of(federation, max(e.nodes for e in shared))
+    # A node's own message is protected against replacement, twice the clipping norm away.
+    parts = [
+        Part(e.noise_multiplier / 2.0, e.rounds)
+        if e.local
+        else Part(e.noise_multiplier, e.rounds, e.participation)
+        for e in shared
+    ]
+    spent = composed(parts, delta)
+    return (None, None) if spent is None else (spent, delta)
 
 
 def _fresh(seed: int) -> _Progress:

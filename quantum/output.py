@@ -11,7 +11,7 @@ import msgspec
 
 from quantum.errors import InputError
 
-__all__ = ["json_option", "write_json", "write_whole"]
+__all__ = ["figure_kind", "json_option", "write_json", "write_whole"]
 
 
 def _writable(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
@@ -35,6 +35,21 @@ json_option = click.option(
     callback=_writable,
     help="Write the result as JSON to FILE, or to standard output with '-'.",
 )
+
+
+def figure_kind(path: str | None) -> str:
+    """Return ``png`` or ``svg`` by a figure's name, before the work that is to be drawn.
+
+    >>> figure_kind("a.svg"), figure_kind(None)
+    ('svg', 'png')
+    """
+    if path is None:
+        return "png"
+    if Path(path).suffix not in (".png", ".svg"):
+        raise InputError(f"--figure must end in .png or .svg, got {path}")
+    if not Path(path).parent.is_dir():
+        raise InputError(f"cannot write {path}: its folder does not exist")
+    return Path(path).suffix[1:]
 
 
 def write_json(value: Any, path: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quantum.errors import InputError
-from quantum.output import json_option, write_json, write_whole
+from quantum.output import figure_kind, json_option, write_json, write_whole
 
 if TYPE_CHECKING:
     from controller.forecasting.comparing import Compared
@@ -73,7 +73,7 @@ def command(
     nodes. ``untrained`` starts from random weights and learns as it goes; ``quantum`` reads
     requests with a quantum reservoir, beside a GRU of as many trained parameters.
     """
-    kind = _kind_of(figure)
+    kind = figure_kind(figure)
     if not 0 <= seed < 1_000_000:
         raise InputError(f"--seed must be 0 to 999999, got {seed}: training uses those above")
     if not 0.0 <= warmup_s < 1e5 or not 12.0 <= seconds < 1e5:
@@ -106,17 +106,6 @@ def command(
         write_whole(Path(figure), drawn)
     if json_path != "-":
         _show(found)
-
-
-def _kind_of(figure: str | None) -> str:
-    if figure is None:
-        return "png"
-    path = Path(figure)
-    if path.suffix not in (".png", ".svg"):
-        raise InputError(f"--figure must end in .png or .svg, got {figure}")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {figure}: its folder does not exist")
-    return path.suffix[1:]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.commands.federation_options import federation_options
 from quantum.errors import DeviceError, InputError
 from quantum.output import json_option, write_json
 from quantum.shipped_racks import rack_path
@@ -43,6 +44,7 @@ _DEFAULT_RACK = "id900"
 @click.option("--seed", type=int, help="Seed of all draws (0).")
 @click.option("--policy", metavar="FILE", help="Start from a policy of dpem train.")
 @click.option("--no-learn", is_flag=True, help="Decide by the policy as it is, do not learn.")
+@federation_options
 @click.option("--agents", type=int, help="Agent processes (2); each hosts many nodes.")
 @click.option("--workers", type=int, help="Worker processes (1).")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controller.commands.federation_options import federation_options
 from quantum.errors import InputError
 from quantum.output import json_option, write_json
 
@@ -23,6 +24,12 @@ __all__ = ["command"]
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
 @click.option("--seconds", default=60.0, show_default=True, help="Network time of an episode.")
 @click.option("--episodes", default=4, show_default=True, help="Episodes to play now.")
+@click.option(
+    "--planned-episodes",
+    type=int,
+    help="Episodes that share the privacy budget: those of this call, unless given.",
+)
+@federation_options
 @click.option("--seed", default=0, show_default=True, help="Seed of the first episode.")
 @click.option("--engine", default="processes", show_default=True, help="processes.")
 @click.option("--device", default="cpu", show_default=True, help="cpu.")
@@ -40,7 +47,9 @@ def command(
     device: str,
     out: str | None,
     resume: str | None,
+    planned_episodes: int | None,
     json_path: str | None,
+    **federation: Any,
 ) -> None:
     """Learn in the twin and write a policy that ``dpem run --policy FILE`` starts from.
 
@@ -66,7 +75,12 @@ def command(
 
     torch.set_num_threads(1)
     setting = Setting(
-        topology=topology, demand=demand, load_hz=load_hz, seconds=seconds, seed=seed
+        topology=topology,
+        demand=demand,
+        load_hz=load_hz,
+        seconds=seconds,
+        seed=seed,
+        **{name: value for name, value in federation.items() if value is not None},
     ).check()
     with _progress(episodes) as advance:
         found = train(
@@ -74,6 +88,7 @@ def command(
             episodes,
             target,
             resume=None if resume is None else Path(resume),
+            planned=planned_episodes,
             progress=advance,
         )
     write_json(found, json_path)
@@ -111,6 +126,8 @@ def _show(found: "Training") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from controller.table import privacy_line
+
     console = Console()
     table = Table(title="delivered, beside mean-rate on the same draws", box=box.SIMPLE)
     for name in ("seed", "delivered", "mean-rate", "difference", "of bound", "reward", "rounds"):
@@ -126,8 +143,8 @@ def _show(found: "Training") -> None:
             str(e.rounds),
         )
     console.print(table)
-    private: Any = "no guarantee of privacy"
-    if found.epsilon is not None:
-        private = f"epsilon {found.epsilon:.2f} at delta {found.delta:.2g}, over all rounds"
+    private = privacy_line(
+        found.privacy, found.aggregator, found.federated_rounds, found.epsilon, found.delta
+    )
     console.print(f"Policy: {found.policy} ({private})", soft_wrap=True)
     console.print(f"Learning state, not to be given away: {found.state}", soft_wrap=True)

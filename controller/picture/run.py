@@ -195,7 +195,8 @@ def _comparison(own: str, rates: Mapping[str, float], known: Sequence[str]) -> s
 def _learning(figure: Figure, place: SubplotSpec, series: Mapping[str, Any]) -> None:
     number, reward = _group(series, "round", "reward")
     spent = _group(series, "round", "epsilon")[1]
-    spent = spent[~np.isnan(spent)]
+    unprotected = bool(np.isinf(spent).any())
+    spent = spent[np.isfinite(spent)]
     if not len(number):
         empty(figure.add_subplot(place), "no federated round took place")
         return
@@ -210,6 +211,8 @@ def _learning(figure: Figure, place: SubplotSpec, series: Mapping[str, Any]) -> 
     title = count
     if len(finite) > 1:
         title = f"Reward {finite[0]:.3g} → {finite[-1]:.3g} in {len(number)} rounds"
+    if unprotected:
+        title += ", no privacy"
     last = top
     if len(spent):
         title += f", ε = {spent[-1]:.3g}"

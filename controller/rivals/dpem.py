@@ -6,26 +6,26 @@ a backend.
 """
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 
 from controller.dispatch import Dispatch, Rules
+from controller.federation import Federation, Scheme, noise_of
 from controller.game import Game
 from controller.hearing import as_heard
-from controller.learning_round import FEWEST_CLIENTS
 from controller.mind import LearnConfig, Mind
 from controller.plan import Plan, delay_slots
 from controller.policy import Actor, parameters
-from controller.privacy import default_delta, noise_for
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
+from quantum.egp import Look, Speak
+from quantum.errors import InputError
 from quantum.ledger import Ledger, Rule, seed_at
 from quantum.ledger.state import Floats
 from quantum.scenario import Scenario
 
-__all__ = ["LEVERS", "Twin", "allocator", "make", "player", "rule_of", "rules_of"]
+__all__ = ["LEVERS", "Twin", "allocator", "learning_of", "make", "player", "rule_of", "rules_of"]
 
 SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
 #: Requests that are expected within this time claim links.
@@ -57,12 +57,6 @@ def rule_of(targets: Floats, **weights: float) -> Rule:
     return mean_rate.rule_of(targets, **{**known, **own, **weights})
 
 
-@cache
-def _noise(epsilon: float, clients: int, rounds: int) -> float:
-    # The accountant takes a second, and every run of the same length asks the same.
-    return noise_for(epsilon, default_delta(clients), rounds)
-
-
 def rules_of(
     game: Game,
     groups: tuple[tuple[int, ...], ...],
@@ -71,21 +65,28 @@ def rules_of(
     learn: bool,
     measured: bool = False,
     round_s: float = 5.0,
-    epsilon: float = 8.0,
+    federation: Federation | None = None,
+    episodes: int = 1,
+    secret: bool = False,
 ) -> Rules:
     """Write down what a run of an allocator on a game is.
 
     Central allocators decide in the broker by their rule and do not learn. The noise of federated
-    averaging is such that all rounds of the run together cost ``epsilon``.
+    averaging is such that all rounds of ``episodes`` such runs together cost its epsilon. Raises
+    InputError where the network has too few nodes for the aggregator.
     """
     scenario = game.scenario
     world = as_heard(game.world, scenario, central=allocator.central)
     learn = learn and not allocator.central
     round_slots = max(1, round(round_s / scenario.slot_s))
     rounds = (world.horizon - 1) // round_slots
-    noise = 0.0
-    if learn and rounds > 0 and world.n >= FEWEST_CLIENTS:
-        noise = _noise(epsilon, world.n, rounds)
+    federation = (federation or Federation()).check()
+    if learn and federation.aggregator != "mean" and world.n < federation.fewest_clients:
+        raise InputError(
+            f"aggregator {federation.aggregator} needs at least {federation.fewest_clients} nodes, "
+            f"the network has {world.n}"
+        )
+    noise = noise_of(federation, world.n, rounds * episodes) if learn else 0.0
     return Rules(
         world=world,
         rule=allocator.rule(scenario, game.plan),
@@ -97,14 +98,29 @@ def rules_of(
         measured=measured,
         round_slots=round_slots,
         noise_multiplier=noise,
+        federation=federation,
+        secret=secret,
     )
+
+
+def learning_of(rules: Rules, config: LearnConfig | None = None) -> LearnConfig:
+    """Return how nodes learn in a run: clipped and, with local privacy, with noise of their own."""
+    scheme = Scheme(rules.federation, rules.world.n, rules.clip_norm, rules.noise_multiplier)
+    config = config or LearnConfig()
+    if scheme.message_noise > 0.0:
+        # The noise is accounted for over this norm.
+        config = replace(config, clip_norm=rules.clip_norm)
+    elif scheme.federation.clipping == "adaptive":
+        config = replace(config, clip_norm=scheme.client_clip)
+    return replace(config, local_noise=scheme.message_noise, secret=rules.secret)
 
 
 class Twin:
     """Plays one ledger of a game with one mind for all nodes; call it with the slot to stop at.
 
     ``actor`` has the weights that all nodes start with, by default those of the heuristic; ``rule``
-    is another heuristic. The dispatcher and the mind stay readable after the last slot.
+    is another heuristic; ``episodes`` is how many such runs share the budget of ``federation``. The
+    dispatcher and the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -115,11 +131,20 @@ class Twin:
         learn: bool = True,
         actor: Actor | None = None,
         config: LearnConfig | None = None,
+        federation: Federation | None = None,
+        episodes: int = 1,
         rule: Rule | None = None,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
-        rules = rules_of(game, everybody, allocator=allocator, learn=learn)
+        rules = rules_of(
+            game,
+            everybody,
+            allocator=allocator,
+            learn=learn,
+            federation=federation,
+            episodes=episodes,
+        )
         if actor is not None:
             # Changes are added to what the nodes started from.
             rules = replace(rules, start=parameters(actor)[0])
@@ -133,7 +158,7 @@ class Twin:
             nodes,
             seed=seed_at(world, 0),
             learn=learn,
-            config=config,
+            config=learning_of(rules, config),
             actor=actor,
         )
 
@@ -142,10 +167,14 @@ class Twin:
         dispatch = self.dispatch
         while dispatch.slot < stop:
             for look in dispatch.open():
-                dispatch.hear(0, self.mind.speak(look))
+                dispatch.hear(0, self.speak(look))
             job = dispatch.close()
             if job is not None:
                 dispatch.settle(dispatch.results.by_closed_form(job.job))
+
+    def speak(self, look: Look) -> Speak:
+        """Return what the nodes send after they saw ``look``."""
+        return self.mind.speak(look)
 
 
 def player(

@@ -15,7 +15,7 @@ import pytest
 from controller.game import prepare
 from controller.live import run_live
 from controller.replaying import replay
-from controller.rivals.dpem import player
+from controller.rivals.dpem import Twin, player
 from controller.rivals.mean_rate import allocator as mean_rate
 from controller.setting import Setting, scenario_of
 from quantum.errors import RecordError
@@ -42,6 +42,10 @@ SETTINGS = {
     "aer": FROZEN,
     "many": {**FROZEN, "backend": "analytic", "agents": 3, "workers": 2},
     "abilene": {**SMALL, "topology": "abilene", "demand": "abilene", "backend": "analytic"},
+    "hidden": {
+        **{**SMALL, "topology": "abilene", "backend": "analytic", "agents": 2, "seconds": 6.0},
+        **{"privacy": "local", "aggregator": "trimmed-mean"},
+    },
     "central": {**FROZEN, "backend": "analytic", "allocator": "mean-rate"},
     "line": {**BUSY, "topology": "line-3", "agents": 2},
     "pair": {**BUSY, "topology": "pair.json"},
@@ -154,6 +158,19 @@ def test_the_twin_takes_the_same_decisions(live):
     assert twin.pairs_delivered == summary["pairs_delivered"] > 0
     assert twin.contention == summary["contention"]
     assert twin.latency_p99_ms == summary["latency_ms"]["p99"]
+
+
+def test_nodes_hide_their_changes_alike_in_any_process(live):
+    """Local noise is each node's own: two processes learn what the one mind of the twin does."""
+    summary, _ = live("hidden")
+    setting = Setting(**SETTINGS["hidden"])
+    game = prepare(scenario_of(setting))
+    twin = Twin(game, new_ledger(game.world, events=8192), federation=setting.federation)
+    twin(game.world.horizon)
+    assert summary["federated_rounds"] == twin.dispatch.rounds.done == 1
+    assert summary["decision_digest"] == twin.dispatch.digest.hexdigest()
+    assert (summary["privacy"], summary["aggregator"]) == ("local", "trimmed-mean")
+    assert 7.9 < summary["epsilon"] <= 8.0 and summary["delta"] == 1e-3
 
 
 def test_a_central_rival_lives_as_in_the_twin(live):

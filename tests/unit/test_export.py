@@ -26,7 +26,7 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "results", "slot": 3, "basis": [-1, 0, 2], "passed": [-1, 1, 0],
      "fidelity": [0.9, 0.95, 0.96], "source": "sim", "reward": 0.8},
     {"event": "failed", "slot": 4, "code": "OTHER", "detail": "no light"},
-    {"event": "round", "slot": 5, "round": 1, "participants": 3},
+    {"event": "round", "slot": 5, "round": 1, "missing": 3},
     {"event": "lost", "slot": 6, "detail": "the agent is gone"},
 ]  # fmt: skip
 
@@ -59,7 +59,7 @@ def test_tables_say_what_happened(tmp_path: Path) -> None:
     assert pairs["fidelity_true"] == [0.9, 0.95, 0.96]
     # The second link of the middle node.
     assert tables["decisions"]["link"] == ["n1>n2"] and tables["decisions"]["node"] == ["n1"]
-    assert tables["rounds"]["participants"] == [3] and tables["summary"] == {"key": [], "value": []}
+    assert tables["rounds"]["missing"] == [3] and tables["summary"] == {"key": [], "value": []}
 
 
 @pytest.mark.parametrize("wanted", ["csv", "parquet"])

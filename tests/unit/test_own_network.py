@@ -53,7 +53,7 @@ def compared(tmp_path: Path):  # type: ignore[no-untyped-def]
         options += more
         done = CliRunner().invoke(command, options, catch_exceptions=False)
         assert done.exit_code == 0
-        found: dict[str, Any] = json.loads(done.output)
+        found: dict[str, Any] = json.loads(done.stdout)
         return found
 
     return run

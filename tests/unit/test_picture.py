@@ -275,6 +275,15 @@ def test_facts_leave_out_what_is_not_known() -> None:
     assert "epsilon" not in text
 
 
+def test_facts_say_that_privacy_is_off() -> None:
+    off = {**SUMMARY, "privacy": "none", "aggregator": "median", "epsilon": None, "delta": None}
+    text = " ".join(shown(facts_table({**off, "federated_rounds": 3})).split())
+    assert "NONE: weights were shared without noise, 3 rounds (median)" in text
+    on = {**off, "privacy": "central", "aggregator": "mean", "epsilon": 7.99, "delta": 1e-3}
+    text = " ".join(shown(facts_table({**on, "federated_rounds": 3})).split())
+    assert "central: epsilon 7.99 at delta 0.001, over all 3 rounds (mean)" in text
+
+
 def test_the_live_view_shows_where_the_run_stands() -> None:
     early = shown(live_table(Live(0.0, 60.0, 0, 0, 0.0)))
     assert "0.0 of 60.0 s" in early

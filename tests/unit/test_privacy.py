@@ -9,7 +9,7 @@ from scipy.stats import norm
 from controller.privacy import default_delta, epsilon, local_epsilon, noise_for
 from quantum.errors import InputError
 
-DELTA = default_delta(100)
+DELTA = 100**-1.1
 
 
 def exact(noise_multiplier: float, delta: float, rounds: int) -> float:

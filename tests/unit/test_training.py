@@ -43,7 +43,7 @@ def whole(tmp_path_factory):
 
 def test_four_episodes_are_two_and_two_more(whole, tmp_path):
     first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    half = train(SETTING, 2, first)
+    half = train(SETTING, 2, first, planned=4)
     rest = train(SETTING, 2, second, resume=first)
     assert rest.digest == whole.digest != half.digest
     assert rest.episodes == whole.episodes
@@ -74,11 +74,11 @@ def test_what_was_learned_goes_on(whole, tmp_path):
 def test_all_rounds_are_accounted_for(whole):
     rounds = sum(e.rounds for e in whole.episodes)
     assert rounds == 12 and {e.updates for e in whole.episodes} == {3}
-    assert whole.delta == pytest.approx(12**-1.1)
+    assert (whole.delta, whole.privacy, whole.federated_rounds) == (1e-3, "central", 12)
     noise = whole.episodes[0].noise_multiplier
-    assert whole.epsilon == epsilon(noise, 12**-1.1, rounds)
-    # One episode alone is made to cost 8 (the default of a run).
-    assert whole.epsilon > 8.0 > epsilon(noise, 12**-1.1, 3) > 7.9
+    assert whole.epsilon == pytest.approx(epsilon(noise, 1e-3, rounds), abs=1e-6)
+    # All four together are made to cost 8 (the default).
+    assert 7.9 < whole.epsilon <= 8.0
 
 
 def test_few_nodes_have_no_guarantee_and_learn_alike(tmp_path):
@@ -117,7 +117,12 @@ def test_twin_leaves_its_events_to_the_scorer():
 
 def test_other_nodes_take_over_the_policy_only(whole, tmp_path):
     ring = msgspec.structs.replace(SETTING, topology="ring-14")
-    found = train(ring, 1, tmp_path / "p.safetensors", resume=Path(whole.policy))
+    out = tmp_path / "p.safetensors"
+    with pytest.raises(InputError, match="budget is for 4 episodes, these would be 5"):
+        train(ring, 1, out, resume=Path(whole.policy))
+    found = train(ring, 1, out, resume=Path(whole.policy), planned=5)
+    # What was spent is told, also beyond the budget; nothing is averaged away.
+    assert found.epsilon > 8.0
     assert [e.nodes for e in found.episodes] == [12, 12, 12, 12, 14]
     assert found.episodes[-1].seed == 9
 
@@ -166,10 +171,9 @@ def test_command_writes_policy_and_json(tmp_path, monkeypatch):
     assert {"delivery_rate", "reward", "fraction_of_bound", "rival_delivery_rate", "rounds"} <= set(
         episode
     )
-    again = CliRunner().invoke(
-        command, [*SHORT, "--resume", "policy.safetensors"], catch_exceptions=False
-    )
-    assert "Policy: policy.safetensors (epsilon" in again.stdout
+    more = ["--resume", "policy.safetensors", "--planned-episodes", "2"]
+    again = CliRunner().invoke(command, [*SHORT, *more], catch_exceptions=False)
+    assert "Policy: policy.safetensors (central: epsilon" in again.stdout
     assert load(Path("policy.safetensors")).round == 2
 
 

@@ -15,7 +15,10 @@ const PLAY_SPEED = 2;
 const PLAY_MS = 100;
 const TABLES_MS = 500;
 
-const page = { greeting: null, frame: {}, live: true, wanted: null, waiting: false, playing: null, socket: null, updates: 0, tables: null, told: false };
+/** States whose word is long: it goes below the head of the page. */
+const ENDS = { damaged: "Damaged", killed: "Killed", "broken off": "Broken off" };
+
+const page = { greeting: null, frame: {}, live: true, wanted: null, waiting: false, playing: null, socket: null, updates: 0, tables: null, told: "" };
 const map = new NetworkMap($("map"), () => showPicked());
 const charts = makeCharts($("charts"));
 const tables = new Tables($("tabs"), $("panel"));
@@ -62,8 +65,9 @@ function show() {
   const { frame, greeting } = page;
   const { state, word } = frame.status;
   $("status").dataset.state = state;
-  if ($("status").textContent !== word) $("status").textContent = word;
-  if (!page.told) notice(state === "damaged" || state === "killed" ? word : "");
+  const short = ENDS[state] ?? word;
+  if ($("status").textContent !== short) $("status").textContent = short;
+  notice([page.told, state in ENDS ? word : ""].filter(Boolean).join(" "));
   showControls();
   if (!greeting || !frame.now) {
     $("empty").textContent = word;
@@ -159,11 +163,11 @@ function play(on) {
 async function stop(what, reason) {
   const answer = await fetch("/stop", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ what, reason }) });
   const said = await answer.text();
-  if (!answer.ok) { page.told = true; notice(`Not stopped: ${said}`); return; }
+  if (!answer.ok) { page.told = `Not stopped: ${said}`; show(); return; }
   if (what === "instruments") {
     const done = JSON.parse(said);
-    page.told = true;
-    notice(`Emergency stop: last command written after ${done.written_ms.toFixed(0)} ms; ${done.safe ? "all instruments were read back as safe" : "NOT all instruments could be read back as safe"}. The rack is latched until dpem lab rearm.`);
+    page.told = `Emergency stop: last command written after ${done.written_ms.toFixed(0)} ms; ${done.safe ? "all instruments were read back as safe" : "NOT all instruments could be read back as safe"}. The rack is latched until dpem lab rearm.`;
+    show();
   }
 }
 

@@ -192,8 +192,10 @@ export class NetworkMap {
     ctx.lineWidth = 3;
     this.network.nodes.forEach(([name], k) => {
       const [x, y] = this.points[k];
-      ctx.strokeText(name, x + 8, y - 7);
-      ctx.fillText(name, x + 8, y - 7);
+      const right = x > this.canvas.clientWidth - 70;
+      ctx.textAlign = right ? "right" : "left";
+      ctx.strokeText(name, right ? x - 8 : x + 8, y - 9);
+      ctx.fillText(name, right ? x - 8 : x + 8, y - 9);
     });
   }
 
