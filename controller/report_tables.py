@@ -74,10 +74,10 @@ def _links(frame: Frame, layout: Layout) -> str:
 
 def _rounds(frame: Frame) -> str:
     rows = [
-        (f"{number}", f"{time_s:.1f}", f"{nodes}", "–" if spent is None else f"{spent:.3f}")
-        for time_s, number, nodes, spent in frame["rounds"]
+        (f"{number}", f"{time_s:.1f}", f"{missing}", "–" if spent is None else f"{spent:.3f}")
+        for time_s, number, missing, spent in frame["rounds"]
     ]
-    heads = ("federated round", "at, s", "nodes", "epsilon after it")
+    heads = ("federated round", "at, s", "nodes missing", "epsilon after it")
     return _table("Federated rounds", heads, rows, "rounds")
 
 

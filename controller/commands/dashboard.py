@@ -132,7 +132,7 @@ def _serve(
     async def work() -> None:
         page = Page(watch, Controls(folder, lambda: watch.rack), tokens)
         task = asyncio.ensure_future(serve(page, host, port, told))
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             while child is not None and not task.done():

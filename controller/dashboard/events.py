@@ -148,11 +148,11 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """A federated round."""
+    """A federated round; ``missing`` nodes were not heard of."""
 
     slot: _Count
     round: _Count
-    participants: _Count
+    missing: _Count = 0
 
 
 class Lost(msgspec.Struct, frozen=True):

@@ -43,11 +43,14 @@ class Request(NamedTuple):
 
 
 class Round(NamedTuple):
-    """A federated round; ``epsilon`` after it, None where it is not known (yet)."""
+    """A federated round; ``epsilon`` after it, None where it is not known (yet).
+
+    How many nodes took part is not in the record: it is secret, ``missing`` ones are not.
+    """
 
     time_s: float
     number: int
-    participants: int
+    missing: int
     epsilon: float | None
 
 
@@ -258,7 +261,7 @@ class Story:
 
     def _round(self, event: e.Round) -> None:
         time_s = event.slot * self.slot_s
-        self.rounds.append(Round(time_s, event.round, event.participants, None))
+        self.rounds.append(Round(time_s, event.round, event.missing, None))
         if len(self.rounds) > _MOST_ROUNDS:
             # The newest stay whole, the older ones become every second one.
             half = _MOST_ROUNDS // 2

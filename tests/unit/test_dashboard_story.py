@@ -256,7 +256,7 @@ WRONG = {
         },
         "nodes that do not exist",
     ),
-    "not a number": ({"event": "round", "slot": 1, "round": -1, "participants": 4}, "malformed"),
+    "not a number": ({"event": "round", "slot": 1, "round": -1}, "malformed"),
 }
 
 

@@ -99,7 +99,7 @@ export function updateCharts(charts, greeting, frame) {
     lines: { epsilon: spent.length ? [[0, 0], ...spent, [Math.max(now.time_s, spent.at(-1)[0]), spent.at(-1)[1]]] : [] },
     levels: spent.length ? [{ name: "budget", label: "budget", value: greeting.run.epsilon }] : [],
     words: {
-      epsilon: spent.length ? `${number(spent.at(-1)[1], 2)} after round ${rounds.at(-1)[1]} of ${rounds.at(-1)[2]} nodes` : null,
+      epsilon: spent.length ? `${number(spent.at(-1)[1], 2)} after round ${rounds.at(-1)[1]}${rounds.at(-1)[2] ? `, ${rounds.at(-1)[2]} nodes missing` : ""}` : null,
       budget: number(greeting.run.epsilon, 1),
     },
     empty: rounds.length ? `${rounds.at(-1)[1]} rounds, epsilon is not known` : now.learns ? "no federated round yet" : "this run does not learn",

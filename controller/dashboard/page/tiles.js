@@ -1,6 +1,6 @@
 // The figures on top of the page.
 
-import { count, interval, make, number, percent } from "./text.js";
+import { count, make, number, percent } from "./text.js";
 
 const TILES = [
   ["delivered", "delivered of requested"], ["bound", "of the upper bound"], ["fidelity", "measured fidelity"],
@@ -34,7 +34,7 @@ export class Tiles {
     this.set("bound", sums.bound > 0 && sums.requested ? percent(sums.delivered / sums.bound) : "–",
       sums.bound > 0 ? `${count(sums.bound)} pairs in the whole run` : "");
     const newest = series.fidelity.findLast((f) => f);
-    this.set("fidelity", newest ? number(newest[1], 3) : "–", newest ? interval([...newest, 1]).replace(/^\S+ /, "95 %: ") : "no pair tested yet");
+    this.set("fidelity", newest ? number(newest[1], 3) : "–", newest ? `95 %: [${number(newest[0], 2)}, ${number(newest[2], 2)}], ${number(series.pooled_s, 0)} s` : "no pair tested yet");
     this.set("contention", now.told ? number(sums.contention, 4) : "–", "of resources × time");
     this.set("stored", now.told ? count(sums.stored) : "–", `${count(sums.executed)} executed, ${count(sums.failed)} failed`);
     const spent = rounds.findLast((r) => r[3] !== null);
