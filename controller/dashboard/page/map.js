@@ -156,7 +156,8 @@ export class NetworkMap {
   drawNodes(ctx, nodes) {
     const most = Math.max(1, ...nodes.map((n) => n[0]));
     const size = this.network.nodes.length > 300 ? 2 : 3;
-    const ink = named("ink");
+    // Looking up a style costs more than drawing a node.
+    const [ink, card, forecast, waiting] = ["ink", "card", "forecast", "waiting"].map(named);
     ctx.lineWidth = 1.5;
     nodes.forEach(([asked, , soon], k) => {
       const [x, y] = this.points[k];
@@ -164,14 +165,14 @@ export class NetworkMap {
       if (soon > 0.2) {
         ctx.beginPath();
         ctx.arc(x, y, r + 2.5 + 2.2 * Math.sqrt(soon), 0, 2 * Math.PI);
-        ctx.strokeStyle = named("forecast");
+        ctx.strokeStyle = forecast;
         ctx.stroke();
       }
       ctx.beginPath();
       ctx.arc(x, y, r, 0, 2 * Math.PI);
-      ctx.fillStyle = this.waiting.has(k) ? named("waiting") : ink;
+      ctx.fillStyle = this.waiting.has(k) ? waiting : ink;
       ctx.fill();
-      ctx.strokeStyle = named("card");
+      ctx.strokeStyle = card;
       ctx.stroke();
     });
     ctx.strokeStyle = named("blocked");
