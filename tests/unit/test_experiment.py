@@ -112,7 +112,7 @@ def elsewhere(tmp_path, monkeypatch):
 def test_command_writes_the_documented_keys():
     done = CliRunner().invoke(command, [*SMALL, "--allocators", ",".join(RIVALS), "--json", "-"])
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
+    found = json.loads(done.stdout)
     assert {
         "preset", "seeds", "allocators", "paired", "anova", "convergence", "cells"
     } <= set(found)  # fmt: skip

@@ -452,7 +452,7 @@ def test_the_command_lists_all(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert all(name in done.output for name in SHIPPED)
     done = CliRunner().invoke(command, ["--json", "-"])
-    listed = {one["name"]: one for one in json.loads(done.output)}
+    listed = {one["name"]: one for one in json.loads(done.stdout)}
     assert set(listed) == SHIPPED
     assert listed["munich_rb_33km_2022"]["fidelity"] == {
         "value": 0.622,
@@ -469,7 +469,7 @@ def test_the_command_shows_one_with_sources(tmp_path: Path) -> None:
     for text in ("0.551 ± 0.013", "from memory", "10.1126/science.abg1919", "link_ab (default)"):
         assert text in done.output
     done = CliRunner().invoke(command, [write(tmp_path, GOOD), "--json", "-"])
-    assert json.loads(done.output)["points"]["main"]["numbers"]["rate_hz"]["value"] == 10.0
+    assert json.loads(done.stdout)["points"]["main"]["numbers"]["rate_hz"]["value"] == 10.0
     wrong = CliRunner().invoke(command, ["delft_nv_2020"])
     assert isinstance(wrong.exception, InputError)
     assert "close: delft_nv_2018, delft_nv_2021" in str(wrong.exception) or (
