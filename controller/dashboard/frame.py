@@ -16,7 +16,7 @@ Frame = dict[str, Any]
 
 _ROWS = ("links", "nodes", "pairs")
 #: Node pairs in the table of who asked for what, busiest first; and requests in the list.
-_MOST_PAIRS, _MOST_REQUESTS = 200, 60
+_MOST_PAIRS, _MOST_REQUESTS = 150, 60
 #: Paths that pairs were delivered along a moment ago.
 _MOST_GLOW = 40
 #: Fidelity over time is pooled over so long, so that an interval says something.

@@ -107,6 +107,12 @@ export class Tables {
     this.panel = panel;
     this.shown = "pairs";
     this.latest = null;
+    // Hundreds of rows cost more than all the rest of the page: only while somebody can see them.
+    this.seen = true;
+    new IntersectionObserver(([entry]) => {
+      this.seen = entry.isIntersecting;
+      if (this.seen && this.latest) this.update(...this.latest);
+    }, { rootMargin: "200px" }).observe(panel);
     this.tabs.forEach((tab, k) => {
       tab.addEventListener("click", () => this.choose(k));
       tab.addEventListener("keydown", (event) => {
@@ -128,12 +134,13 @@ export class Tables {
     this.shown = this.tabs[k].id.replace("tab-", "");
     this.panel.setAttribute("aria-labelledby", this.tabs[k].id);
     this.words = "";
+    this.seen = true;
     if (this.latest) this.update(...this.latest);
   }
 
   update(frame, greeting) {
     this.latest = [frame, greeting];
-    if (!greeting) return;
+    if (!greeting || (!this.seen && this.words)) return;
     const uses = { pairs: ["pairs", "now"], requests: ["requests"], links: ["links", "health"], instruments: ["instruments", "health", "sums"], facts: ["results", "status"] }[this.shown];
     const words = this.shown + JSON.stringify(uses.map((name) => (name === "now" ? frame.now?.told : frame[name])));
     if (words === this.words) return;

@@ -1,6 +1,7 @@
 // Numbers and elements. Text is only ever set as text, never as markup.
 
-export const count = (value) => Math.round(value).toLocaleString("en-GB");
+const WHOLE = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
+export const count = (value) => WHOLE.format(value);
 export const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : "–");
 export const seconds = (value) => `${value.toFixed(1)} s`;
 export const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
