@@ -4,13 +4,16 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.complete
+# Ray and Flower live apart: Flower wants older versions of rich, packaging and protobuf.
+BEYOND := .venv-beyond
+BEYOND_STAMP := $(BEYOND)/.complete
 EXTRAS := learn,pettingzoo,aer,arena,squidasm,lab,qkd,dashboard,dev
 # One process for each core; ARGS="-n 0" keeps all tests in one.
 PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run live test test-long chaos lint reference clean lock
+.PHONY: help run live test test-long test-beyond chaos lint reference clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +30,10 @@ test: lint ## lint, then all tests that take less than minutes
 test-long: lint ## the same with the tests that take minutes
 	$(VENV)/bin/python -m pytest $(PARALLEL) -m "not hardware" $(ARGS)
 
+test-beyond: $(BEYOND_STAMP) ## Ray, Flower and several hosts, which needs root: minutes
+	$(BEYOND)/bin/python -m pytest -m "not hardware" tests/system/test_ray.py \
+	  tests/system/test_flower.py tests/system/test_hosts.py $(ARGS)
+
 chaos: $(STAMP) ## a thousand faults of a service under load, then the proof from its journal
 	DPEM_CHAOS_FAULTS=1000 $(VENV)/bin/python -m pytest -m long tests/system/test_service_chaos.py $(ARGS)
 
@@ -40,7 +47,7 @@ reference: $(STAMP) ## write the pages of reference in docs/ from the code
 	$(VENV)/bin/python -m controller.reference docs
 
 clean: ## remove what the other targets made, run folders excepted
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BEYOND) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find controller backends quantum firmware_stubs tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Made again when the lock or the project's metadata (entry points, extras) change. The stamp comes
@@ -51,6 +58,13 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r requirements.lock
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BEYOND_STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(BEYOND)
+	grep -vE '^(rich|packaging|protobuf)==' requirements.lock > $(BEYOND)/constraints.txt
+	$(BEYOND)/bin/python -m pip install --disable-pip-version-check -c $(BEYOND)/constraints.txt \
+	  -e '.[learn,arena,ray,flower]' pytest pytest-timeout hypothesis
 	@touch $@
 
 # pip resolves the project afresh (nothing is installed) and we keep names and versions only: no

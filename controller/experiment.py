@@ -15,8 +15,10 @@ from pathlib import Path
 import msgspec
 
 from controller.arena.folder import Folder
+from controller.arena.sending import folder_from, into_bytes
 from controller.arena.summary import Comparison, summarise
 from controller.arena.unit import Figures, Unit, play_unit
+from controller.engines.engine import Engine
 from controller.game import Plans
 from controller.parallel import spread
 from controller.rivals.allocator import find
@@ -36,6 +38,7 @@ def compare(
     seconds: float = 60.0,
     warmup_s: float = 10.0,
     processes: int | None = None,
+    engine: Engine | None = None,
     folder: Folder | None = None,
     keep: bool = False,
     windowed: Collection[tuple[int, int]] = (),
@@ -47,9 +50,9 @@ def compare(
     An open ``folder`` keeps units as they finish, and those that are there already are not played;
     ``keep`` puts beside them what is needed to play each again. ``windowed`` are the units, as
     (number of the cell, seed), that get the windowed bound as well. ``progress`` is given every
-    unit, first those that were there. ``processes`` is the number of cores by default. An interrupt
-    ends them and is passed on. Where an allocator fails, the others go on, and
-    :class:`AllocatorError` is raised at the end.
+    unit, first those that were there. ``processes`` is the number of cores by default; an
+    ``engine`` may play elsewhere instead. An interrupt ends them and is passed on. Where an
+    allocator fails, the others go on, and :class:`AllocatorError` is raised at the end.
     """
     names, numbers = check(cells, allocators, seeds)
     workers = processes or os.cpu_count() or 1
@@ -72,7 +75,11 @@ def compare(
                 _Task(place, cell, seed, names, seconds, warmup_s, kept, place in expensive)
             )
 
-    def finished(task: _Task, found: Unit | _Failure) -> None:
+    def finished(task: _Task, found: Unit | _Failure | _Sent) -> None:
+        if isinstance(found, _Sent):
+            if task.keep is not None:
+                folder_from(found.files, task.keep)
+            found = found.found
         if isinstance(found, _Failure):
             failures.append(found)
             return
@@ -84,7 +91,10 @@ def compare(
 
     # What takes longest comes first, so that no process is left alone with it at the end.
     tasks.sort(key=lambda task: not task.windowed)
-    spread(_work, tasks, processes=workers, finished=finished)
+    if engine is None:
+        spread(_work, tasks, processes=workers, finished=finished)
+    else:
+        engine(_work_elsewhere, tasks, finished=finished)
     if failures:
         raise _told(failures, len(units), len(wanted), folder)
     ordered = [units[place] for place in range(len(wanted))]
@@ -128,6 +138,13 @@ class _Failure(msgspec.Struct, frozen=True):
     trace: str
 
 
+class _Sent(msgspec.Struct, frozen=True):
+    """What came out on another machine, with the files of the folder to be kept."""
+
+    found: Unit | _Failure
+    files: dict[str, bytes]
+
+
 @cache
 def _plans() -> Plans:
     """Return the flows that this process has solved; many units share a network."""
@@ -151,6 +168,12 @@ def _work(task: _Task) -> Unit | _Failure:
         )
     except AllocatorError as wrong:
         return _Failure(task.place, str(wrong), traceback.format_exc())
+
+
+def _work_elsewhere(task: _Task) -> _Sent:
+    if task.keep is None:
+        return _Sent(_work(task), {})
+    return _Sent(*into_bytes(lambda here: _work(msgspec.structs.replace(task, keep=here))))
 
 
 def _told(

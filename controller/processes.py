@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,9 +25,14 @@ PATIENCE_S = 5.0
 
 
 class Processes:
-    """Child processes of one run; a context manager that leaves none behind."""
+    """Child processes of one run; a context manager that leaves none behind.
 
-    def __init__(self) -> None:
+    ``through`` gives the words in front of the command line of a process, by its name: what starts
+    it on another host, and dies with it.
+    """
+
+    def __init__(self, through: Callable[[str], Sequence[str]] = lambda _: ()) -> None:
+        self._through = through
         self._folder = tempfile.TemporaryDirectory(prefix="dpem-")
         self._running: list[tuple[str, subprocess.Popen[bytes], Path]] = []
 
@@ -43,7 +49,7 @@ class Processes:
         }
         with complaints.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, str(path)],
+                [*self._through(name), sys.executable, "-m", module, str(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

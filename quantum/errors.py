@@ -11,6 +11,7 @@
      |   |- DeviceProtocol      an answer that the protocol does not allow
      |   `- DeviceLimit         the value is outside what the instrument may do
      |- AllocatorError      an allocator failed, or broke the rules of the arena
+     |- EngineError         the machines that share the work failed: run the command again
      |- WireError           bytes that are no message of ours: drop the peer's frame
      `- RecordError         a run record that does not verify
 
@@ -27,6 +28,7 @@ __all__ = [
     "DeviceProtocol",
     "DeviceTimeout",
     "DpemError",
+    "EngineError",
     "InputError",
     "NoDemand",
     "RecordError",
@@ -106,6 +108,10 @@ class DeviceLimit(DeviceError):
 
 class AllocatorError(DpemError):
     """An allocator failed, delivered what nobody could, or used what it cannot have."""
+
+
+class EngineError(DpemError):
+    """The machines that share the work failed, again and again."""
 
 
 class WireError(DpemError):

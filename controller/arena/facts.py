@@ -21,7 +21,16 @@ from quantum.kernels import sources_of
 from quantum.presets import Cell, sample
 from quantum.seeding import generator
 
-__all__ = ["Facts", "facts_of", "has_windows", "unit_key", "versions", "with_windows"]
+__all__ = [
+    "Facts",
+    "allocator_code",
+    "code_digest",
+    "facts_of",
+    "has_windows",
+    "unit_key",
+    "versions",
+    "with_windows",
+]
 
 #: Whose versions can change a number: draws and kernels, the bound, learning.
 _PACKAGES = ("dpem", "numpy", "numba", "scipy", "torch")
@@ -71,7 +80,7 @@ def facts_of(
     return Facts(
         cells=list(cells),
         seeds=list(seeds),
-        allocators={name: {"code": _code(name), **tuned(name)} for name in allocators},
+        allocators={name: {"code": allocator_code(name), **tuned(name)} for name in allocators},
         seconds=seconds,
         warmup_s=warmup_s,
         versions=versions(),
@@ -144,6 +153,12 @@ def versions() -> dict[str, str]:
 
 
 @cache
+def code_digest() -> str:
+    """Digest all of our code that can change a number, and the versions of what it stands on."""
+    return _digest([sorted(versions().items()), _sources()])
+
+
+@cache
 def _sources() -> str:
     """Digest the code that plays a unit, and its data, as they are on disk."""
     import controller.arena.unit as played
@@ -157,7 +172,7 @@ def _sources() -> str:
 
 
 @cache
-def _code(name: str) -> str:
+def allocator_code(name: str) -> str:
     """Digest the code of an allocator, which a plugin may bring from elsewhere."""
     allocator = find(name)
     function = allocator.play or allocator.rule

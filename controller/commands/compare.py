@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from controller.arena.facts import Facts
+    from controller.engines.engine import Engine
     from controller.experiment import Comparison
 
 #: Compared unless others are named; the first is compared with each of the others.
@@ -42,7 +43,14 @@ ALLOCATORS = "dpem,on-demand,uniform,mean-rate"
 @click.option(
     "--windowed", metavar="N", default=0, help="The bound in time windows too, for N units."
 )
-@click.option("--engine", type=click.Choice(["processes"]), default="processes", show_default=True)
+@click.option(
+    "--engine",
+    default="processes",
+    show_default=True,
+    metavar="processes|ray",
+    help="Who plays: this machine, or a Ray cluster.",
+)
+@click.option("--ray-address", metavar="ADDRESS", help="Of the cluster; else RAY_ADDRESS, or none.")
 @click.option("--processes", type=int, help="How many; all cores by default.")
 @click.option("--out", metavar="DIR", help="Its folder; compares/NAME-DIGEST by default.")
 @click.option("--anew", is_flag=True, help="Play what is there already once more.")
@@ -63,6 +71,7 @@ def command(
     warmup_s: float,
     windowed: int,
     engine: str,
+    ray_address: str | None,
     processes: int | None,
     out: str | None,
     anew: bool,
@@ -80,6 +89,9 @@ def command(
     """
     from rich.console import Console
 
+    from controller.engines.engine import check_engine, chosen_engine
+
+    check_engine(engine, ray_address)
     from controller.arena.cells import chosen_cells, service_times
     from controller.arena.facts import facts_of
     from controller.arena.folder import default_folder
@@ -110,11 +122,14 @@ def command(
     )
     names, numbers = check(cells, chosen(allocators), range(seed, seed + seeds))
     facts = facts_of(cells, numbers, names, seconds=seconds, warmup_s=warmup_s, windowed=windowed)
+    player = chosen_engine(
+        engine, processes=processes, address=ray_address, files=facts.files, allocators=names
+    )
     path = Path(out) if out else default_folder(topology or preset, facts)
     aside = Console(stderr=True, quiet=quiet)
     wish = {"sample": sample, "topology": topology, "demand": demand}
     wish |= {"changes": changes, "service_ms": service_ms, "windowed": windowed}
-    found = _play(facts, path, aside, anew=anew, keep=keep, processes=processes)
+    found = _play(facts, path, aside, anew=anew, keep=keep, processes=processes, engine=player)
     whole = {**msgspec.structs.asdict(found), **wish, "seconds": seconds, "warmup_s": warmup_s}
     title = f"{topology or preset}: {len(cells)} cell{'s' * (len(cells) != 1)}"
     title += (
@@ -138,6 +153,7 @@ def _play(
     anew: bool,
     keep: bool,
     processes: int | None,
+    engine: "Engine | None",
 ) -> "Comparison":
     """Play what is missing in the folder, and say how to go on where that is interrupted."""
     from controller.arena.folder import Folder
@@ -171,6 +187,7 @@ def _play(
                     seconds=facts.seconds,
                     warmup_s=facts.warmup_s,
                     processes=processes,
+                    engine=engine,
                     folder=folder,
                     keep=keep,
                     windowed=facts.windowed,
