@@ -7,19 +7,22 @@ STAMP := $(VENV)/.complete
 # Ray and Flower live apart: Flower wants older versions of rich, packaging and protobuf.
 BEYOND := .venv-beyond
 BEYOND_STAMP := $(BEYOND)/.complete
-EXTRAS := learn,pettingzoo,aer,arena,squidasm,lab,qkd,dev
+EXTRAS := learn,pettingzoo,aer,arena,squidasm,lab,qkd,dashboard,dev
 # One process for each core; ARGS="-n 0" keeps all tests in one.
 PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-beyond chaos soak lint reference clean lock
+.PHONY: help run live test test-long test-beyond chaos soak lint reference clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## play the closed loop (ARGS="--seconds 10" passes options on)
 	$(VENV)/bin/dpem run $(ARGS)
+
+live: $(STAMP) ## a run and its live page (the address is printed; Ctrl-C ends both)
+	$(VENV)/bin/dpem dashboard --run $(ARGS)
 
 test: lint ## lint, then all tests that take less than minutes
 	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)

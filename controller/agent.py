@@ -56,6 +56,7 @@ def act(config: AgentConfig) -> None:
 
     from controller.mind import LearnConfig, Mind
     from controller.policy_file import actor_of
+    from controller.rivals.allocator import find
     from controller.rivals.dpem import rule_of
     from controller.setting import Setting, scenario_of
     from quantum.ledger import new_world, no_paths
@@ -68,7 +69,8 @@ def act(config: AgentConfig) -> None:
         rule_of(np.array(config.targets)),
         np.array(config.nodes, dtype=np.int64),
         seed=setting.seed,
-        learn=setting.learn,
+        # Nodes whose broker decides by a rule are paid nothing to learn from.
+        learn=setting.learn and not find(setting.allocator).central,
         config=LearnConfig(
             clip_norm=config.clip_norm, local_noise=config.local_noise, secret=config.secret
         ),

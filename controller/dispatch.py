@@ -79,6 +79,12 @@ class Dispatch:
         return int(self.ledger.now[0].clock)
 
     @property
+    def expected(self) -> Floats:
+        """Pairs that each node expects to be asked for soon, (n,); zeros where nobody forecasts."""
+        soon, source = self._admission.expected, self.rules.world.cls.a
+        return np.bincount(source, soon, minlength=self.rules.world.n).astype(np.float64)
+
+    @property
     def finished(self) -> bool:
         """Whether every slot has been played."""
         return self.slot >= self.rules.world.horizon

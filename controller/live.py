@@ -16,7 +16,9 @@ import msgspec
 import numpy as np
 
 from controller.agent import AgentConfig
+from controller.attended import Attended
 from controller.broker import Broker
+from controller.chronicle import Chronicle
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
 from controller.interrupts import Interrupts
@@ -62,15 +64,24 @@ class Run:
     lost: str
 
 
-def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
+def run_live(setting: Setting, folder: Path, stage: Stage, *, pace: float | None = None) -> Run:
     """Play a setting for real and leave a sealed record in ``folder``.
+
+    ``pace`` is the most seconds of network time in a second, without limit unless given; a
+    laboratory always follows the clock. Nothing else depends on it.
 
     Ctrl-C and lost instruments end it early: all processes go, the record is sealed as incomplete,
     and the run says so. Where no slot was played, nothing is left in ``folder``.
     """
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, Attended(folder, interrupts.check) as attended:
+
+        def said(word: str, telemetry: Telemetry | None) -> None:
+            if telemetry is None:
+                attended.say(word)
+            stage(word, telemetry)
+
         try:
-            return _run(setting, folder, stage, interrupts)
+            return _run(setting, folder, said, attended, pace)
         except Exception as wrong:
             # Kernels that are being compiled answer a second Ctrl-C with errors of their own.
             if interrupts.asked:
@@ -78,7 +89,13 @@ def run_live(setting: Setting, folder: Path, stage: Stage) -> Run:
             raise
 
 
-def _run(setting: Setting, folder: Path, stage: Stage, interrupts: Interrupts) -> Run:
+def _run(
+    setting: Setting,
+    folder: Path,
+    stage: Stage,
+    attended: Attended,
+    pace: float | None,
+) -> Run:
     began = time.monotonic()
     stage("preparing the network", None)
     physics = setting.physics
@@ -87,7 +104,7 @@ def _run(setting: Setting, folder: Path, stage: Stage, interrupts: Interrupts) -
         # A share of the knee is worked out once; agents and replays are told what it came to.
         setting = msgspec.structs.replace(setting, load_hz=scenario.trace.load_hz)
     game = prepare(scenario, **physics)
-    interrupts.check()
+    attended.check()
     header = {
         "setting": msgspec.to_builtins(setting),
         "dpem": _version(),
@@ -107,9 +124,9 @@ def _run(setting: Setting, folder: Path, stage: Stage, interrupts: Interrupts) -
             for name in setting.rivals:
                 stage(f"playing {name} in the twin", None)
                 rivals[name] = rival_rows(play(game, find(name)))
-                interrupts.check()
+                attended.check()
             series, wall_s, interrupted, lost = _play(
-                setting, game, dispatch, record, stage, interrupts
+                setting, game, dispatch, record, stage, attended, pace
             )
             stage("summing up", None)
             summary = summarise(setting, game, dispatch, wall_s=wall_s)
@@ -175,7 +192,8 @@ def _play(
     dispatch: Dispatch,
     record: RecordWriter,
     stage: Stage,
-    interrupts: Interrupts,
+    attended: Attended,
+    pace: float | None,
 ) -> tuple[Series, float, bool, str]:
     """Start the processes, play the slots, stop the processes."""
     world, groups, start = game.world, dispatch.rules.groups, dispatch.rules.start
@@ -203,7 +221,7 @@ def _play(
     with Processes() as processes:
 
         def check() -> None:
-            interrupts.check()
+            attended.check()
             if pulse is not None and pulse.look(dispatch.slot):
                 raise DeviceError(f"{pulse.lost}: the rack is latched in its safe state")
 
@@ -268,8 +286,13 @@ def _play(
             if pulse is not None:
                 pulse.begin()
 
+            stage("playing", None)
+            chronicle = Chronicle(dispatch, series, game.bound)
+            record.append(chronicle.begun())
+
             def progress(telemetry: Telemetry) -> None:
                 series.note(telemetry)
+                record.append(chronicle.seen(telemetry))
                 record.flush()
                 stage("playing", telemetry)
                 note(
@@ -282,13 +305,18 @@ def _play(
                     rounds=telemetry.rounds,
                 )
 
-            paced = world.slot_s if setting.rack is not None else None
+            paced = None
+            if setting.rack is not None or pace is not None:
+                paced = world.slot_s / (pace or 1.0)
             broker.play(dispatch, progress=progress, slot_s=paced)
         except KeyboardInterrupt:
             if dispatch.slot == 0:
                 raise
             interrupted = True
             note("interrupted", level="warning", slot=dispatch.slot)
+            if attended.wish is not None:
+                wish = msgspec.structs.asdict(attended.wish)
+                record.append({"event": "stopped", "slot": dispatch.slot, **wish})
         except DeviceError as wrong:
             lost = str(wrong)
             note("instruments lost", level="error", slot=dispatch.slot, detail=lost)

@@ -13,10 +13,12 @@ from quantum.scenario import Scenario
 from quantum.topology import load_topology
 
 __all__ = [
+    "Event",
     "Failed",
     "Note",
     "Results",
     "Round",
+    "Seen",
     "Slot",
     "differs",
     "first_difference",
@@ -74,20 +76,34 @@ class Round(msgspec.Struct, frozen=True):
     missing: _Count = 0
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What the record tells onlookers of requests, see :mod:`controller.chronicle`.
+
+    ``asked`` are (number, source, destination, pairs, fidelity, arrival, deadline); ``ended`` are
+    (number, good pairs).
+    """
+
+    slot: _Count
+    asked: tuple[tuple[_Count, _Count, _Count, _Count, float, _Count, _Count], ...]
+    ended: tuple[tuple[_Count, int], ...]
+
+
 class Note(msgspec.Struct, frozen=True):
     """An event that nothing follows from, such as why a run was given up."""
 
     event: str
 
 
-_KINDS = {"slot": Slot, "results": Results, "failed": Failed, "round": Round}
+#: What a line of a record can be.
+Event = Slot | Results | Failed | Round | Seen | Note
+_KINDS = {"slot": Slot, "results": Results, "failed": Failed, "round": Round, "seen": Seen}
 
 
-def read_event(number: int, raw: Mapping[str, Any]) -> Slot | Results | Failed | Round | Note:
+def read_event(number: int, raw: Mapping[str, Any]) -> Event:
     """Read line ``number`` of a record; :class:`RecordError` where its values make no sense."""
     kind: type[Any] = _KINDS.get(str(raw.get("event")), Note)
     try:
-        event: Slot | Results | Failed | Round | Note = msgspec.convert(dict(raw), type=kind)
+        event: Event = msgspec.convert(dict(raw), type=kind)
     except msgspec.ValidationError as wrong:
         raise RecordError(f"line {number} of the events is malformed: {wrong}") from wrong
     return event

@@ -20,6 +20,7 @@ import msgspec
 
 from controller.configuration import configuration_text, keys, toml_of
 from quantum import egp
+from quantum.quiet import with_quiet
 
 __all__ = ["PAGES", "write"]
 
@@ -106,7 +107,7 @@ def _commands() -> Iterator[tuple[str, click.Command]]:
         if point.dist is not None and point.dist.name == "dpem"
     ]
     for point in sorted(points, key=lambda point: point.name):
-        yield from _tree(point.name, point.load())
+        yield from _tree(point.name, with_quiet(point.load()))
 
 
 def _tree(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:

@@ -5,7 +5,7 @@ the header, a fresh ledger is given the decisions slot by slot, and everything t
 them has to come out again: the pairs, their tests, their fidelities, and the sums.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from controller.hearing import as_heard
 from controller.plan import delay_slots, plan_of
 from controller.pools import Pools, own_links
 from controller.recorded import (
+    Event,
     Failed,
     Note,
     Results,
     Round,
+    Seen,
     Slot,
     differs,
     first_difference,
@@ -77,13 +79,15 @@ class Replayed:
     decision_digest: str
 
 
-def replay(record: Record) -> Replayed:
+def replay(record: Record, progress: Callable[[int], None] = lambda _: None) -> Replayed:
     """Play a verified record again; :class:`RecordError` names the first slot that differs.
 
-    A record that was broken off is played up to where it ends.
+    A record that was broken off is played up to where it ends. ``progress`` hears the number of
+    every line.
     """
     again = _Again(record)
     for number, raw in enumerate(record.events, 2):
+        progress(number)
         again.take(read_event(number, raw))
     return again.finish(record.summary)
 
@@ -128,7 +132,7 @@ class _Again:
     def _slot(self) -> int:
         return int(self._ledger.now[0].clock)
 
-    def take(self, event: Slot | Results | Failed | Round | Note) -> None:
+    def take(self, event: Event) -> None:
         """Play one event of the record."""
         match event:
             case Slot():
@@ -141,6 +145,8 @@ class _Again:
                 self._take_back(events)
             case Round():
                 self._rounds += 1
+            case Seen():
+                self._told(event)
             case Note():
                 pass
 
@@ -235,6 +241,21 @@ class _Again:
         self._take_back(events[~done])
         if event.source != "sim":
             self._take_back(events[done], self._pools.trust())
+
+    def _told(self, event: Seen) -> None:
+        """Compare what onlookers were told of requests with the requests themselves."""
+        world, ledger = self._world, self._ledger
+        for number, *said in event.asked:
+            if number >= len(world.request):
+                raise differs(event.slot, f"there is no request {number}")
+            each = world.request[number]
+            cls = world.cls[each.cls]
+            found = [cls.a, cls.b, each.pairs, cls.fidelity, each.arrival, each.deadline]
+            if said != found:
+                raise differs(event.slot, f"request {number} is {found}, not {said}")
+        for number, good in event.ended:
+            if number >= len(world.request) or good != ledger.request.good[number]:
+                raise differs(event.slot, f"request {number} did not end with {good} good pairs")
 
     def _take_back(self, events: Table, trust: Any = None) -> None:
         """Uncount deliveries: those that failed, and real ones that tests do not vouch for."""

@@ -10,8 +10,13 @@ from quantum.egp import Telemetry
 __all__ = ["progress_view"]
 
 
-def progress_view(word: str, telemetry: Telemetry | None) -> RenderableType:
-    """Return the view of a stage: a spinner before the slots run, a table while they do."""
+def progress_view(
+    word: str, telemetry: Telemetry | None, left_s: float | None = None
+) -> RenderableType:
+    """Return the view of a stage: a spinner before the slots run, a table while they do.
+
+    ``left_s`` are the seconds that the slots still take, about.
+    """
     if telemetry is None:
         return Spinner("dots", text=f" {word} ...")
     table = live_table(
@@ -24,6 +29,7 @@ def progress_view(word: str, telemetry: Telemetry | None) -> RenderableType:
             fidelity=telemetry.fidelity,
             rounds=telemetry.rounds,
             reward=telemetry.reward,
+            left_s=left_s,
         )
     )
     facts = Text(

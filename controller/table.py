@@ -144,13 +144,21 @@ class Live:
     rounds: int = 0
     reward: float | None = None
     epsilon: float | None = None
+    left_s: float | None = None
+    """Seconds that are still to be waited, about; None where nobody can tell yet."""
 
 
 def live_table(live: Live) -> RenderableType:
     """Return what a terminal shows of a running run: a bar and its figures."""
     bar = ProgressBar(total=max(live.seconds, 1e-9), completed=min(live.time_s, live.seconds))
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("network time", Text(f"{live.time_s:.1f} of {live.seconds:.1f} s"), "", Text(""))
+    left = "" if live.left_s is None else f"about {live.left_s:,.0f} s"
+    grid.add_row(
+        "network time",
+        Text(f"{live.time_s:.1f} of {live.seconds:.1f} s"),
+        "time left" if left else "",
+        Text(left),
+    )
     share = live.pairs_delivered / live.pairs_requested if live.pairs_requested else math.nan
     grid.add_row(
         "pairs requested",

@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from quantum.errors import DpemError
+from quantum.quiet import with_quiet
 
 __all__ = ["main"]
 
@@ -29,7 +30,7 @@ class Commands(click.Group):
             return None
         command = point.load()
         assert isinstance(command, click.Command), f"{point.value} is not a click command"
-        return command
+        return with_quiet(command)
 
 
 def found() -> dict[str, EntryPoint]:

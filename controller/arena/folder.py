@@ -25,7 +25,10 @@ _FACTS, _UNITS, _LOCK = "comparison.json", "units.jsonl", ".lock"
 #: Folder of what is needed to play units again.
 KEPT = "kept"
 #: What a finished comparison leaves; removed when it is played anew.
-_RESULTS = ("result.json", "report.md", "units.csv", "units.parquet", "figures", "failures.txt")
+_RESULTS = (
+    *("result.json", "report.md", "report.html", "units.csv", "units.parquet"),
+    *("figures", "failures.txt"),
+)
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,11 +1,13 @@
 """The report of a comparison: one Markdown page with figures, for a paper or a repository."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from controller.arena.page import report_page
 from controller.arena.summary import MARGIN, Comparison
 from controller.arena.tables import rows_of
 from controller.arena.text import bounds_text, columns_of, p_text, ranked, relative_text, tests_of
@@ -14,6 +16,8 @@ from quantum.output import write_whole
 
 __all__ = ["draw", "report_text", "write_report"]
 
+#: Files whose digests the page has.
+_BESIDE = ("comparison.json", "units.jsonl", "units.csv", "units.parquet", "result.json")
 #: What a figure shows, by its file name.
 _CAPTIONS = {
     "delivery": "Delivered over requested pairs over the load; dashed: the upper bound; crosses: "
@@ -28,14 +32,28 @@ _CAPTIONS = {
 }
 
 
-def write_report(found: Comparison, folder: Path, title: str) -> None:
-    """Write ``report.md`` and, where matplotlib is installed, ``figures/*.png``."""
+def write_report(
+    found: Comparison, folder: Path, title: str, asked: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``report.md``, ``report.html`` and, where matplotlib is installed, ``figures/*.png``.
+
+    The page holds its figures, the digests of the files in the folder, and ``asked``: what was
+    compared.
+    """
     drawn = draw(found) if find_spec("matplotlib") is not None else {}
     if drawn:
         (folder / "figures").mkdir(exist_ok=True)
     for name, data in drawn.items():
         write_whole(folder / "figures" / f"{name}.png", data)
-    write_whole(folder / "report.md", report_text(found, title, list(drawn)).encode())
+    text = report_text(found, title, list(drawn))
+    write_whole(folder / "report.md", text.encode())
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name in _BESIDE
+    }
+    page = report_page(text, drawn, digests, asked or {})
+    write_whole(folder / "report.html", page.encode())
 
 
 def draw(found: Comparison) -> dict[str, bytes]:

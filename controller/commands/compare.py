@@ -2,6 +2,7 @@
 
 import math
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,7 @@ def command(
 
         # A file or a pipe has no width of its own; these tables fit into 100 columns.
         show(found, title, Console(width=None if sys.stdout.isatty() else 100))
-        click.echo(f"Report, figures and tables: {path}")
+        click.echo(f"Report, figures and tables: {path} (open {path / 'report.html'})")
 
 
 def _play(
@@ -228,4 +229,7 @@ def _write(whole: dict[str, Any], found: "Comparison", path: Path, title: str) -
 
     write_json(whole, str(path / "result.json"))
     write_tables(found, path)
-    write_report(found, path, title)
+    shown = ("preset", "seeds", "seconds", "warmup_s", "topology", "demand", "changes", "sample")
+    asked = {name: whole[name] for name in (*shown, "service_ms", "windowed") if name in whole}
+    asked["allocators"] = list(found.allocators)
+    write_report(found, path, title, asked | {"dpem": version("dpem")})

@@ -30,6 +30,7 @@ def command(run: str, twin: bool, json_path: str | None) -> None:
     recorded. Exit code 1 where anything does not agree.
     """
     from rich.console import Console
+    from rich.progress import Progress
 
     from quantum.record import read
 
@@ -39,16 +40,18 @@ def command(run: str, twin: bool, json_path: str | None) -> None:
             raise InputError("--twin is for run folders; a unit is played by the twin anyway")
         _unit(folder, json_path)
         return
-    console = Console(stderr=True)
     # Written only where somebody is there to see it.
-    with console.status(f" checking {folder} ...") if sys.stderr.isatty() else nullcontext():
+    shown, console = sys.stderr.isatty(), Console(stderr=True)
+    with console.status(f" checking {folder} ...") if shown else nullcontext():
         record = read(folder)
         from controller.replaying import replay
-
-        done = replay(record)
+    with Progress(console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task("playing again", total=len(record.events) + 1)
+        done = replay(record, lambda line: bar.update(task, completed=line))
         if twin:
             from controller.parity import parity
 
+            bar.add_task("playing the twin", total=None)
             equal = parity(record)
     result = {
         "run_dir": str(folder),

@@ -53,6 +53,12 @@ _DEFAULT_RACK = "id900"
 @federation_options
 @click.option("--agents", type=int, help="Agent processes (2); each hosts many nodes.")
 @click.option("--workers", type=int, help="Worker processes (1).")
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, 1e6, min_open=True),
+    metavar="X",
+    help="At most X seconds of network time a second, to be watched; else as fast as it goes.",
+)
 @click.option("--out", metavar="DIR", help="Run folder; a new one under runs/ unless given.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @log_options
@@ -61,6 +67,7 @@ def command(
     config_path: str | None,
     no_learn: bool,
     no_gate: bool,
+    pace: float | None,
     out: str | None,
     quiet: bool,
     log: str | None,
@@ -88,7 +95,7 @@ def command(
     # A table that is drawn anew and lines of a log cannot share a terminal.
     shown = sys.stderr.isatty() and not quiet and (wanted is None or wanted.file is not None)
     with _Screen(shown) as stage:
-        run = run_live(setting, folder, stage)
+        run = run_live(setting, folder, stage, pace=pace)
     write_json(run.summary, json_path)
     if json_path != "-" and not quiet:
         _show(run)
@@ -144,6 +151,7 @@ class _Screen:
         self._shown = shown
         self._live: Any = None
         self._drawn = 0.0
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> "Stage":
         if not self._shown:
@@ -162,7 +170,19 @@ class _Screen:
         self._drawn = now
         from controller.screen import progress_view
 
-        self._live.update(progress_view(word, telemetry))
+        self._live.update(progress_view(word, telemetry, self._left_s(telemetry, now)))
+
+    def _left_s(self, telemetry: Any, now: float) -> float | None:
+        """Guess by the speed so far; the first second says too little."""
+        if telemetry is None:
+            return None
+        if self._first is None:
+            self._first = (now, telemetry.slot)
+        began, slot = self._first
+        if now - began < 1.0 or telemetry.slot <= slot:
+            return None
+        per_slot_s = (now - began) / (telemetry.slot - slot)
+        return float(per_slot_s * (telemetry.horizon - telemetry.slot))
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:

@@ -1,0 +1,159 @@
+"""``dpem dashboard``: the live page of a run, or of a run folder."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from quantum.errors import InputError
+
+__all__ = ["command"]
+
+#: What a run that is watched does unless it is told otherwise: at the pace of a clock, for a while.
+_WATCHED = {"--pace": "1", "--seconds": "300"}
+#: How often a run that was started is looked after.
+_LOOK_S = 0.2
+
+
+@click.command("dashboard", context_settings={"ignore_unknown_options": True})
+@click.argument("run", metavar="[RUN]", required=False)
+@click.argument("options", metavar="", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--run",
+    "start",
+    is_flag=True,
+    help="Start a run too; all other options go to dpem run.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port; a free one unless given.",
+)
+@click.option("--open", "opened", is_flag=True, help="Open a browser.")
+def command(
+    run: str | None,
+    options: tuple[str, ...],
+    start: bool,
+    host: str,
+    port: int,
+    opened: bool,
+) -> None:
+    """Show the run folder RUN on a page, live while it is written, with a slider over its time.
+
+    With --run a run is started too: at the pace of a clock and for 300 s unless --pace and
+    --seconds say otherwise. Two addresses are printed: one to watch, one that may also stop the
+    run. Ctrl-C ends the page, and a run that it started.
+    """
+    try:
+        import aiohttp  # noqa: F401 - an extra that may be missing
+    except ImportError as wrong:
+        raise InputError("dpem dashboard needs aiohttp: pip install 'dpem[dashboard]'") from wrong
+    if start:
+        given = [run, *options] if run is not None else list(options)
+        folder, child = _start(given)
+    elif run is None:
+        raise InputError("give a run folder, or --run to start one")
+    elif options:
+        raise InputError(f"no such option: {options[0]}")
+    else:
+        folder, child = Path(run), None
+        if not folder.is_dir():
+            raise InputError(f"cannot read the run folder {run}: it does not exist")
+    try:
+        _serve(folder, host, port, opened, child)
+    finally:
+        if child is not None:
+            _end(child)
+
+
+def _start(given: list[str]) -> tuple[Path, "subprocess.Popen[bytes]"]:
+    """Start ``dpem run`` with the options given, and what makes it pleasant to watch."""
+    names = {each.partition("=")[0] for each in given}
+    more = [part for name, value in _WATCHED.items() if name not in names for part in (name, value)]
+    if "--out" not in names:
+        folder = _new_folder()
+        more += ["--out", str(folder)]
+    else:
+        folder = Path(_value(given, "--out"))
+    words = [sys.executable, "-c", "from quantum.cli import main; main()", "run", *given, *more]
+    # A session of its own: Ctrl-C is for the page, which then ends the run in order.
+    return folder, subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _value(given: list[str], name: str) -> str:
+    for place, each in enumerate(given):
+        if each == name and place + 1 < len(given):
+            return given[place + 1]
+        if each.startswith(f"{name}="):
+            return each.partition("=")[2]
+    raise InputError(f"{name} needs a value")
+
+
+def _new_folder() -> Path:
+    base = Path("runs") / time.strftime("%Y%m%d-%H%M%S-live")
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _serve(
+    folder: Path,
+    host: str,
+    port: int,
+    opened: bool,
+    child: "subprocess.Popen[bytes] | None",
+) -> None:
+    import asyncio
+    import contextlib
+    import signal
+
+    from controller.dashboard.access import new_tokens
+    from controller.dashboard.controls import Controls
+    from controller.dashboard.page_state import Page
+    from controller.dashboard.server import serve
+    from controller.dashboard.watch import Watch
+
+    watch, tokens = Watch(folder), new_tokens()
+
+    def told(found: int) -> None:
+        where = f"http://{f'[{host}]' if ':' in host else host}:{found}/?token="
+        click.echo(f"watch:            {where}{tokens.observe}")
+        click.echo(f"watch and stop:   {where}{tokens.operate}")
+        click.echo("Ctrl-C ends the page.")
+        if opened:
+            click.launch(f"{where}{tokens.operate}")
+
+    async def work() -> None:
+        page = Page(watch, Controls(folder, lambda: watch.rack), tokens)
+        task = asyncio.ensure_future(serve(page, host, port, told))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            while child is not None and not task.done():
+                await asyncio.wait({task}, timeout=_LOOK_S)
+                # It has said why on standard error.
+                if child.poll() and not folder.exists():
+                    task.cancel()
+            await task
+
+    asyncio.run(work())
+    if child is not None and child.returncode and not folder.exists():
+        raise SystemExit(child.returncode)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End a run that was started for the page: in order, so that it seals its record."""
+    if child.poll() is None:
+        click.echo("ending the run", err=True)
+        child.terminate()
+    try:
+        child.wait(60.0)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
