@@ -13,7 +13,7 @@ PARALLEL := -n auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-beyond chaos lint reference clean lock
+.PHONY: help run test test-long test-beyond chaos soak lint reference clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-beyond: $(BEYOND_STAMP) ## Ray, Flower and several hosts, which needs root:
 
 chaos: $(STAMP) ## a thousand faults of a service under load, then the proof from its journal
 	DPEM_CHAOS_FAULTS=1000 $(VENV)/bin/python -m pytest -m long tests/system/test_service_chaos.py $(ARGS)
+
+soak: $(STAMP) ## half an hour of half the load; memory and open files stay flat
+	DPEM_SOAK_S=$${DPEM_SOAK_S:-1800} $(VENV)/bin/python -m pytest -s -m long tests/system/test_service_soak.py $(ARGS)
 
 lint: $(STAMP) ## style, types, layers
 	$(VENV)/bin/ruff check .

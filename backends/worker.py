@@ -16,9 +16,10 @@ import msgspec
 from backends.contract import Backend, Follower
 from backends.seat import Seat
 from backends.service import execute
-from quantum.egp import Bye, Job
+from quantum.egp import Bye, Done, Failed, Job
 from quantum.errors import DeviceError, InputError, RequestError
 from quantum.joining import WorkerConfig
+from quantum.logs import note, start_in_child
 from quantum.seeding import generator
 from quantum.wire import encode
 
@@ -60,16 +61,20 @@ def work(config: WorkerConfig) -> None:
     parent = os.getppid()
     try:
         with Seat(config, keeps=backend.keeps) as seat:
+            note("ready", backend=config.backend, broker=config.address)
             while True:
                 match seat.hear(idle):
                     case Job() as job:
                         # Asked again after a lost connection: said again, and not done again.
                         if not job.again or job.job not in answers:
-                            answers[job.job] = encode(execute(backend, job, rng))
+                            answer = execute(backend, job, rng)
+                            answers[job.job] = encode(answer)
+                            _note(job, answer)
                         seat.say(answers[job.job])
                         while len(answers) > REMEMBERED:
                             answers.popitem(last=False)
                     case Bye():
+                        note("ended")
                         return
                     case None if os.getppid() != parent:
                         return  # whoever started us was killed; nobody will say goodbye
@@ -79,14 +84,23 @@ def work(config: WorkerConfig) -> None:
         backend.close()
 
 
+def _note(job: Job, answer: Done | Failed) -> None:
+    if isinstance(answer, Failed):
+        note("job failed", level="warning", job=job.job, code=answer.code.name, why=answer.detail)
+    else:
+        note("job done", level="debug", job=job.job, tasks=len(job.tasks), again=job.again)
+
+
 def main() -> None:
     """Run a worker process; Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
+    start_in_child(config.name)
     try:
         work(config)
     except (InputError, DeviceError, RequestError) as wrong:
+        note("gave up", level="error", why=str(wrong))
         sys.stderr.write(f"dpem worker: {wrong}\n")
         sys.exit(wrong.exit_code)
 

@@ -20,6 +20,7 @@ from controller.security.session import Session
 from quantum.egp import VERSION, Bye, Hello, Look
 from quantum.errors import DpemError, WireError
 from quantum.joining import STEADY, Connection, Joining
+from quantum.logs import note, start_in_child
 from quantum.wire import encode
 
 __all__ = ["AgentConfig", "main"]
@@ -82,6 +83,7 @@ def act(config: AgentConfig) -> None:
     session = Session(
         socket, Joining(hello, config.address, now_s=time.monotonic(), patience=STEADY)
     )
+    note("ready", nodes=len(config.nodes), broker=config.address)
     parent, said_slot, said = os.getppid(), -1, b""
     try:
         for message in session.messages():
@@ -89,8 +91,10 @@ def act(config: AgentConfig) -> None:
                 case Look() as look:
                     if look.slot != said_slot:
                         said_slot, said = look.slot, encode(mind.speak(look))
+                        note("spoke", level="debug", slot=look.slot, bytes=len(said))
                     session.send(said)
                 case Bye():
+                    note("ended", slot=said_slot)
                     return
                 case None if os.getppid() != parent:
                     return  # whoever started us was killed; nobody will say goodbye
@@ -108,9 +112,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=AgentConfig)
+    start_in_child(config.name)
     try:
         act(config)
     except (DpemError, WireError) as wrong:
+        note("gave up", level="error", why=str(wrong))
         sys.stderr.write(f"dpem agent: {wrong}\n")
         sys.exit(wrong.exit_code)
 

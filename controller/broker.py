@@ -32,6 +32,7 @@ from quantum.egp import (
     Telemetry,
 )
 from quantum.errors import Code, DpemError, InputError, RequestError, WireError
+from quantum.logs import logs, note
 from quantum.roles import Role, allows
 from quantum.wire import decode, encode
 
@@ -176,7 +177,10 @@ class Broker:
         if self._workers in ready:
             self._hear(dispatch, self._workers, self._workers_room, "worker", self._from_worker)
         for line in self._gate.news():
-            sys.stderr.write(f"dpem broker: {line}\n")
+            if logs():
+                note("notice", level="warning", detail=line)
+            else:
+                sys.stderr.write(f"dpem broker: {line}\n")
 
     def _hear(
         self, dispatch: Dispatch, socket: Socket, room: Room, role: Role, handle: Handle
@@ -202,8 +206,10 @@ class Broker:
                 raise WireError(f"a message has one frame, got {len(frames)}")
             handle(dispatch, identity.bytes, peer, decode(frames[0].buffer))
         except WireError as wrong:
+            note("refused", level="debug", role=role, why=str(wrong))
             self._send(socket, identity.bytes, Refuse(Code.CREATE, str(wrong)))
         except RequestError as wrong:
+            note("refused", level="debug", role=role, why=wrong.detail)
             self._send(socket, identity.bytes, Refuse(wrong.code, wrong.detail))
 
     def _admit_observer(self) -> None:
@@ -267,6 +273,7 @@ class Broker:
         self, socket: Socket, identity: bytes, peer: Peer, hello: Hello, limits: Limits
     ) -> None:
         """Welcome a peer, and give it again what was under way on a connection that it lost."""
+        note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
         peer.identity, peer.resumes = identity, "resume" in hello.features
         self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))
         for message in peer.under_way():
@@ -275,6 +282,7 @@ class Broker:
     def _give_up(self, dispatch: Dispatch) -> None:
         """Answer for workers that are silent about a job; a simulator may take its time."""
         for public, failed in self._jobs.late(time.monotonic()):
+            note("job given up", level="warning", job=failed.job)
             dispatch.settle(failed)
             del self._workers_room.of_key(public).jobs[failed.job]
         self._hand_out()

@@ -34,6 +34,7 @@ from quantum.egp import Telemetry
 from quantum.errors import DeviceError
 from quantum.flows import knee
 from quantum.joining import WorkerConfig
+from quantum.logs import note
 from quantum.rack import load_rack
 from quantum.record import RecordWriter
 from quantum.topology import to_json
@@ -246,10 +247,24 @@ def _play(
             if pulse is not None:
                 pulse.watch(processes.ids())
             stage("waiting for agents and workers", None)
+            note(
+                "run",
+                agents=broker.endpoints.agents,
+                workers=broker.endpoints.workers,
+                telemetry=broker.endpoints.telemetry,
+                network=dispatch.rules.network.name,
+                nodes=world.n,
+                slots=world.horizon,
+                backend=setting.backend,
+                allocator=setting.allocator,
+                learn=setting.learn,
+                seed=setting.seed,
+            )
             # A laboratory calibrates its links before its worker says hello.
             patient_s = 600.0 if setting.rack is not None else 120.0
             broker.gather(dispatch, setting.workers, timeout_s=patient_s)
             began = time.monotonic()
+            note("playing", slots=world.horizon)
             if pulse is not None:
                 pulse.begin()
 
@@ -257,6 +272,15 @@ def _play(
                 series.note(telemetry)
                 record.flush()
                 stage("playing", telemetry)
+                note(
+                    "progress",
+                    level="debug",
+                    slot=telemetry.slot,
+                    requested=telemetry.requested,
+                    delivered=telemetry.delivered,
+                    executed=telemetry.executed,
+                    rounds=telemetry.rounds,
+                )
 
             paced = world.slot_s if setting.rack is not None else None
             broker.play(dispatch, progress=progress, slot_s=paced)
@@ -264,17 +288,21 @@ def _play(
             if dispatch.slot == 0:
                 raise
             interrupted = True
+            note("interrupted", level="warning", slot=dispatch.slot)
         except DeviceError as wrong:
             lost = str(wrong)
+            note("instruments lost", level="error", slot=dispatch.slot, detail=lost)
             record.append({"event": "lost", "slot": dispatch.slot, "detail": lost})
         except Exception as wrong:
             broken = str(wrong) or type(wrong).__name__
+            note("broken", level="error", slot=dispatch.slot, detail=broken)
             raise
         finally:
             wall_s = time.monotonic() - began
             if pulse is not None:
                 pulse.close(broken)
             broker.close(interrupted=interrupted or bool(lost))
+            note("ended", slot=dispatch.slot, wall_s=round(wall_s, 3))
     return series, wall_s, interrupted, lost
 
 

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from quantum.errors import DpemError, InputError
+from quantum.logs import for_child, note
 
 __all__ = ["Processes"]
 
@@ -42,7 +43,8 @@ class Processes:
         path, complaints = folder / f"{name}.json", folder / f"{name}.log"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(msgspec.json.encode(config))
-        environment = os.environ | {
+        inherited, descriptors = for_child()
+        environment = inherited | {
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
@@ -54,7 +56,9 @@ class Processes:
                 stdout=log,
                 stderr=log,
                 env=environment,
+                pass_fds=descriptors,
             )
+        note("process started", process=name, child=process.pid)
         self._running.append((name, process, complaints))
 
     def ids(self) -> dict[str, int]:
@@ -68,6 +72,7 @@ class Processes:
             if code is not None:
                 lines = complaints.read_text(errors="replace").strip().splitlines()
                 last = lines[-1] if lines else "without a word"
+                note("process ended", level="error", process=name, code=code, words=last)
                 kind = InputError if code == InputError.exit_code else DpemError
                 raise kind(f"process {name} ended with code {code}: {last}")
 

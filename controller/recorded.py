@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from controller.setting import Setting
+from controller.setting import Setting, scenario_of
 from quantum.errors import RecordError
 from quantum.ledger import ACTION_TOKENS
 from quantum.record import Record
+from quantum.scenario import Scenario
+from quantum.topology import load_topology
 
 __all__ = [
     "Failed",
@@ -20,6 +22,7 @@ __all__ = [
     "first_difference",
     "read_event",
     "same",
+    "scenario_of_record",
     "setting_of",
 ]
 
@@ -96,6 +99,24 @@ def setting_of(record: Record) -> Setting:
         return msgspec.convert(record.header.get("setting"), type=Setting).check()
     except msgspec.ValidationError as wrong:
         raise RecordError(f"the header of the record has no setting: {wrong}") from wrong
+
+
+def scenario_of_record(record: Record) -> tuple[Setting, Scenario]:
+    """Return what the run was asked to be, and the scenario that it played.
+
+    Network and changes are as they were recorded, whatever has become of their files since.
+    """
+    setting = as_was = setting_of(record)
+    lab, network = setting.rack is not None, record.seal.folder / "network.json"
+    if not lab:
+        as_was = msgspec.structs.replace(as_was, topology=str(network.resolve()))
+    if as_was.changes is not None:
+        changes = str(network.with_name("changes.csv").resolve())
+        as_was = msgspec.structs.replace(as_was, changes=changes)
+    scenario = scenario_of(
+        as_was, network=load_topology(str(network.resolve()), seed=0) if lab else None
+    )
+    return setting, scenario
 
 
 def differs(slot: int, what: str) -> RecordError:

@@ -27,10 +27,9 @@ from controller.recorded import (
     first_difference,
     read_event,
     same,
-    setting_of,
+    scenario_of_record,
 )
 from controller.rivals.allocator import find
-from controller.setting import scenario_of
 from quantum.errors import RecordError
 from quantum.kernels import Table
 from quantum.ledger import (
@@ -47,7 +46,6 @@ from quantum.ledger.events import draw_tests, kinds_of, link_pairs, take_events
 from quantum.ledger.places import drop_expired, is_sound
 from quantum.ledger.state import DELIVERED, LINK_TESTED
 from quantum.record import Digest, Record
-from quantum.topology import load_topology
 from quantum.twin import score
 
 __all__ = ["Replayed", "replay"]
@@ -94,20 +92,8 @@ class _Again:
     """The state of a replay; plays what :class:`controller.dispatch.Dispatch` played."""
 
     def __init__(self, record: Record) -> None:
-        self._setting = setting_of(record)
+        self._setting, scenario = scenario_of_record(record)
         lab = self._setting.rack is not None
-        network = record.seal.folder / "network.json"
-        # Network and changes as they were recorded, whatever has become of their files since.
-        as_was = self._setting
-        if not lab:
-            as_was = msgspec.structs.replace(as_was, topology=str(network.resolve()))
-        if as_was.changes is not None:
-            changes = str(network.with_name("changes.csv").resolve())
-            as_was = msgspec.structs.replace(as_was, changes=changes)
-        scenario = scenario_of(
-            as_was,
-            network=load_topology(str(network.resolve()), seed=0) if lab else None,
-        )
         allocator, physics = find(self._setting.allocator), self._setting.physics
         self._rule: Rule = allocator.rule(
             scenario, plan_of(scenario, max_rounds=physics.get("max_rounds", 0))

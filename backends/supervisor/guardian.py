@@ -33,6 +33,7 @@ from backends.supervisor.pulse_pipe import Pipe
 from backends.supervisor.rig import open_at, wanted_stubs
 from backends.supervisor.safing import Safed, all_safe, in_parallel
 from quantum.errors import DeviceError, DpemError, InputError, RecordError
+from quantum.logs import note, start_in_child
 from quantum.rack import STUB, InstrumentEntry, Rack
 from quantum.running import is_running
 
@@ -239,6 +240,7 @@ class _Pool:
 def main() -> None:
     """Run a guardian until its rack is given up."""
     config = msgspec.json.decode(sys.argv[1], type=GuardianConfig)
+    start_in_child("guardian")
     try:
         guardian = Guardian(config)
     except DpemError as wrong:
@@ -249,9 +251,13 @@ def main() -> None:
         signal.signal(number, guardian.end_soon)
     sys.stdout.write('{"ok": true}\n')
     sys.stdout.flush()
+    note("watching", rack=config.rack, mode=config.mode)
     why = guardian.watch()
     if why:
-        guardian.emergency(why)
+        done = guardian.emergency(why)
+        trouble = [f"{name}: {one.trouble}" for name, one in done.items() if one.trouble]
+        note("made safe", level="error", why=why, trouble=trouble)
+    note("ended")
     guardian.close()
     # A thread that waits for a dead instrument must not keep the process.
     os._exit(1 if why else 0)

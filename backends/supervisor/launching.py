@@ -12,6 +12,7 @@ import msgspec
 from backends.supervisor.guardian import GuardianConfig
 from backends.supervisor.places import Endpoint, place_of, read_endpoint
 from quantum.errors import DeviceError, DpemError, InputError, RecordError
+from quantum.logs import for_child
 
 __all__ = ["Launched", "find_or_launch"]
 
@@ -27,6 +28,7 @@ class Launched:
 
     def __init__(self, rack: Path, mode: str) -> None:
         config = GuardianConfig(rack=str(rack.resolve()), mode=mode)
+        environment, _ = for_child(outlives=True)
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -37,6 +39,7 @@ class Launched:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=environment,
             # A Ctrl-C at the terminal is not for it: it has to outlive us by a moment.
             start_new_session=True,
         )

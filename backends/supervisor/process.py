@@ -43,6 +43,7 @@ from backends.supervisor.reporting import report
 from backends.supervisor.rig import Rig
 from backends.supervisor.wire import CommandLoop, StopLoop
 from quantum.errors import Code, DeviceError, DpemError
+from quantum.logs import note, start_in_child
 from quantum.rack import load_rack
 
 __all__ = ["Supervisor", "SupervisorConfig", "main"]
@@ -185,6 +186,7 @@ class Supervisor:
                 self.trip(f"the token cannot be kept: {wrong.strerror}")
                 return Refused(reply.rid, Code.REJECTED, "the token cannot be kept")
             self._notes.note("lease", sync=True, who=lease.name, token=lease.token)
+            note("lease given", who=lease.name)
             if not self._notes_stop() and self._gate.open():
                 self._desk.leases.renew(lease.holder, lease.token, time.monotonic())
         return reply
@@ -238,6 +240,8 @@ class Supervisor:
         """Latch the rack and make it safe."""
         self._desk.leases.end()
         self._breaker.trip(why)
+        # Said when the stop is on its way: nothing that is safe waits for a log.
+        note("tripped", level="error", why=why)
 
     def rearmed(self) -> None:
         """Undo the latch: the instruments are there again, and a person said so."""
@@ -312,12 +316,16 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     config = msgspec.json.decode(sys.argv[1], type=SupervisorConfig)
+    start_in_child("supervisor")
     try:
         supervisor = Supervisor(config)
     except DpemError as wrong:
         sys.stderr.write(f"{type(wrong).__name__}: {wrong}\n")
+        note("gave up", level="error", why=str(wrong))
         sys.exit(wrong.exit_code)
+    note("serving", rack=config.rack, mode=config.mode)
     supervisor.run()
+    note("ended")
     # Threads that hang in a driver must not keep the process.
     sys.stdout.flush()
     os._exit(0)

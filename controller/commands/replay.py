@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from quantum.errors import InputError
 from quantum.output import json_option, write_json
 
 __all__ = ["command"]
@@ -15,12 +16,15 @@ __all__ = ["command"]
 
 @click.command("replay")
 @click.argument("run", metavar="RUN")
+@click.option("--twin", is_flag=True, help="The twin must decide the same (runs with --no-learn).")
 @json_option
-def command(run: str, json_path: str | None) -> None:
+def command(run: str, twin: bool, json_path: str | None) -> None:
     """Verify the run folder RUN: every byte, then every slot, pair and test once more.
 
     RUN may also be a unit that ``dpem compare --keep`` kept (DIR/kept/UNIT): every allocator plays
     it again, and must decide the same.
+
+    With ``--twin`` the run is compared with the twin, which decides anew instead of being told.
 
     Fidelities and outcomes of simulators are computed again; what instruments counted is taken as
     recorded. Exit code 1 where anything does not agree.
@@ -31,6 +35,8 @@ def command(run: str, json_path: str | None) -> None:
 
     folder = Path(run)
     if (folder / "unit.json").is_file():
+        if twin:
+            raise InputError("--twin is for run folders; a unit is played by the twin anyway")
         _unit(folder, json_path)
         return
     console = Console(stderr=True)
@@ -40,6 +46,10 @@ def command(run: str, json_path: str | None) -> None:
         from controller.replaying import replay
 
         done = replay(record)
+        if twin:
+            from controller.parity import parity
+
+            equal = parity(record)
     result = {
         "run_dir": str(folder),
         "verified": True,
@@ -49,6 +59,8 @@ def command(run: str, json_path: str | None) -> None:
         "digest": record.seal.digest,
         **dataclasses.asdict(done),
     }
+    if twin:
+        result["twin"] = dataclasses.asdict(equal)
     write_json(result, json_path)
     if json_path == "-":
         return
@@ -63,6 +75,11 @@ def command(run: str, json_path: str | None) -> None:
     if done.recomputed_tests < done.tests:
         taken = done.tests - done.recomputed_tests
         click.echo(f"{taken:,} of the tests are instruments' counts, taken as recorded.")
+    if twin:
+        click.echo(
+            f"The twin took the same {equal.decisions:,} decisions and made the same "
+            f"{equal.pairs:,} pairs (digest {equal.decision_digest[:16]})."
+        )
     if not done.complete:
         click.echo("The run was interrupted: this is the record up to there.")
 

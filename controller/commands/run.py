@@ -11,6 +11,7 @@ import click
 
 from controller.commands.federation_options import federation_options
 from quantum.errors import DeviceError, InputError
+from quantum.log_options import log_config, log_options
 from quantum.output import json_option, write_json
 from quantum.shipped_racks import rack_path
 
@@ -54,6 +55,7 @@ _DEFAULT_RACK = "id900"
 @click.option("--workers", type=int, help="Worker processes (1).")
 @click.option("--out", metavar="DIR", help="Run folder; a new one under runs/ unless given.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@log_options
 @json_option
 def command(
     config_path: str | None,
@@ -61,6 +63,9 @@ def command(
     no_gate: bool,
     out: str | None,
     quiet: bool,
+    log: str | None,
+    log_level: str | None,
+    log_file: str | None,
     json_path: str | None,
     **options: Any,
 ) -> None:
@@ -76,8 +81,12 @@ def command(
     setting = _setting(config_path, given)
     folder = Path(out) if out else _new_folder(setting.seed)
     from controller.live import run_live
+    from quantum import logs
 
-    shown = sys.stderr.isatty() and not quiet
+    wanted = log_config(log, log_level, log_file)
+    logs.start(wanted, "broker")
+    # A table that is drawn anew and lines of a log cannot share a terminal.
+    shown = sys.stderr.isatty() and not quiet and (wanted is None or wanted.file is not None)
     with _Screen(shown) as stage:
         run = run_live(setting, folder, stage)
     write_json(run.summary, json_path)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from quantum.errors import InputError
+from quantum.log_options import log_config, log_options
 from quantum.output import json_option, write_json
 
 __all__ = ["command"]
@@ -21,6 +22,7 @@ __all__ = ["command"]
 @click.option("--pace", type=click.Choice(["wall", "virtual"]), help="How network time goes on.")
 @click.option("--journal", metavar="FILE", help="The journal's file.")
 @click.option("--armed", is_flag=True, help="A journal that survives a power cut (durable).")
+@log_options
 @json_option
 def command(
     config_path: str | None,
@@ -30,6 +32,9 @@ def command(
     pace: str | None,
     journal: str | None,
     armed: bool,
+    log: str | None,
+    log_level: str | None,
+    log_file: str | None,
     json_path: str | None,
 ) -> None:
     """Keep pairs in stock and hand them to applications, until Ctrl-C or SIGTERM.
@@ -46,6 +51,18 @@ def command(
     from controller.service.journal import Journal
     from controller.service.loop import Loop
     from controller.service.metrics import Metrics
+    from controller.service.open_files import make_room
+    from quantum import logs
+
+    wanted = log_config(log, log_level, log_file)
+    logs.start(wanted, "serve")
+
+    def tell(line: str) -> None:
+        """Tell people; in the log, where there is one."""
+        if wanted is None:
+            click.echo(f"dpem: {line}", err=True)
+        else:
+            logs.note("notice", level="warning", detail=line)
 
     config = load_config(config_path)
     network: dict[str, Any] = {"topology": topology, "allocator": allocator}
@@ -62,8 +79,9 @@ def command(
         raise InputError("terms.on_full must be stop where the journal is durable")
     pair = config.own_pair()
     admitted = KeyFolder(config.folder)
-    for line in admitted.troubles:
-        click.echo(f"dpem: {line}", err=True)
+    crowded = make_room(config.terms.sessions)
+    for line in (*admitted.troubles, *([crowded] if crowded else [])):
+        tell(line)
     with Interrupts() as interrupts:
         kept = Journal(config.journal_path, durable=config.durable)
         try:
@@ -77,8 +95,19 @@ def command(
                 click.echo(
                     f"serving {desk.stock.network.name} at {loop.address}, key {pair.public}"
                 )
+                logs.note(
+                    "serving",
+                    network=desk.stock.network.name,
+                    nodes=len(desk.stock.network.nodes),
+                    address=loop.address,
+                    start=desk.sessions.epoch,
+                    journal=str(config.journal_path),
+                    durable=config.durable,
+                    pace=config.terms.pace,
+                )
                 if config.metrics is not None:
                     metrics = Metrics(config.metrics)
+                    logs.note("metrics", address=metrics.address)
                     click.echo(f"metrics at {metrics.address}")
                 sys.stdout.flush()
                 # What was built stays; looking through it for rubbish takes milliseconds each time.
@@ -87,7 +116,7 @@ def command(
                 gc.set_threshold(50_000, 20, 50)
                 loop.run(
                     lambda: interrupts.asked,
-                    tell=lambda line: click.echo(f"dpem: {line}", err=True),
+                    tell=tell,
                     drain_s=config.drain_s,
                     metrics=metrics,
                 )
@@ -97,4 +126,5 @@ def command(
                 loop.close()
         finally:
             kept.close()
+    logs.note("ended", **desk.counts()._asdict())
     write_json(desk.counts()._asdict(), json_path)

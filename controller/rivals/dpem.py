@@ -23,6 +23,7 @@ from controller.policy_file import SHIPPED, actor_of, heuristic_weights, start_w
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
+from controller.rules import Journal
 from quantum.egp import Look, Speak
 from quantum.errors import InputError
 from quantum.ledger import Ledger, Rule, seed_at
@@ -139,8 +140,8 @@ class Twin:
     ``actor`` has the weights that all nodes start with, by default those of the heuristic; the
     leash is tied to ``anchor``, by default to that start. With ``gated`` changes must pass the
     gate, as in a run (:mod:`controller.gate`). ``rule`` is another heuristic; ``episodes`` is how
-    many such runs share the budget of ``federation``. The dispatcher and the mind stay readable
-    after the last slot.
+    many such runs share the budget of ``federation``. ``journal`` is given every decision. The
+    dispatcher and the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class Twin:
         federation: Federation | None = None,
         episodes: int = 1,
         rule: Rule | None = None,
+        journal: Journal = lambda _: None,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -174,7 +176,7 @@ class Twin:
         if rule is not None:
             rules = replace(rules, rule=rule)
         self.ledger = ledger
-        self.dispatch = Dispatch(rules, lambda _: None, ledger)
+        self.dispatch = Dispatch(rules, journal, ledger)
         self.mind = Mind(
             world,
             rules.rule,

@@ -15,7 +15,9 @@ from controller.service.journal import Answered, Entry, Journal, Known
 from controller.service.keeping import TRY_S, Keeping, recall
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
+from controller.service.telling import tell_answered, tell_refused
 from controller.service.terms import Counts, Terms
+from controller.service.turn import Reply, Turn
 from controller.service.wishes import Refusal, pairs_of, refusal
 from quantum.errors import Code, WireError
 from quantum.requests import (
@@ -32,9 +34,6 @@ from quantum.requests import (
 
 __all__ = ["Desk", "Reply"]
 
-#: A connection, and a frame for it.
-Reply = tuple[bytes, bytes]
-
 #: Slots that are played at a stretch before the sockets are looked at again.
 _STRETCH = 64
 #: How soon somebody is asked to come back who found no room.
@@ -45,18 +44,6 @@ _TIDY_S = 1.0
 _PEERS = 8
 
 _AGAIN = encode_request(Again())
-
-
-class _Turn:
-    """What one turn says: entries for the journal, and what leaves only once they are there."""
-
-    __slots__ = ("done", "entries", "held", "out")
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.out: list[Reply] = []
-        self.held: list[Reply] = []
-        self.done: list[Waiting] = []
 
 
 class Desk:
@@ -81,7 +68,8 @@ class Desk:
         self._sequence = 0
         self._began_s, self._due = now_s, 0.0
         self._tidied_s = now_s
-        self.draining = False
+        # Whether the log is told of every answer.
+        self.draining = self.tells = False
         self.strangers = False
         """Whether somebody was asked to open a session."""
         self._count = dict.fromkeys(
@@ -108,7 +96,7 @@ class Desk:
 
     def hear(self, messages: list[Reply], now_s: float) -> list[Reply]:
         """Handle frames of connections, all together; returns the frames to send."""
-        turn = _Turn()
+        turn = Turn()
         wishes: list[Wish] = []
         for peer, frame in messages:
             try:
@@ -133,7 +121,7 @@ class Desk:
             self._take_in(turn, wishes, now_s)
         return self._commit(turn, now_s)
 
-    def _ask(self, turn: _Turn, peer: bytes, frame: bytes, ask: Ask, now_s: float) -> Wish | None:
+    def _ask(self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, now_s: float) -> Wish | None:
         party = self.sessions.find(ask.session)
         if not isinstance(party, Party):
             self.strangers = self.strangers or party is None
@@ -189,7 +177,7 @@ class Desk:
         return None
 
     def _repeat(
-        self, turn: _Turn, peer: bytes, party: Party, rid: bytes, before: bytes | Waiting
+        self, turn: Turn, peer: bytes, party: Party, rid: bytes, before: bytes | Waiting
     ) -> None:
         self._count["repeated"] += 1
         if isinstance(before, bytes):
@@ -200,12 +188,14 @@ class Desk:
             del before.peers[:-_PEERS]
 
     def _refuse(
-        self, turn: _Turn, peer: bytes, ask: Ask, code: Code, why: str, retry_s: float = 0.0
+        self, turn: Turn, peer: bytes, ask: Ask, code: Code, why: str, retry_s: float = 0.0
     ) -> None:
         self._count["busy" if code is Code.BUSY else "denied"] += 1
+        if self.tells:
+            tell_refused(ask, code, why)
         turn.out.append((peer, encode_request(Denied(ask.rid, code, why, retry_s=retry_s))))
 
-    def _take_in(self, turn: _Turn, wishes: list[Wish], now_s: float) -> None:
+    def _take_in(self, turn: Turn, wishes: list[Wish], now_s: float) -> None:
         stock, done = self.stock, len(turn.done)
         self._hand_out(turn, stock.take_in(wishes), now_s)
         if len(turn.done) - done == len(wishes):
@@ -225,7 +215,7 @@ class Desk:
 
     def turn(self, now_s: float) -> list[Reply]:
         """Let the network's time go on as far as it should by now; returns the frames to send."""
-        turn, stock = _Turn(), self.stock
+        turn, stock = Turn(), self.stock
         slots = self._due_slots(now_s)
         while slots > 0:
             made, ended, played = stock.play(slots)
@@ -255,7 +245,7 @@ class Desk:
         slot_s = self.stock.slot_s
         return max(0.0, self._began_s + (self.stock.clock + 1) * slot_s - now_s)
 
-    def _hand_out(self, turn: _Turn, made: list[Delivered], now_s: float) -> None:
+    def _hand_out(self, turn: Turn, made: list[Delivered], now_s: float) -> None:
         rows = self._rows
         for row, hops, predicted in made:
             waiting = rows[row]
@@ -268,16 +258,16 @@ class Desk:
                 pairs, kinds = pairs_of(waiting, self.stock)
                 self._finish(turn, waiting, Granted(waiting.ask.rid, pairs, kinds), now_s)
 
-    def _deny(self, turn: _Turn, waiting: Waiting, code: Code, why: str, now_s: float) -> None:
+    def _deny(self, turn: Turn, waiting: Waiting, code: Code, why: str, now_s: float) -> None:
         self._count["timed_out" if code is Code.TIMEOUT else "denied"] += 1
         pairs, kinds = pairs_of(waiting, self.stock)
         self._finish(turn, waiting, Denied(waiting.ask.rid, code, why, pairs, kinds), now_s)
 
-    def _finish(
-        self, turn: _Turn, waiting: Waiting, answer: Granted | Denied, now_s: float
-    ) -> None:
+    def _finish(self, turn: Turn, waiting: Waiting, answer: Granted | Denied, now_s: float) -> None:
         """Answer a request, as soon as the journal has it."""
         frame, party, ask = encode_request(answer), waiting.party, waiting.ask
+        if self.tells:
+            tell_answered(party.name, ask, answer)
         until_s = ask.deadline_s + self.terms.grace_s
         if not party.noted:
             party.noted = True
@@ -294,7 +284,7 @@ class Desk:
 
     # The journal.
 
-    def _commit(self, turn: _Turn, now_s: float) -> list[Reply]:
+    def _commit(self, turn: Turn, now_s: float) -> list[Reply]:
         """Write what was decided, and only then let it leave."""
         if not turn.entries or self._keeping.write(turn.entries, now_s):
             return turn.out + turn.held

@@ -18,6 +18,7 @@ from controller.security.sockets import bound
 from controller.service.desk import Desk, Reply
 from controller.service.metrics import Metrics
 from quantum.errors import RequestError, WireError
+from quantum.logs import logs, note
 from quantum.requests import MAX_ASK_BYTES, Closed, Open, decode_ask, encode_request
 
 __all__ = ["Loop"]
@@ -31,6 +32,8 @@ QUEUE = 256
 _CARE_S = 1.0
 #: The loop looks up so often when nothing comes, and lets time go on so often when frames do.
 _LOOK_MS, _LOOK_S = 50, 0.05
+#: The log is told so often what was done.
+_SUM_S = 60.0
 
 
 class Loop:
@@ -75,6 +78,8 @@ class Loop:
         ``tell`` is given lines that people should read: keys that are gone, a journal that is full.
         """
         told, until_s = "", 0.0
+        self.desk.tells = logs("debug")
+        summed_s = self._clock()
         while True:
             now_s = self._step()
             for line in self._gate.news():
@@ -88,6 +93,10 @@ class Loop:
                 metrics.show(self.desk.counts(), ready=ready)
             if not self.desk.draining and over():
                 self.desk.draining, until_s = True, now_s + drain_s
+                note("draining", waiting=self.desk.waiting, drain_s=drain_s)
+            if now_s - summed_s >= _SUM_S:
+                summed_s = now_s
+                note("counts", **self.desk.counts()._asdict())
             if self.desk.draining and (not self.desk.waiting or now_s >= until_s):
                 return
 
@@ -183,8 +192,10 @@ class Loop:
         try:
             client = self._gate.who(frame)
         except RequestError as wrong:
+            note("session refused", level="debug", code=wrong.code.name, detail=wrong.detail)
             return encode_request(Closed(wrong.code, wrong.detail))
         self.desk.sessions.ring = self._gate.ring
+        note("session asked for", level="debug", client=client.name, role=client.role)
         return self.desk.open(client, message, self._clock())
 
     def _send(self, replies: list[Reply]) -> None:

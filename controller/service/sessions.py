@@ -22,7 +22,7 @@ class Sessions:
 
     def __init__(self, terms: Terms, ring: Keyring, *, network: str, epoch: int) -> None:
         self.terms, self.ring = terms, ring
-        self._network, self._epoch = network, epoch
+        self._network, self.epoch = network, epoch
         self._open: dict[bytes, Party] = {}
         self.parties: dict[str, Party] = {}
         self._last = 0
@@ -66,7 +66,7 @@ class Sessions:
             v=VERSION,
             session=token,
             now_s=now_s,
-            epoch=self._epoch,
+            epoch=self.epoch,
             network=self._network,
             credits=terms.credits,
             most_pairs=terms.most_pairs,

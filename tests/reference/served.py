@@ -26,8 +26,8 @@ NETWORK = {
 class Served:
     """A service's process in a folder; started again it goes on from the same journal."""
 
-    def __init__(self, folder: Path, terms: str = "") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, terms: str = "", *, level: str = "debug") -> None:
+        self.folder, self.log, self.level = folder, folder / "log.jsonl", level
         (folder / "network.json").write_text(json.dumps(NETWORK))
         self.config = folder / "service.toml"
         self.config.write_text(
@@ -40,7 +40,10 @@ class Served:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "serve", "--config", str(self.config)],
+            [
+                *(sys.executable, "-c", MAIN, "serve", "--config", str(self.config)),
+                *("--log", "json", "--log-level", self.level, "--log-file", str(self.log)),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -75,9 +78,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, terms: str = ""):
+def serving(folder: Path, terms: str = "", *, level: str = "debug"):
     """Start a service that is gone afterwards, whatever happens."""
-    service = Served(folder, terms)
+    service = Served(folder, terms, level=level)
     try:
         yield service
     finally:

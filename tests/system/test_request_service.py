@@ -8,7 +8,7 @@ import pytest
 from served import serving
 
 from controller.client import Client
-from controller.security.keys import new_keys
+from controller.security.keys import load_pair, new_keys
 from controller.service.checking import check
 from controller.service.config import load_config
 from quantum.errors import Code, DeviceTimeout, RequestError
@@ -34,6 +34,7 @@ def test_a_service_is_asked_killed_and_asked_again(served):
         again = client.request("a", "d", pairs=2, minimum_fidelity=0.7, deadline_s=20.0, rid=rid)
         assert again == first and client.terms.epoch == 2
         more = client.request("a", "b", deadline_s=20.0)
+        session = client.session
         assert more.pairs[0].sequence > max(pair.sequence for pair in first.pairs)
     shown = served.dpem("request", "a", "c", "--deadline", "20", "--json", "-")
     assert shown.returncode == 0, shown.stderr
@@ -55,3 +56,13 @@ def test_a_service_is_asked_killed_and_asked_again(served):
     assert served.end() == 0
     proof = check(served.folder / "journal.db", [encode_request(first), encode_request(more)])
     assert (proof.starts, proof.heard) == (2, 2)
+    # The log has it all and no secret.
+    text = served.log.read_text()
+    events = [(line["event"], line["level"]) for line in map(json.loads, text.splitlines())]
+    assert events.count(("serving", "info")) == 2 and events[-1] == ("ended", "info")
+    answered = [line for line in map(json.loads, text.splitlines()) if line["event"] == "answered"]
+    assert answered[0]["rid"] == rid.hex() and answered[0]["client"] == "local"
+    assert [line["code"] for line in answered].count("OK") == 3
+    kept = load_pair(served.folder / "keys" / "service.key")
+    for secret in (own.secret, kept.secret, session.hex(), repr(session)[2:-1]):
+        assert secret not in text

@@ -1,5 +1,6 @@
 """The live system: real processes on real sockets, small networks, seconds of network time."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,15 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from controller.commands.replay import command as replay_command
 from controller.game import prepare
 from controller.live import run_live
+from controller.parity import parity
 from controller.replaying import replay
 from controller.rivals.dpem import Twin, player
 from controller.rivals.mean_rate import allocator as mean_rate
+from controller.security import new_keys
 from controller.setting import Setting, scenario_of
-from quantum.errors import RecordError
+from quantum import logs
+from quantum.errors import InputError, RecordError
 from quantum.ledger import new_ledger
+from quantum.logs import LogConfig
 from quantum.record import read, verify
 from quantum.twin import score
 
@@ -77,18 +84,28 @@ def live(tmp_path_factory):
     home = tmp_path_factory.mktemp("live")
     for name, content in FILES.items():
         (home / name).write_text(json.dumps(content))
-    done = {}
+    done, keys = {}, []
+
+    def remembered():
+        keys.append(new_keys())
+        return keys[-1]
 
     def call(name):
         if name not in done:
             values = dict(SETTINGS[name])
             if values["topology"] in FILES:
                 values["topology"] = str(home / values["topology"])
-            run = run_live(Setting(**values), home / name, lambda *_: None)
+            log = LogConfig(format="json", level="debug", file=str(home / f"{name}.log"))
+            logs.start(log, "broker")
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr("controller.live.new_keys", remembered)
+                run = run_live(Setting(**values), home / name, lambda *_: None)
+            logs.start(None, "")
             assert not run.interrupted
             done[name] = (run.summary, home / name)
         return done[name]
 
+    call.keys = keys
     return call
 
 
@@ -184,6 +201,29 @@ def test_a_central_rival_lives_as_in_the_twin(live):
     assert twin.contention_loss == summary["contention_loss"]
 
 
+@pytest.mark.parametrize("name", ["many", "central"])
+def test_the_twin_decides_anew_what_the_run_decided(live, name):
+    summary, folder = live(name)
+    record = read(folder)
+    same = parity(record)
+    assert same.decision_digest == summary["decision_digest"] and same.slots > summary["slots"]
+    shown = CliRunner().invoke(replay_command, [str(folder), "--twin", "--json", "-"])
+    assert shown.exit_code == 0
+    assert json.loads(shown.stdout)["twin"] == dataclasses.asdict(same)
+    # Somebody else decides otherwise, and the first slot in which he does is named.
+    other = {"many": "mean-rate", "central": "dpem"}[name]
+    setting = {**record.header["setting"], "allocator": other}
+    changed = dataclasses.replace(record, header={**record.header, "setting": setting})
+    with pytest.raises(RecordError, match=r"slot \d+: .*the twin"):
+        parity(changed)
+
+
+def test_a_run_that_learns_is_not_compared_with_the_twin(live, tmp_path):
+    _, folder = live("learning")
+    with pytest.raises(InputError, match="the run learned"):
+        parity(read(folder))
+
+
 @pytest.mark.parametrize(("name", "nodes"), [("abilene", 11), ("line", 3), ("pair", 2)])
 def test_small_and_real_networks(live, name, nodes):
     summary, _ = live(name)
@@ -195,6 +235,23 @@ def test_a_network_of_one_node(live):
     summary, _ = live("point")
     assert (summary["nodes"], summary["links"], summary["requests"]) == (1, 0, 0)
     assert summary["fraction_of_bound"] == summary["delivery_rate"] == 0.0
+
+
+def test_every_process_logs_and_no_secret_is_told(live):
+    summary, folder = live("line")
+    text = folder.with_name("line.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    told = {line["part"]: [] for line in lines}
+    for line in lines:
+        told[line["part"]].append(line["event"])
+    assert set(told) == {"broker", "agent-0", "agent-1", "worker-0"}
+    assert told["broker"].count("process started") == 3 and told["broker"][-1] == "ended"
+    seated = {line["process"] for line in lines if line["event"] == "seated"}
+    assert seated == {"agent-0", "agent-1", "worker-0"}
+    assert told["agent-0"][0] == told["worker-0"][0] == "ready"
+    assert told["agent-1"].count("spoke") >= summary["slots"]
+    assert told["worker-0"].count("job done") > 0
+    assert len(live.keys) >= 4 and not any(keys.secret in text for keys in live.keys)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
