@@ -48,7 +48,9 @@ def delay_figure(rows: Sequence[Row], judged: str, *, kind: str = "png") -> byte
         said = f"{judged} beside central rivals whose controller takes its time"
         if best is not None:
             at = crossing(lines[judged][0], lines[judged][1], lines[best][1])
-            said = f"{judged} and {best} do not cross"
+            gaps = np.subtract(lines[judged][1], lines[best][1])
+            ahead, behind = (judged, best) if gaps.sum() > 0.0 else (best, judged)
+            said = f"{ahead} delivers more than {behind} at every service time"
             if at is not None:
                 axes.axvline(at, color=INK, linestyle=(0, (5, 3)), linewidth=1.2)
                 axes.text(at, 0.02, f" {at:.0f} ms", ha="left", va="bottom", fontsize=9.5)
