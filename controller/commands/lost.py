@@ -8,12 +8,13 @@ import click
 
 from quantum.errors import InputError
 from quantum.output import json_option, write_json, write_whole
+from quantum.preset_names import PRESETS
 
 __all__ = ["command"]
 
 
 @click.command("lost")
-@click.option("--preset", default="paper", show_default=True, help="paper, metro or fast.")
+@click.option("--preset", default="paper", show_default=True, help=f"{', '.join(PRESETS)}.")
 @click.option(
     "--topology", metavar="NAME|FILE", default="mesh", show_default=True, help="The network."
 )

@@ -13,6 +13,7 @@ from controller.commands.federation_options import federation_options
 from quantum.errors import DeviceError, InputError
 from quantum.log_options import log_config, log_options
 from quantum.output import json_option, write_json
+from quantum.preset_names import PRESETS
 from quantum.shipped_racks import rack_path
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _DEFAULT_RACK = "id900"
 
 @click.command("run")
 @click.option("--config", "config_path", metavar="FILE", help="Options from a file of dpem init.")
-@click.option("--preset", metavar="NAME", help="paper (default), metro, fast or fidelity.")
+@click.option("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default {PRESETS[0]}).")
 @click.option("--topology", metavar="NAME|FILE", help="Network: mesh, geometric, surfnet, ...")
 @click.option(
     "--demand", metavar="NAME|FILE", help="scheduled, poisson, hotspot, bursts, abilene, ..."
