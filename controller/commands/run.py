@@ -112,12 +112,13 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
     import msgspec
 
     from controller.configuration import read_configuration, setting_of_values
-    from controller.rivals.allocator import find
+    from controller.rivals.allocator import find, find_live
 
     values = read_configuration(config_path) if config_path is not None else {}
     setting = setting_of_values(values | given, config_path)
     _known("backend", setting.backend, "dpem.backends")
-    for name in (setting.allocator, *setting.rivals):
+    find_live(setting.allocator)
+    for name in setting.rivals:
         find(name)
     if setting.backend == "lab":
         rack = str(rack_path(setting.rack or _DEFAULT_RACK))
