@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from service_stage import ADA, BOB, EVE, RING, ask, desk_on, enter, session_of
 
 from controller.security.keyring import Keyring
+from controller.security.limits import RateLimit
+from controller.service.answers import Answers, Party
 from controller.service.checking import check
-from controller.service.journal import Journal, JournalFull, Started
+from controller.service.journal import Answered, Journal, JournalFull, Kept, Started
 from controller.service.terms import Terms
 from quantum.errors import Code, InputError, RecordError
 from quantum.requests import (
@@ -209,6 +211,39 @@ def test_a_full_disk_stops_handing_out_until_there_is_room(journal):
     again = said(settled(desk, desk.hear([(b"x", ask(session, 2, deadline_s=6.0))], 5.0), 5.0))
     assert isinstance(again[0], Granted)
     assert check(journal.path).answers == 2
+
+
+def test_who_was_noted_before_a_disk_was_full_is_known_again(journal):
+    disk = FullDisk(journal)
+    desk = desk_on(disk, Terms(load_hz=20.0, most_s=1.0, grace_s=0.0))
+    session, frames = session_of(desk), {}
+
+    def asks(number, now_s):
+        frames[number] = ask(session, number, deadline_s=now_s + 0.9)
+        return settled(desk, desk.hear([(b"x", frames[number])], now_s), now_s)
+
+    asks(1, 0.0)
+    disk.full = True
+    assert said(asks(2, 0.5))[0].code is Code.BUSY
+    disk.full = False
+    desk.turn(2.0)
+    [(_, kept)] = asks(3, 5.0)
+    desk.turn(5.5)
+    # The row in which the number was given is not read any more.
+    assert [type(entry) for entry in journal.entries()] == [Kept, Answered]
+    again = desk_on(journal, TERMS, now_s=5.5)
+    wish = ask(session_of(again, now_s=5.5), 3, deadline_s=5.9)
+    assert again.hear([(b"x", wish)], 5.5) == [(b"x", kept)]
+
+
+def test_an_answer_is_forgotten_at_its_own_time():
+    answers, party = Answers(), Party(1, ADA, "ada", RateLimit(1.0, 1.0, now_s=0.0))
+    answers.keep(party, b"rid", b"the first, which was not kept", 6.0)
+    answers.keep(party, b"rid", b"the second", 65.0)
+    answers.forget(8.0)
+    assert party.known == {b"rid": b"the second"}
+    answers.forget(66.0)
+    assert party.known == {}
 
 
 def test_a_simulation_may_go_on_without_its_journal(journal):
