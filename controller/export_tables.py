@@ -19,11 +19,12 @@ from quantum.output import write_whole
 from quantum.record import Record
 from quantum.topologies.entry import Description
 
-__all__ = ["Table", "path_of", "tables_of", "write_table"]
+__all__ = ["KINDS", "Table", "path_of", "tables_of", "write_table"]
 
 Table = Mapping[str, Sequence[Any]]
 
-_KINDS = ("delivered", "tested", "lost", "link test")
+#: Assembled pairs by the number of their kind.
+KINDS = ("delivered", "tested", "lost", "link test")
 _BASES = ("xx", "yy", "zz")
 _PAIRS = (
     "slot", "time_s", "kind", "request", "attempt", "hops", "path", "oldest_wait_s", "basis",
@@ -47,6 +48,10 @@ def tables_of(record: Record) -> dict[str, Table]:
     incident: dict[str, list[int]] = {node.name: [] for node in network.nodes}
     for number, pair in enumerate(ends):
         for end in pair:
+            if end not in incident:
+                raise RecordError(
+                    f"{record.seal.folder}: network.json: a link ends at {end!r}, which is no node"
+                )
             incident[end].append(number)
     names = list(incident)
     pairs: list[list[Any]] = []
@@ -62,10 +67,9 @@ def tables_of(record: Record) -> dict[str, Table]:
                 rows_of[event.slot] = made
                 pairs += made
                 for node, token, position, urgency in event.acts:
-                    link = ends[incident[names[node]][position]]
-                    decisions.append(
-                        [event.slot, time_s, names[node], token, ">".join(link), urgency]
-                    )
+                    name = _at(names, node)
+                    link = _at(ends, _at(incident[name], position))
+                    decisions.append([event.slot, time_s, name, token, ">".join(link), urgency])
             elif isinstance(event, Results):
                 _add_results(rows_of.pop(event.slot, []), event)
             elif isinstance(event, Round):
@@ -138,13 +142,20 @@ def _network(record: Record) -> Description:
 
 def _pair(slot: int, time_s: float, row: list[Any], ends: list[tuple[str, str]]) -> list[Any]:
     kind, request, attempt, hops, links, waits = row[:6]
-    own = kind == _KINDS.index("link test")
-    path = path_of([ends[link] for link in links])
+    own = kind == KINDS.index("link test")
+    path = path_of([_at(ends, link) for link in links])
     oldest = round(max(waits, default=0) * SLOT_S, 9)
     return [
-        slot, time_s, _KINDS[kind], -1 if own else request, attempt, hops, path, oldest, None,
+        slot, time_s, _at(KINDS, kind), -1 if own else request, attempt, hops, path, oldest, None,
         None, None, None,
     ]  # fmt: skip
+
+
+def _at(values: Sequence[Any], number: int) -> Any:
+    """Return a value by its number; a record counts from the start, never from the end."""
+    if not 0 <= number < len(values):
+        raise IndexError(f"{number} is not between 0 and {len(values) - 1}")
+    return values[number]
 
 
 def path_of(links: list[tuple[str, str]]) -> str:

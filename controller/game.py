@@ -74,7 +74,7 @@ _TOTALS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Game:
     """A scenario ready to be played; ``bound`` is in pairs, see :mod:`quantum.bound`."""
 
@@ -83,6 +83,13 @@ class Game:
     plan: Plan
     bound: float
     max_rounds: int = 0
+
+    def __repr__(self) -> str:
+        net, asked = self.scenario.network, self.scenario.trace
+        return (
+            f"Game({net.name}, {len(net.nodes)} nodes, {len(net.links)} links: "
+            f"{len(asked.time_s)} requests of {asked.name}, bound {self.bound:.1f} pairs)"
+        )
 
     def heard_by(self, allocator: Allocator) -> "Game":
         """Return the game as an allocator hears of it, see :mod:`controller.hearing`."""

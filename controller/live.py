@@ -25,7 +25,7 @@ from controller.interrupts import Interrupts
 from controller.policy_file import HEURISTIC, SHIPPED, start_weights
 from controller.processes import Processes
 from controller.pulsing import Pulses
-from controller.rivals.allocator import find
+from controller.rivals.allocator import find, find_live
 from controller.rivals.dpem import learning_of, rules_of
 from controller.security import Client, Keyring, new_keys
 from controller.series import Series
@@ -168,7 +168,7 @@ def live_rules(setting: Setting, game: Game) -> Rules:
     rules = rules_of(
         game,
         groups,
-        allocator=find(setting.allocator),
+        allocator=find_live(setting.allocator),
         learn=setting.learn,
         measured=lab,
         round_s=setting.round_s,

@@ -1,6 +1,6 @@
 """What is lost with the controller: the same requests, with it and without it for a while.
 
-Four plays of one game, each with the same draws:
+Five plays of one game, each with the same draws:
 
 - ``dpem``: nodes decide; the aggregator of the federated averages is gone for a while. Nobody
   averages, nobody is asked to learn; every node goes on with the policy that it had last.
@@ -25,7 +25,7 @@ from controller.plan import delay_slots
 from controller.policy_file import SHIPPED, actor_of, start_weights
 from controller.rivals.allocator import Allocator, find
 from controller.rivals.dpem import Twin
-from controller.setting import Setting, scenario_of
+from controller.setting import SLOT_S, Setting, scenario_of
 from quantum.errors import InputError
 from quantum.ledger import (
     Ledger,
@@ -74,10 +74,10 @@ def check(setting: Setting, loss: Loss, central: str) -> None:
     """Refuse what cannot be played, naming the option."""
     if not 0.0 <= loss.at_s < setting.seconds:
         raise InputError(f"--lost-at must be between 0 and --seconds, got {loss.at_s:g}")
-    if not 0.0 < loss.for_s <= setting.seconds - loss.at_s:
+    if not SLOT_S <= loss.for_s <= setting.seconds - loss.at_s:
         raise InputError(
-            f"--lost-for must be > 0 and end within --seconds, got {loss.for_s:g} from "
-            f"{loss.at_s:g} of {setting.seconds:g}"
+            f"--lost-for must be >= {SLOT_S:g} (a slot) and end within --seconds, "
+            f"got {loss.for_s:g} from {loss.at_s:g} of {setting.seconds:g}"
         )
     allocator = find(central)
     if not allocator.central or allocator.play is not None:

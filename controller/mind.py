@@ -50,8 +50,6 @@ class LearnConfig:
     """Whether that noise comes from the operating system rather than from the seed."""
     steps: int = 256
     """Decisions of a node that are remembered between two updates."""
-    forecast_every: int = 1
-    """Slots between two forecasts."""
     device: str = "cpu"
     """Where PPO computes: cpu or cuda."""
 
@@ -227,8 +225,8 @@ class Mind:
         return out
 
     def _forecast(self, slot: int) -> bytes:
-        """Publish the pairs that are expected of the nodes' classes; empty in some slots."""
-        if self._ahead < 1 or slot % self._config.forecast_every:
+        """Publish the pairs that are expected of the nodes' classes; empty without foresight."""
+        if self._ahead < 1:
             return b""
         soon = self._arrivals.expected(slot, self._ahead)[self._own]
         return np.ascontiguousarray(soon, dtype="<f8").tobytes()

@@ -15,7 +15,14 @@ from controller.entries import acts_of, note, rows_of
 from controller.game import Game, player_of, world_of
 from controller.plan import delay_slots, plan_of
 from controller.policy_file import HEURISTIC, SHIPPED, actor_of, start_weights
-from controller.recorded import Slot, differs, first_difference, read_event, scenario_of_record
+from controller.recorded import (
+    Slot,
+    differs,
+    first_difference,
+    read_event,
+    scenario_of_record,
+    setting_of,
+)
 from controller.rivals.allocator import Allocator, find
 from controller.rivals.dpem import Twin
 from controller.setting import Setting
@@ -25,7 +32,7 @@ from quantum.ledger.events import take_events
 from quantum.record import Digest, Record
 from quantum.scenario import Scenario
 
-__all__ = ["Parity", "Played", "parity", "twin_slots"]
+__all__ = ["Parity", "Played", "check_playable", "parity", "twin_slots"]
 
 _EVENTS = 8192
 
@@ -60,14 +67,12 @@ def twin_slots(setting: Setting, scenario: Scenario) -> Iterator[Played]:
         bound=0.0,
         max_rounds=rounds,
     )
+    if not _has_twin(allocator):
+        raise _no_twin(allocator.name)
     if allocator.name == "dpem":
         yield from _by_minds(game, allocator, setting)
-    elif allocator.play is None and allocator.central:
-        yield from _by_rule(game, allocator)
     else:
-        raise InputError(
-            f"allocator {allocator.name}: a live run plays dpem and central rules as the twin does"
-        )
+        yield from _by_rule(game, allocator)
 
 
 def _by_minds(game: Game, allocator: Allocator, setting: Setting) -> Iterator[Played]:
@@ -107,19 +112,35 @@ def _by_rule(game: Game, allocator: Allocator) -> Iterator[Played]:
         yield Played(asked, acts_of(ledger), rows_of(take_events(ledger)))
 
 
-def parity(record: Record) -> Parity:
-    """Compare a run with the twin; :class:`RecordError` names the first slot that differs.
-
-    Raises :class:`InputError` for runs that the twin cannot play: those that learn, those with
-    instruments, and those that were broken off.
-    """
-    setting, scenario = scenario_of_record(record)
+def check_playable(record: Record) -> None:
+    """Raise :class:`InputError` for runs that the twin cannot play, see :func:`parity`."""
+    setting = setting_of(record)
     if setting.rack is not None:
         raise InputError("the twin has no instruments: it plays runs on simulators only")
     if setting.learn and not find(setting.allocator).central:
         raise InputError("the run learned; the twin decides as a run with --no-learn does")
     if not record.seal.complete:
         raise InputError("the run was broken off; the twin plays whole runs")
+    if not _has_twin(find(setting.allocator)):
+        raise _no_twin(setting.allocator)
+
+
+def _has_twin(allocator: Allocator) -> bool:
+    return allocator.name == "dpem" or (allocator.play is None and allocator.central)
+
+
+def _no_twin(name: str) -> InputError:
+    return InputError(f"allocator {name}: a live run plays dpem and central rules as the twin does")
+
+
+def parity(record: Record) -> Parity:
+    """Compare a run with the twin; :class:`RecordError` names the first slot that differs.
+
+    Raises :class:`InputError` for runs that the twin cannot play: those that learn, those with
+    instruments, and those that were broken off.
+    """
+    check_playable(record)
+    setting, scenario = scenario_of_record(record)
     live = (read_event(number, raw) for number, raw in enumerate(record.events, 2))
     digest, requests, decisions, pairs, count = Digest(), 0, 0, 0, 0
     said = (event for event in live if isinstance(event, Slot))

@@ -27,7 +27,6 @@ __all__ = [
     "actor_of",
     "heuristic_weights",
     "made_by",
-    "policy_from",
     "policy_in",
     "start_weights",
     "state_path",
@@ -119,11 +118,6 @@ def state_path(policy: Path) -> Path:
     'policy.state.safetensors'
     """
     return policy.with_suffix(".state.safetensors")
-
-
-def policy_from(path: Path, nodes: int) -> Actor:
-    """Read a policy file for ``nodes`` nodes, which all start with its weights."""
-    return actor_of(weights_from(path), nodes)
 
 
 def actor_of(weights: Floats, nodes: int) -> Actor:

@@ -84,13 +84,18 @@ class _Formatter(logging.Formatter):
             head = dict(zip(_OWN, (time, level, self._part, os.getpid(), event), strict=True))
             return json.dumps(head | fields, allow_nan=False)
         told = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
-        return f"{time} {level:7} {self._part}[{os.getpid()}] {event}{told}"
+        return f"{time} {level:7} {self._part}[{os.getpid()}] {_named(event)}{told}"
 
 
 def _shown(value: Any) -> str:
     """Return a value as ASCII that stays on its line and cannot be taken for another field."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _named(event: str) -> str:
+    """Return the name of an event: plain words as they are, anything else as :func:`_shown`."""
+    return event if all(map(_PLAIN.fullmatch, event.split(" "))) else _shown(event)
 
 
 def start(config: LogConfig | None, part: str) -> None:
@@ -110,9 +115,10 @@ def start(config: LogConfig | None, part: str) -> None:
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
             descriptor = os.open(config.file, flags, 0o600)
-        except OSError as wrong:
-            why = wrong.strerror or str(wrong)
-            raise InputError(f"log file {config.file}: cannot write it: {why}") from wrong
+        except (OSError, ValueError) as wrong:
+            # A name with a null character is a ValueError.
+            why = (wrong.strerror if isinstance(wrong, OSError) else None) or str(wrong)
+            raise InputError(f"log file {_shown(config.file)}: cannot write it: {why}") from wrong
         config = msgspec.structs.replace(config, file=os.path.abspath(config.file))
     handler = _Lines(descriptor, own=config.file is not None)
     handler.setFormatter(_Formatter(config.format, part))

@@ -13,6 +13,7 @@ from quantum.changes import NO_CHANGES, make_changes
 from quantum.demand import Trace
 from quantum.errors import InputError
 from quantum.network import Network
+from quantum.preset_names import PRESETS
 from quantum.scenario import Scenario
 from quantum.seeding import generator
 from quantum.topology import load_topology
@@ -21,7 +22,6 @@ from quantum.words import near
 
 __all__ = ["NETWORKS", "PRESETS", "Cell", "Knee", "build", "cells", "run_cell", "sample"]
 
-PRESETS = ("paper", "metro", "fast", "fidelity")
 #: Networks of each kind, from network seeds 0 to 3; a run plays number seed mod 4.
 NETWORKS = 4
 #: Load of a topology that no preset knows, in pairs per second and node: the paper's 60 for 100.

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from controller.api.circuits import circuit_of
+from controller.api.given import number, numbers, whole
 from controller.api.networks import network as network_from
+from controller.api.networks import preset_of
 from controller.api.tables import Table
 from controller.arena.unit import game_of
-from controller.export_tables import path_of
+from controller.export_tables import KINDS, path_of
 from controller.game import Game, Result, player_of, prepare, result_of
 from controller.plan import delay_slots
 from controller.rivals.allocator import Allocator, find
@@ -31,10 +33,9 @@ __all__ = ["Played", "compare", "game", "play", "preset_game"]
 
 #: Assembled pairs of one slot that are remembered.
 _EVENTS = 8192
-_KINDS = ("delivered", "tested", "lost", "link test")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Played:
     """What an allocator did in a game; tables are made when they are asked for."""
 
@@ -43,6 +44,13 @@ class Played:
     ledger: Ledger
     events: Rows
     """Assembled pairs of the whole game, as :mod:`quantum.ledger` keeps them."""
+
+    def __repr__(self) -> str:
+        score = self.result.score
+        return (
+            f"Played({self.allocator} on {self.game.scenario.network.name}: "
+            f"{score.pairs_delivered} of {score.pairs_requested} pairs)"
+        )
 
     @property
     def allocator(self) -> str:
@@ -91,7 +99,7 @@ class Played:
         return Table(
             {
                 "time_s": [round(slot * slot_s, 9) for slot in rows.slot.tolist()],
-                "kind": [_KINDS[kind] for kind in rows.kind.tolist()],
+                "kind": [KINDS[kind] for kind in rows.kind.tolist()],
                 "request": [
                     None if kind == LINK_TESTED else number
                     for kind, number in zip(rows.kind.tolist(), rows.request.tolist(), strict=True)
@@ -137,6 +145,9 @@ class Played:
         A program makes the link pairs, lets each wait as it did, and swaps them.
         """
         size = len(self.game.scenario.trace.time_s)
+        request = whole("request", request)
+        if not size:
+            raise InputError("there are no requests in this game")
         if not 0 <= request < size:
             raise InputError(f"request must be 0 to {size - 1}, got {request}")
         rows = self.events
@@ -152,6 +163,7 @@ class Played:
         ``AerSimulator`` it gives what the network would have measured.
         """
         programs = self.programs(request)
+        pair = whole("pair", pair)
         if not 0 <= pair < len(programs):
             raise InputError(
                 f"pair must be below {len(programs)}: so many were assembled for request "
@@ -180,6 +192,14 @@ def game(
     pairs per second of a kind, 0.6 for each node unless given. ``deadline_s`` and ``fidelities``
     are those of requests that bring none of their own. Raises :class:`InputError`.
     """
+    seed = whole("seed", seed)
+    if seed < 0:
+        raise InputError(f"seed must be >= 0, got {seed}")
+    seconds, warmup_s = number("seconds", seconds), number("warmup_s", warmup_s)
+    deadline_s = number("deadline_s", deadline_s)
+    distillation_rounds = whole("distillation_rounds", distillation_rounds)
+    if load_hz is not None:
+        load_hz = number("load_hz", load_hz)
     net = network_from(network, seed=seed % NETWORKS)
     span_s = seconds + warmup_s
     if isinstance(demand, str):
@@ -191,7 +211,7 @@ def game(
             seed=seed,
             network_seed=seed % NETWORKS,
             duration_s=span_s,
-            fidelities=fidelities,
+            fidelities=numbers("fidelities", fidelities),
             distillation_rounds=distillation_rounds,
         )
     else:
@@ -212,7 +232,9 @@ def preset_game(
 
     ``cell`` counts from 0; ``seed`` picks network seed mod 4 and all draws.
     """
-    known = cells(preset)
+    known = cells(preset_of(preset))
+    cell, seed = whole("cell", cell), whole("seed", seed)
+    seconds, warmup_s = number("seconds", seconds), number("warmup_s", warmup_s)
     if not 0 <= cell < len(known):
         raise InputError(f"cell must be 0 to {len(known) - 1} in preset {preset}, got {cell}")
     return game_of(known[cell], seed, seconds=seconds, warmup_s=warmup_s)
@@ -226,7 +248,11 @@ def play(game: Game, allocator: str | Allocator) -> Played:
     """
     if not isinstance(game, Game):
         raise InputError(f"game must come from api.game, got {type(game).__name__}")
-    who = allocator if isinstance(allocator, Allocator) else find(allocator)
+    if not isinstance(allocator, str | Allocator):
+        raise InputError(
+            f"allocator must be a name or an Allocator, got {type(allocator).__name__}"
+        )
+    who = find(allocator) if isinstance(allocator, str) else allocator
     heard = game.heard_by(who)
     ledger = new_ledger(
         heard.world,
@@ -250,6 +276,8 @@ def play(game: Game, allocator: str | Allocator) -> Played:
 
 def compare(game: Game, allocators: Iterable[str | Allocator]) -> Table:
     """Play several allocators on the same draws; a row of the summary for each."""
+    if isinstance(allocators, str) or not isinstance(allocators, Iterable):
+        raise InputError(f"allocators must be a list of allocators, got {allocators!r:.60}")
     rows = [play(game, who).summary for who in allocators]
     if not rows:
         raise InputError("allocators must be at least one")

@@ -47,9 +47,10 @@ def plot_network(network: Network, ax: Any = None) -> Any:
     """Draw nodes where they are and links by the fidelity of a fresh pair; return the Axes."""
     if not isinstance(network, Network):
         raise InputError(f"network must come from api.network, got {type(network).__name__}")
+    axes = _axes(ax)
+    # Only after matplotlib has been asked for in a way that says how to get it.
     from matplotlib.collections import LineCollection
 
-    axes = _axes(ax)
     place = network.position_km
     lines = LineCollection([place[link] for link in network.links.tolist()], cmap="cividis")
     lines.set_array(fidelity(network.populations))

@@ -52,13 +52,21 @@ def command(
         import aiohttp  # noqa: F401 - an extra that may be missing
     except ImportError as wrong:
         raise InputError("dpem dashboard needs aiohttp: pip install 'dpem[dashboard]'") from wrong
+    from controller.dashboard.access import is_own_host
+
+    if not is_own_host(f"[{host}]" if ":" in host else host):
+        raise InputError(f"--host must be an address or localhost, got {host!r}")
+    strange = next((word for word in (run, *options) if word and word.startswith("-")), None)
     if start:
+        _check_free(host, port)
         given = [run, *options] if run is not None else list(options)
         folder, child = _start(given)
+    elif strange is not None:
+        raise InputError(f"no such option: {strange}")
     elif run is None:
         raise InputError("give a run folder, or --run to start one")
     elif options:
-        raise InputError(f"no such option: {options[0]}")
+        raise InputError(f"one run folder is shown, got {1 + len(options)}")
     else:
         folder, child = Path(run), None
         if not folder.is_dir():
@@ -73,12 +81,16 @@ def command(
 def _start(given: list[str]) -> tuple[Path, "subprocess.Popen[bytes]"]:
     """Start ``dpem run`` with the options given, and what makes it pleasant to watch."""
     names = {each.partition("=")[0] for each in given}
-    more = [part for name, value in _WATCHED.items() if name not in names for part in (name, value)]
+    # A configuration file says itself how long a run is.
+    told = names | ({"--seconds"} if "--config" in names else set())
+    more = [part for name, value in _WATCHED.items() if name not in told for part in (name, value)]
     if "--out" not in names:
         folder = _new_folder()
         more += ["--out", str(folder)]
     else:
         folder = Path(_value(given, "--out"))
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise InputError(f"--out {folder} is not empty: give a new folder")
     words = [sys.executable, "-c", "from quantum.cli import main; main()", "run", *given, *more]
     # A session of its own: Ctrl-C is for the page, which then ends the run in order.
     return folder, subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -138,13 +150,29 @@ def _serve(
             while child is not None and not task.done():
                 await asyncio.wait({task}, timeout=_LOOK_S)
                 # It has said why on standard error.
-                if child.poll() and not folder.exists():
+                if child.poll() is not None and not _begun(folder):
                     task.cancel()
             await task
 
     asyncio.run(work())
-    if child is not None and child.returncode and not folder.exists():
+    if child is not None and child.returncode is not None and not _begun(folder):
         raise SystemExit(child.returncode)
+
+
+def _begun(folder: Path) -> bool:
+    """Tell whether there is a record to be shown."""
+    return (folder / "events.jsonl").exists()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that is in use before a run is started for it."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as wrong:
+        raise InputError(f"cannot listen on {host} port {port}: {wrong.strerror}") from wrong
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -43,11 +43,13 @@ def command(run: str | None, wanted: str, out: str | None, schema: bool) -> None
         return
     if run is None:
         raise InputError("RUN must be given: the folder of a run, or --schema")
+    if out == "-" and wanted != "json":
+        raise InputError("--out - is for --format json: tables are several files")
     from quantum.record import read
 
     record = read(Path(run))
     target = out or f"{Path(run).resolve()}-export{'.json' if wanted == 'json' else ''}"
-    if Path(target).resolve().is_relative_to(Path(run).resolve()):
+    if target != "-" and Path(target).resolve().is_relative_to(Path(run).resolve()):
         raise InputError(f"--out must not be inside of {run}: it is sealed")
     if wanted == "json":
         from controller.exported import document_of

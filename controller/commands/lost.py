@@ -8,12 +8,13 @@ import click
 
 from quantum.errors import InputError
 from quantum.output import json_option, write_json, write_whole
+from quantum.preset_names import PRESETS
 
 __all__ = ["command"]
 
 
 @click.command("lost")
-@click.option("--preset", default="paper", show_default=True, help="paper, metro or fast.")
+@click.option("--preset", default="paper", show_default=True, help=f"{', '.join(PRESETS)}.")
 @click.option(
     "--topology", metavar="NAME|FILE", default="mesh", show_default=True, help="The network."
 )
@@ -34,7 +35,7 @@ __all__ = ["command"]
 @click.option("--lost-for", "for_s", default=10.0, show_default=True, help="For so long (s).")
 @click.option("--seeds", default=3, show_default=True, help="Runs of the same network and load.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the first run.")
-@click.option("--no-learn", is_flag=True, help="Nodes decide by the heuristic they start from.")
+@click.option("--no-learn", is_flag=True, help="Nodes decide by the policy they start from.")
 @click.option("--out", metavar="DIR", required=True, help="Folder for figure and numbers.")
 @json_option
 def command(

@@ -44,13 +44,16 @@ def command(run: str, twin: bool, json_path: str | None) -> None:
     shown, console = sys.stderr.isatty(), Console(stderr=True)
     with console.status(f" checking {folder} ...") if shown else nullcontext():
         record = read(folder)
+        if twin:
+            from controller.parity import check_playable, parity
+
+            # Before the replay, which may take minutes.
+            check_playable(record)
         from controller.replaying import replay
     with Progress(console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("playing again", total=len(record.events) + 1)
         done = replay(record, lambda line: bar.update(task, completed=line))
         if twin:
-            from controller.parity import parity
-
             bar.add_task("playing the twin", total=None)
             equal = parity(record)
     result = {

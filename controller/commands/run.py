@@ -13,6 +13,7 @@ from controller.commands.federation_options import federation_options
 from quantum.errors import DeviceError, InputError
 from quantum.log_options import log_config, log_options
 from quantum.output import json_option, write_json
+from quantum.preset_names import PRESETS
 from quantum.shipped_racks import rack_path
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _DEFAULT_RACK = "id900"
 
 @click.command("run")
 @click.option("--config", "config_path", metavar="FILE", help="Options from a file of dpem init.")
-@click.option("--preset", metavar="NAME", help="paper (default), metro, fast or fidelity.")
+@click.option("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default {PRESETS[0]}).")
 @click.option("--topology", metavar="NAME|FILE", help="Network: mesh, geometric, surfnet, ...")
 @click.option(
     "--demand", metavar="NAME|FILE", help="scheduled, poisson, hotspot, bursts, abilene, ..."
@@ -111,12 +112,13 @@ def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
     import msgspec
 
     from controller.configuration import read_configuration, setting_of_values
-    from controller.rivals.allocator import find
+    from controller.rivals.allocator import find, find_live
 
     values = read_configuration(config_path) if config_path is not None else {}
     setting = setting_of_values(values | given, config_path)
     _known("backend", setting.backend, "dpem.backends")
-    for name in (setting.allocator, *setting.rivals):
+    find_live(setting.allocator)
+    for name in setting.rivals:
         find(name)
     if setting.backend == "lab":
         rack = str(rack_path(setting.rack or _DEFAULT_RACK))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from controller.commands.federation_options import federation_options
+from controller.federation import Federation
 from quantum.errors import InputError
 from quantum.output import json_option, write_json
 
@@ -21,6 +23,11 @@ __all__ = ["command"]
 
 _METHODS = ("ppo", "es", "es+ppo")
 _PRESETS = "paper,metro,fast"
+#: Options that would reach nothing, by method.
+_UNUSED = {
+    "es": ("seconds", "episodes", "planned_episodes", *Federation.__struct_fields__),
+    "ppo": ("generations", "units", "processes"),
+}
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +67,11 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 @federation_options
 @click.option("--generations", default=40, show_default=True, help="Generations of es, in all.")
 @click.option("--units", default=144, show_default=True, help="Short games that es draws from.")
-@click.option("--start", default="heuristic", show_default=True, metavar="heuristic|shipped|FILE")
+@click.option(
+    "--start", default="heuristic", show_default=True, metavar="heuristic|shipped|ppo|FILE"
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the training.")
 @click.option("--processes", default=1, show_default=True, help="Processes that play games of es.")
-@click.option("--engine", default="processes", show_default=True, help="processes.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda for PPO.")
 @click.option("--out", metavar="FILE", help="Policy file (policy.safetensors).")
 @click.option("--resume", metavar="FILE", help="Go on with the training that wrote this policy.")
@@ -81,7 +89,6 @@ def command(
     start: str,
     seed: int,
     processes: int,
-    engine: str,
     device: str,
     out: str | None,
     resume: str | None,
@@ -97,8 +104,7 @@ def command(
     written after every generation and episode; beside it the learning state, which ``--resume``
     goes on from. A kill loses the generation or episode that is being played.
     """
-    if engine != "processes":
-        raise InputError(f"--engine {engine} is not offered here; it is processes")
+    _check_use(method)
     _check_device(device, method)
     # A new name unless told otherwise: nobody's policy is overwritten by accident.
     target = Path(out or resume or "policy.safetensors")
@@ -144,6 +150,20 @@ def command(
         from controller.training_table import show_training
 
         show_training(found)
+
+
+def _check_use(method: str) -> None:
+    """Refuse options that were given and reach nothing in a training by ``method``."""
+    unused = _UNUSED.get(method, ())
+    context = click.get_current_context()
+    idle = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in unused
+        and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+    ]
+    if idle:
+        raise InputError(f"{', '.join(idle)}: --method {method} does not use it")
 
 
 def _check_device(device: str, method: str) -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
-from controller.attended import Wish, ask_to_stop
+from controller.attended import Wish, ask_to_stop, stage_of
 from quantum.errors import DpemError, InputError
 
 __all__ = ["Controls", "Safety", "safety"]
@@ -47,12 +47,17 @@ class Controls:
         self._safety: Safety | None = None
         self._looked_s = -_LOOK_S
         self._looking: asyncio.Future[None] | None = None
+        self._going = False
         self.instruments: dict[str, Any] = {}
         """What the rack's supervisor says; empty without a rack."""
         self.version = 0
 
     def look(self) -> None:
-        """Ask the supervisor in the background, where there is a rack and it is time."""
+        """See whether the run goes on; ask the supervisor in the background, where it is time."""
+        going = stage_of(self._folder) is not None
+        if going != self._going:
+            self._going = going
+            self.version += 1
         rack = self._rack()
         now = time.monotonic()
         if rack is None or self._looking is not None or now - self._looked_s < _LOOK_S:
@@ -81,6 +86,8 @@ class Controls:
     def offered(self, state: str) -> list[str]:
         """Return what can be stopped now: ``instruments`` and ``run``."""
         going = state in ("running", "preparing")
+        # A run whose record is damaged meanwhile goes on, and can be stopped.
+        going = going or (state == "damaged" and stage_of(self._folder) is not None)
         latched = bool(self.instruments.get("latched"))
         rack = ["instruments"] if self.instruments.get("running") and not latched else []
         return [*rack, "run"] if going else rack

@@ -26,7 +26,11 @@ __all__ = [
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 _Real = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-_Short = Annotated[float, msgspec.Meta(gt=0, le=1e4)]
+_Short = Annotated[float, msgspec.Meta(ge=1e-6, le=1e4)]
+
+
+#: The last kind of pair, see :class:`Served`.
+_LINK_TEST = 3
 
 
 class _Setting(msgspec.Struct, frozen=True):
@@ -119,8 +123,10 @@ class Slot(msgspec.Struct, frozen=True):
         for row in self.served:
             try:
                 kind, request, along = int(row[0]), int(row[1]), tuple(map(int, row[4]))
-            except (IndexError, TypeError, ValueError) as wrong:
+            except (IndexError, OverflowError, TypeError, ValueError) as wrong:
                 raise RecordError(f"slot {self.slot}: {row!r:.80} is no pair") from wrong
+            if not 0 <= kind <= _LINK_TEST or (kind == _LINK_TEST and not along):
+                raise RecordError(f"slot {self.slot}: {row!r:.80} is no pair")
             if not all(0 <= each < links for each in along):
                 raise RecordError(f"slot {self.slot}: a pair of links that do not exist")
             found.append(Served(kind, request, along))

@@ -70,4 +70,4 @@ def _token(request: web.Request) -> str:
 def cookie_of(request: web.Request) -> str:
     """Return the name of the cookie that holds the token."""
     # Cookies do not tell ports apart, servers on one machine do.
-    return f"{_COOKIE}-{request.host.rpartition(':')[2]}"
+    return f"{_COOKIE}-{request.url.port}"

@@ -45,6 +45,8 @@ def read_layout(data: bytes) -> Layout:
     if len(found.nodes) > _MOST or len(found.links) > _MOST:
         raise RecordError(f"network.json: more than {_MOST} nodes or links")
     number = {node.name: place for place, node in enumerate(found.nodes)}
+    if len(number) < len(found.nodes):
+        raise RecordError("network.json: two nodes have the same name")
     try:
         links = tuple(
             (number[each.a], number[each.b], each.length_km, each.bell_diagonal.get("phi_plus", 0))

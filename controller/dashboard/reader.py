@@ -9,6 +9,7 @@ from aiohttp import WSMsgType, web
 
 from controller.dashboard.frame import Frame, difference, greeting_of
 from controller.dashboard.page_state import Page
+from quantum.errors import DpemError
 from quantum.roles import Role
 
 __all__ = ["Reader"]
@@ -73,8 +74,14 @@ class Reader:
         """Return what to show; the past is worked out once and then only brought up to date."""
         if self._at is not None and self._at == self._shown and self._sent is not None:
             return self._sent | self._page.standing()
+        try:
+            frame = await self._page.at(self._at)
+        except DpemError:
+            # The record cannot be read any more, which the status says; what is known is shown.
+            self._at = None
+            frame = await self._page.at(None)
         self._shown = self._at
-        return await self._page.at(self._at)
+        return frame
 
     async def _send(self, frame: Frame) -> None:
         story = self._page.watch.story

@@ -73,7 +73,10 @@ def application(page: Page) -> web.Application:
         wanted = request.query.get("slot")
         if wanted is not None and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 16):
             raise web.HTTPBadRequest(text="slot must be a whole number >= 0\n")
-        frame = await page.at(None if wanted is None else int(wanted))
+        try:
+            frame = await page.at(None if wanted is None else int(wanted))
+        except DpemError as wrong:
+            raise web.HTTPConflict(text=f"{wrong}\n") from wrong
         return web.Response(body=msgspec.json.encode(frame), content_type="application/json")
 
     async def stop(request: web.Request) -> web.StreamResponse:

@@ -61,6 +61,7 @@ class Watch:
         self._chain = Chain()
         self._moments = Moments()
         self._broken = ""
+        self._lacks = ""
         self._sealed: bool | None = None
         self._went = False
 
@@ -90,7 +91,8 @@ class Watch:
         except OSError as wrong:
             raise RecordError(f"{EVENTS} cannot be read: {wrong.strerror}") from wrong
         # The network is written after the header; without it there is nothing to draw.
-        if self.story is None and not (b"\n" in data and (self.folder / "network.json").is_file()):
+        self._lacks = self._missing(data)
+        if self._lacks:
             return False
         for line in self._chain.feed(data):
             self._take(line.event, line.after.line)
@@ -99,6 +101,14 @@ class Watch:
         if data:
             self.version += 1
         return len(data) == _STEP_BYTES
+
+    def _missing(self, data: bytes) -> str:
+        """Return what a record that has begun lacks before it can be drawn."""
+        if self.story is not None or not data:
+            return ""
+        if b"\n" not in data:
+            return f"{EVENTS} has no whole line in its first {len(data)} bytes"
+        return "" if (self.folder / "network.json").is_file() else "network.json is missing"
 
     def _take(self, raw: dict[str, Any], number: int) -> None:
         event = e.read(number, raw)
@@ -157,6 +167,8 @@ class Watch:
                 return Status("finished", "Finished; the record is sealed and verified")
             return Status("broken off", why or "Broken off; the record so far is sealed")
         stage = stage_of(self.folder)
+        if stage is None and self._lacks:
+            return Status("damaged", f"The record is damaged: {self._lacks}")
         if stage is None and self.story is None:
             return Status("waiting", f"Waiting for a run in {self.folder}")
         if stage is None:

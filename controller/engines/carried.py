@@ -47,7 +47,8 @@ def pack(files: Collection[str], allocators: Collection[str]) -> Carried:
 def unpack(carried: Carried) -> None:
     """Work where the files are, and see that the code is the same, once in this process.
 
-    Raises EngineError where it is not, or where a file of an absolute path is missing.
+    Raises EngineError where it is not, where a file of an absolute path is missing, or where a name
+    leads out of the folder that is ours.
     """
     if carried.digest in _done():
         return
@@ -88,7 +89,7 @@ def _has(folder: Path, files: Mapping[str, bytes]) -> bool:
 def _copy(carried: Carried) -> Path:
     """Write the files below a folder of ours, which keeps them for the next process."""
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    root = base / "dpem" / "carried" / carried.digest[:24]
+    root = Path(os.path.abspath(base / "dpem" / "carried" / carried.digest[:24]))
     # As deep as the folder was, so that names with .. stay below ours.
     folder = root / Path(carried.folder).relative_to("/")
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +103,8 @@ def _copy(carried: Carried) -> Path:
                 )
             continue
         target = Path(os.path.normpath(folder / path))
+        if not target.is_relative_to(root):
+            raise EngineError(f"{name} is outside of what is carried to {_here()}")
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, data)
     return folder

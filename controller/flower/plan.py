@@ -11,11 +11,9 @@ from controller.policy import initial_actor, parameters
 from controller.setting import Setting
 from quantum.errors import InputError
 from quantum.ledger.state import Floats, Ints
+from quantum.presets import NETWORKS
 
 __all__ = ["Plan", "plan_from"]
-
-#: Seeds with the same remainder have the same network.
-_NETWORKS = 4
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             load_hz=self.load_hz,
             seconds=self.seconds,
             warmup_s=0.0,
-            seed=self.seed + _NETWORKS * round_index,
+            seed=self.seed + NETWORKS * round_index,
         )
 
     def nodes_of(self, site: int, nodes: int) -> Ints:

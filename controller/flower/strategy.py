@@ -36,12 +36,9 @@ class SitesStrategy(Strategy):
         plan: Plan,
         nodes: int,
         *,
-        again_s: float = _AGAIN_S,
-        patience_s: float = _PATIENCE_S,
         told: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._plan, self._nodes = plan, nodes
-        self._again_s, self._patience_s = again_s, patience_s
         self._told = told
         self.average = Average(plan)
         self._site_of: dict[int, int] = {}
@@ -100,7 +97,7 @@ class SitesStrategy(Strategy):
 
     def _wait_for_sites(self, grid: Grid) -> None:
         """Remember as many SuperNodes as there are sites; later ones are not asked."""
-        until = time.monotonic() + self._patience_s
+        until = time.monotonic() + _PATIENCE_S
         while len(self._site_of) < self._plan.sites:
             for node in sorted(grid.get_node_ids()):
                 if len(self._site_of) < self._plan.sites:
@@ -108,7 +105,7 @@ class SitesStrategy(Strategy):
             if time.monotonic() > until:
                 raise EngineError(
                     f"only {len(self._site_of)} of {self._plan.sites} sites came within "
-                    f"{self._patience_s:g} s"
+                    f"{_PATIENCE_S:g} s"
                 )
             if len(self._site_of) < self._plan.sites:
                 time.sleep(_LOOK_S)
@@ -152,9 +149,9 @@ class SitesStrategy(Strategy):
                     self._give_up(node, number, str(reply.error.reason))
             now, since = time.monotonic(), _activated(grid)
             left = [node for node in self._site_of if node not in found]
-            if left and now - begun > self._patience_s:
-                self._give_up(left[0], number, f"silent for {self._patience_s:g} s")
-            lost = [node for node in left if asked[node].lost(since.get(node), now, self._again_s)]
+            if left and now - begun > _PATIENCE_S:
+                self._give_up(left[0], number, f"silent for {_PATIENCE_S:g} s")
+            lost = [node for node in left if asked[node].lost(since.get(node), now, _AGAIN_S)]
             for node in lost:
                 self._told(f"round {number}: {self._name(node)} is asked again")
             send([self._question(number, node) for node in lost])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from controller.game import Game
     from controller.plan import Plan
 
-__all__ = ["GROUP", "NEVER", "Allocator", "Player", "find", "known"]
+__all__ = ["GROUP", "NEVER", "Allocator", "Player", "find", "find_live", "known"]
 
 #: Entry points of this group are allocators.
 GROUP = "dpem.allocators"
@@ -78,3 +78,17 @@ def find(name: str) -> Allocator:
                 raise InputError(f"{point.value} is no allocator, but a {type(loaded).__name__}")
             return loaded
     raise InputError(f"allocator {name!r} is unknown; it is {', '.join(known())}")
+
+
+def find_live(name: str) -> Allocator:
+    """Load an allocator that a live run can play: ``dpem``, or one that is all in its rule.
+
+    Others play slots in a way of their own, which agents and the broker do not know.
+    """
+    allocator = find(name)
+    if allocator.play is not None and name != "dpem":
+        raise InputError(
+            f"allocator {name} plays slots in a way of its own, which a live run does not know; "
+            "use dpem, mean-rate, uniform or on-demand here, and dpem compare for the others"
+        )
+    return allocator

@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from quantum.bell import BELL_STATES
 from quantum.errors import InputError
@@ -86,7 +87,9 @@ def describe_graph(where: str, graph: Any, label: str = "label") -> Description:
     taken: set[str] = set()
     nodes: list[dict[str, Any]] = []
     for identity, said in graph.nodes(data=True):
-        fields = {_OTHER_NAMES.get(low := str(key).lower(), low): v for key, v in said.items()}
+        fields = {
+            _OTHER_NAMES.get(low := str(key).lower(), low): _plain(v) for key, v in said.items()
+        }
         wish = str(fields.get(label) or fields.get("label") or fields.get("name") or identity)
         names[identity] = _free(wish, identity, taken)
         taken.add(names[identity])
@@ -95,7 +98,7 @@ def describe_graph(where: str, graph: Any, label: str = "label") -> Description:
     links: dict[tuple[str, str], dict[str, Any]] = {}
     for one, other, said in graph.edges(data=True):
         a, b = sorted((names[one], names[other]))
-        fields = {str(key).lower(): value for key, value in said.items()}
+        fields = {str(key).lower(): _plain(value) for key, value in said.items()}
         known = {key: fields[key] for key in LINK_FIELDS if key in fields}
         weights = {key: fields[key] for key in BELL_STATES if key in fields}
         if weights:
@@ -104,7 +107,7 @@ def describe_graph(where: str, graph: Any, label: str = "label") -> Description:
             known["bell_diagonal"] = weights
         links.setdefault((a, b), {**known, "a": a, "b": b})
     title = graph.graph.get("label") or graph.graph.get("name")
-    whole = {str(key).lower(): value for key, value in graph.graph.items()}
+    whole = {str(key).lower(): _plain(value) for key, value in graph.graph.items()}
     try:
         return Description(
             name=str(title) if title else None,
@@ -116,6 +119,11 @@ def describe_graph(where: str, graph: Any, label: str = "label") -> Description:
         )
     except msgspec.ValidationError as wrong:
         raise InputError(f"{where}: {wrong}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of numpy, which people compute attributes with, as one of Python."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _block(whole: dict[str, Any], names: tuple[str, ...], kind: Any) -> Any:

@@ -12,7 +12,7 @@ rate 1/``coherence_time``: see :func:`_decay`. ``swapping_degradation`` is not t
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -123,10 +123,11 @@ def _describe(file: _File) -> Description:
     for number, fibre in enumerate(file.qconnections):
         _known(f"qconnections[{number}]", (fibre.node1, fibre.node2), routers)
         _join(lengths, fibre.node1, fibre.node2, fibre.distance)
+    everybody = dict.fromkeys([*routers, *midpoints])
     for number, channel in enumerate(file.qchannels):
         ends = (channel.source, channel.destination)
         place = f"qchannels[{number}]"
-        _known(place, ends, [*routers, *midpoints])
+        _known(place, ends, everybody)
         arms = [end for end in ends if end in midpoints]
         if len(arms) == 2:
             raise InputError(f"{place}: must have a router at one end, got two BSMNodes")
@@ -168,11 +169,10 @@ def _template(place: str, name: str | None, templates: dict[str, _Template]) -> 
     return templates[name]
 
 
-def _known(place: str, ends: tuple[str, str], known: Iterable[str]) -> None:
-    names = list(known)
+def _known(place: str, ends: tuple[str, str], known: Mapping[str, Any]) -> None:
     for end in ends:
-        if end not in names:
-            raise InputError(f"{place}: there is no node {end!r}{near(end, names)}")
+        if end not in known:
+            raise InputError(f"{place}: there is no node {end!r}{near(end, list(known))}")
 
 
 def _join(lengths: dict[tuple[str, str], float], a: str, b: str, metres: float) -> None:

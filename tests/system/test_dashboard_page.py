@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 
@@ -139,13 +140,20 @@ def test_the_slider_shows_an_earlier_moment_and_the_newest_again(page, finished)
 
 def test_it_plays_from_the_beginning_and_pauses(page):
     page.evaluate("document.activeElement.blur()")
+    # The page notes by itself what it shows, and pauses once, so that nobody has to be quick.
+    page.evaluate(
+        "window.seen = []; new MutationObserver(() => {"
+        " const at = dpem.page.frame.now.slot, button = document.querySelector('#play');"
+        " seen.push([at, button.textContent]);"
+        " if (at > 20 && at < 150 && dpem.page.playing) button.click();"
+        " }).observe(document.querySelector('#clock'), { childList: true });"
+    )
     page.press(" ")
-    page.wait(f"{NOW}.slot > 0 && {NOW}.slot < 60")
-    page.wait(f"{NOW}.slot > 20 && !dpem.page.live")
-    assert text(page, "#play") == "Pause"
-    page.press(" ")
-    page.wait("dpem.page.playing === null")
+    page.wait("seen.some(([at, word]) => at > 20 && word === 'Pause') && !dpem.page.playing")
     assert text(page, "#play") == "Play"
+    shown = [at for at, _ in page.evaluate("seen")]
+    assert shown == sorted(shown)
+    assert shown[0] < 150
 
 
 def test_everything_can_be_done_by_keyboard(page):
@@ -166,12 +174,13 @@ def test_everything_can_be_done_by_keyboard(page):
     # By Tab alone one comes to the map, the tabs, the table, the slider and its buttons.
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(20):
+    for _ in range(40):
         page.press("Tab")
         reached.append(page.evaluate("document.activeElement.id"))
     wanted = ["help-open", "zoom-in", "map", "tab-pairs", "panel", "play", "time", "live"]
-    places = [reached.index(each) for each in wanted]
-    assert sorted(places) == sorted(places), reached
+    # Tab goes round, and starts where the focus was last.
+    places = [reached.index(each, reached.index(wanted[0])) for each in wanted]
+    assert places == sorted(places), reached
     page.evaluate("document.querySelector('#tab-pairs').focus()")
     for name in ("requests", "links", "instruments", "facts"):
         page.press("ArrowRight")
@@ -293,6 +302,7 @@ def test_colours_can_be_told_apart_by_all_eyes(page, scheme):
 def check_for_ever(running):
     while True:
         running.check()
+        time.sleep(0.01)
 
 
 def test_a_run_is_followed_and_stopped(tab, tmp_path):
@@ -385,7 +395,7 @@ fidelity = 0.9
 name = "tagger"
 kind = "id900"
 address = "stub"
-timeout_s = 2.0
+timeout_s = 20.0
 """
 
 
@@ -421,7 +431,7 @@ def test_the_emergency_stop_asks_nothing_and_latches_the_rack(tab, tmp_path):
                 tab.wait(
                     "document.querySelector('#notice').textContent.startsWith('Emergency stop')"
                 )
-                assert "read back as safe" in text(tab, "#notice")
+                assert "all instruments were read back as safe" in text(tab, "#notice")
                 assert "emergency stop on the page" in read_kept(place_of(rack)).latched
                 tab.wait("document.querySelector('#estop').hidden")
                 tab.wait("document.querySelector('#panel').textContent.includes('latched in its')")

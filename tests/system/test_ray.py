@@ -150,24 +150,6 @@ def test_the_interrupt_key_leaves_no_process_and_the_rest_is_played_later(tmp_pa
     assert not marked(mark)
 
 
-def test_work_in_rounds_comes_back_in_order_and_errors_are_passed_on():
-    code = """
-import math
-from controller.engines.on_ray import kept_on_ray
-with kept_on_ray(processes=2) as play:
-    print(play(math.sqrt, [float(n) ** 2 for n in range(50)], range(50)) == list(range(50)))
-    print(play(math.factorial, [3, 3, 4], [0, 0, 0]))
-    try:
-        play(math.sqrt, [4.0, -1.0], [0, 1])
-    except ValueError as wrong:
-        print("ValueError", wrong)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
-    )
-    assert done.stdout.splitlines() == ["True", "[6, 6, 24]", "ValueError math domain error"]
-
-
 def test_where_no_cluster_is_one_line_says_so(tmp_path):
     run = start(tmp_path, "--engine", "ray", "--ray-address", "127.0.0.1:9")
     _, said = run.communicate(timeout=500)

@@ -18,6 +18,7 @@ from controller.commands.replay import command as replay_command
 from controller.game import prepare
 from controller.live import run_live
 from controller.parity import parity
+from controller.policy_file import SHIPPED, actor_of, start_weights
 from controller.replaying import replay
 from controller.rivals.dpem import Twin, player
 from controller.rivals.mean_rate import allocator as mean_rate
@@ -182,7 +183,9 @@ def test_nodes_hide_their_changes_alike_in_any_process(live):
     summary, _ = live("hidden")
     setting = Setting(**SETTINGS["hidden"])
     game = prepare(scenario_of(setting))
-    twin = Twin(game, new_ledger(game.world, events=8192), federation=setting.federation)
+    start = actor_of(start_weights(SHIPPED), game.world.n)
+    ledger = new_ledger(game.world, events=8192)
+    twin = Twin(game, ledger, actor=start, federation=setting.federation)
     twin(game.world.horizon)
     assert summary["federated_rounds"] == twin.dispatch.rounds.done == 1
     assert summary["decision_digest"] == twin.dispatch.digest.hexdigest()

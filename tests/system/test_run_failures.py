@@ -48,6 +48,7 @@ def refused(answer, *parts):
     [
         (("--topology", "surfnett"), ("surfnett", "surfnet")),
         (("--backend", "aeer"), ("aeer", "aer, analytic, lab")),
+        (("--allocator", "swap-asap"), ("way of its own", "dpem compare")),
         (("--allocator", "dpemm"), ("dpemm", "mean-rate", "on-demand", "uniform")),
         (("--demand", "hotspott"), ("hotspott", "poisson", "scheduled")),
         (("--rack", "rack.toml"), ("rack", "lab")),

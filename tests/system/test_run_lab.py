@@ -121,6 +121,22 @@ class Stories:
     unreachable_folder: Path
 
 
+def undisturbed(folder: Path, address: str, truth: float) -> Story:
+    """Play a steady source.
+
+    A rack trips, rightly, when its worker gets no processor for half a second; on a machine that is
+    so busy the run is played again, on a rack of its own.
+    """
+    for number in range(4):
+        place = folder / str(number)
+        place.mkdir()
+        rack = write_rack(place, address)
+        told = story(Started(place / "run", rack, "--seconds", "4", "--warmup", "1"), truth)
+        if "was not heard for" not in told.complaints:
+            break
+    return told
+
+
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     """Play a steady source; one that drifts after 3 s and dies after 7 s; and none at all."""
@@ -129,23 +145,19 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
     config.write_text("window_s = 1.5\npatience_s = 1.5\n", encoding="utf-8")
     source = ["--fidelity", "0.93"]
     with StubProcess("id900", source) as first, StubProcess("id900", source) as second:
+        truth = control(first, do="truth")["observable_fidelity"]
+        steady = undisturbed(good, first.address, truth)
         troubled = Started(
             bad / "run",
             write_rack(bad, second.address),
             *("--config", str(config), "--seconds", "60", "--warmup", "1"),
         )
-        steady = Started(
-            good / "run", write_rack(good, first.address), "--seconds", "4", "--warmup", "1"
-        )
         unreachable = Started(none / "run", write_rack(none, NOWHERE))
-        truth = control(first, do="truth")["observable_fidelity"]
         troubled.wait_for_slot(150)
         control(second, do="drift", step=-0.23)
         troubled.wait_for_slot(350)
         os.kill(second.pid, signal.SIGKILL)
-        yield Stories(
-            story(steady, truth), story(troubled, 0.70), unreachable.end(), unreachable.folder
-        )
+        yield Stories(steady, story(troubled, 0.70), unreachable.end(), unreachable.folder)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from quantum.batch import stack
 from quantum.bell import fidelity
 from quantum.errors import InputError
 from quantum.network import Network
+from quantum.program import Memory
 from quantum.topology import load_topology
 
 ARRAYS = ("position_km", "links", "length_km", "populations", "generation_hz", "swap_hz", "qubits")
@@ -194,6 +195,23 @@ def test_a_bare_graph_is_filled_in_like_a_file() -> None:
         (lambda: api.game("ring-4", seconds=-1.0), "duration_s|seconds"),
         (lambda: api.play("ring-4", "dpem"), "game must come from api.game, got str"),  # type: ignore[arg-type]
         (lambda: api.preset_game("paper", 9), "cell must be 0 to 8 in preset paper, got 9"),
+        (lambda: api.preset_game("paper", 1.5), "cell must be a whole number, got 1.5"),  # type: ignore[arg-type]
+        (lambda: api.preset_game(3), "preset must be paper, .*got int"),  # type: ignore[arg-type]
+        (lambda: api.network("ring-4", fidelity=0.9), r"fidelity must be 2 numbers .*got 0.9"),
+        (lambda: api.network("ring-4", fidelity=(0.9, "x")), "fidelity must be a number, got 'x'"),
+        (lambda: api.network("ring-4", seed=1.5), "seed must be a whole number, got 1.5"),  # type: ignore[arg-type]
+        (lambda: api.network("ring-4", qubits="x"), "qubits must be a whole number, got 'x'"),
+        (lambda: api.network("ring-4", qubits=10**30), "qubits must be .* of 64 bits"),
+        (lambda: api.network("ring-4", memory=3), "memory must be a quantum.program.Memory"),
+        (
+            lambda: api.network("ring-4", memory=Memory(t1_s="x")),  # type: ignore[arg-type]
+            "memory.t1_s must be a number, got 'x'",
+        ),
+        (lambda: api.game("ring-4", seconds="x"), "seconds must be a number, got 'x'"),  # type: ignore[arg-type]
+        (lambda: api.game("ring-4", seed=True), "seed must be a whole number, got True"),
+        (lambda: api.game("ring-4", fidelities=0.8), "fidelities must be numbers"),  # type: ignore[arg-type]
+        (lambda: api.compare(None, "dpem"), "allocators must be a list"),  # type: ignore[arg-type]
+        (lambda: api.graph(3), "must come from api.network"),  # type: ignore[arg-type]
         (lambda: api.compare(None, []), "at least one"),  # type: ignore[arg-type]
         (lambda: api.plot(), "at least one result of api.play"),
         (lambda: api.plot_network(None), "must come from api.network"),  # type: ignore[arg-type]
@@ -206,6 +224,23 @@ def test_slips_are_one_line(ask: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    graph = networkx.cycle_graph(4)
+    graph.nodes[0]["qubits"] = np.int64(3)
+    graph.edges[0, 1]["fidelity"] = np.float32(0.75)
+    graph.graph["cutoff_s"] = np.float64(2.0)
+    network = api.network(graph, seed=np.int64(1), qubits=np.int32(4))  # type: ignore[arg-type]
+    assert network.qubits.tolist() == [3, 4, 4, 4] and network.cutoff_s == 2.0
+    assert fidelity(network.populations)[0] == pytest.approx(0.75)
+
+
+def test_games_and_what_was_played_show_themselves_in_a_line(game: Any, played: api.Played) -> None:
+    assert repr(game).startswith("Game(ring-6, 6 nodes, 6 links: ") and len(repr(game)) < 120
+    score = played.result.score
+    wanted = f"(mean-rate on ring-6: {score.pairs_delivered} of {score.pairs_requested} pairs)"
+    assert repr(played) == f"Played{wanted}"
+
+
 def test_requests_that_are_not_there(played: api.Played, game: Any) -> None:
     with pytest.raises(InputError, match="request must be 0 to"):
         played.programs(10**6)
@@ -213,6 +248,21 @@ def test_requests_that_are_not_there(played: api.Played, game: Any) -> None:
         played.circuit(played.delivered()[0], pair=99)
     with pytest.raises(InputError, match="allocator 'mean-rat' is unknown"):
         api.play(game, "mean-rat")
+    with pytest.raises(InputError, match="allocator must be a name or an Allocator, got int"):
+        api.play(game, 3)  # type: ignore[arg-type]
+    empty = api.play(api.game("ring-4", [], seconds=0.1, warmup_s=0.0), "mean-rate")
+    with pytest.raises(InputError, match="there are no requests in this game"):
+        empty.programs(0)
+
+
+def test_pictures_without_matplotlib_say_how_to_get_it(
+    played: api.Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("matplotlib", "matplotlib.pyplot", "matplotlib.collections"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for ask in (lambda: api.plot(played), lambda: api.plot_network(played.game.scenario.network)):
+        with pytest.raises(InputError, match="pictures need matplotlib: pip install"):
+            ask()
 
 
 def test_what_is_not_installed_is_named() -> None:

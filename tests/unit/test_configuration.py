@@ -48,6 +48,8 @@ def test_every_line_can_be_taken_into_use() -> None:
 def test_options_of_a_run_are_keys_of_the_file() -> None:
     """What can be asked on the command line can be asked in the file, and means the same."""
     beside = {"config_path", "out", "quiet", "json_path", "help"}
+    # How a run is watched is no part of what it is.
+    beside |= {"log", "log_level", "log_file", "pace"}
     asked = {option.name for option in run.params if isinstance(option, click.Option)} - beside
     named = {key.name for key in keys()}
     assert {name for name in asked if name and name.removeprefix("no_") not in named} == set()

@@ -95,6 +95,14 @@ def test_an_absolute_path_has_to_be_on_every_machine(elsewhere):
         unpack(carried)
 
 
+def test_no_file_is_written_outside_of_what_is_carried(elsewhere):
+    carried = pack(["../trace.csv"], [])
+    name = "../" * (len(Path.cwd().parts) + 3) + "trace.csv"
+    far = msgspec.structs.replace(carried, folder="/gone/away", files={name: b"a trace"})
+    with pytest.raises(EngineError, match=r"trace\.csv is outside of what is carried"):
+        unpack(far)
+
+
 def test_another_version_of_the_code_is_refused(elsewhere):
     carried = pack([], ["mean-rate"])
     with pytest.raises(EngineError, match="other code than this machine"):

@@ -95,6 +95,12 @@ def test_the_document_is_described_by_the_schema(tmp_path: Path) -> None:
     assert whole["seal"]["digest"] == read(folder).seal.digest
 
 
+def test_output_is_no_path_wherever_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path / "run"))
+    done = export(".", "--format", "json", "--out", "-")
+    assert done.exit_code == 0 and json.loads(done.stdout)["summary"] is None
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -132,6 +138,7 @@ def test_what_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
         ((folder, "--schema"), "leave RUN out"),
         ((tmp_path / "none",), "cannot read the run folder"),
         ((folder, "--out", folder / "inside"), "it is sealed"),
+        ((folder, "--format", "csv", "--out", "-"), "--out - is for --format json"),
         ((folder, "--out", tmp_path / "file"), "cannot write"),
         ((folder, "--format", "json", "--out", tmp_path), "it is a folder"),
     ):
@@ -150,6 +157,10 @@ def test_what_cannot_be_exported_is_one_line(tmp_path: Path) -> None:
         {"event": "slot", "slot": 0, "asked": [], "acts": [], "yields": [], "served": [[0, 1]]},
         {"event": "slot", "slot": 0, "asked": [], "acts": [], "yields": [],
          "served": [[0, 0, 0, 1, [99], [0]]]},
+        {"event": "slot", "slot": 0, "asked": [], "acts": [], "yields": [],
+         "served": [[0, 0, 0, 1, [-1], [0]]]},
+        {"event": "slot", "slot": 0, "asked": [], "acts": [], "yields": [],
+         "served": [[-1, 0, 0, 1, [0], [0]]]},
     ],
 )  # fmt: skip
 def test_sealed_nonsense_names_its_line(tmp_path: Path, event: dict[str, Any]) -> None:
@@ -159,3 +170,14 @@ def test_sealed_nonsense_names_its_line(tmp_path: Path, event: dict[str, Any]) -
     bare = read(write(tmp_path / "bare", [], setting=None))
     with pytest.raises(RecordError, match="not a run of dpem run"):
         document_of(bare)
+
+
+def test_a_link_to_no_node_is_one_line(tmp_path: Path) -> None:
+    network = json.loads(to_json(load_topology("line-3", seed=0)))
+    network["links"][0]["a"] = "n9"
+    header = {"dpem": "0.1.0", "setting": msgspec.to_builtins(Setting(topology="line-3"))}
+    with RecordWriter(tmp_path / "run", header) as writer:
+        writer.write_file("network.json", json.dumps(network).encode())
+        writer.close()
+    with pytest.raises(RecordError, match=r"network\.json: a link ends at 'n9', which is no node"):
+        tables_of(read(tmp_path / "run"))

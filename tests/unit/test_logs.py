@@ -71,6 +71,14 @@ def test_whatever_a_field_holds_it_stays_on_its_line(text, event):
     assert as_text.isascii() and b" said=" in as_text and rest == b""
 
 
+def test_the_name_of_an_event_is_escaped_like_a_field(told):
+    lines = told(form="text")
+    logs.note("gave up")
+    logs.note("seated\nfake level=error")
+    assert lines()[0].endswith("] gave up")
+    assert lines()[1].endswith(r'] "seated\nfake level=error"') and len(lines()) == 2
+
+
 @pytest.mark.parametrize("listens", [False, True])
 def test_bytes_and_the_keys_of_every_line_are_refused(told, listens):
     if listens:
@@ -86,6 +94,8 @@ def test_bytes_and_the_keys_of_every_line_are_refused(told, listens):
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"log file .*nowhere/x.log: cannot write it: No such"):
         logs.start(LogConfig(file=str(tmp_path / "nowhere" / "x.log")), "here")
+    with pytest.raises(InputError, match=r"log file .*cannot write it: embedded null byte"):
+        logs.start(LogConfig(file="a\0b"), "here")
     logs.start(None, "")
 
 

@@ -120,8 +120,9 @@ def test_numbers_and_curves_count_every_request_once(plays):
     ("loss", "central", "said"),
     [
         (Loss(12.0, 1.0), "mean-rate", "--lost-at must be between 0 and --seconds"),
-        (Loss(10.0, 3.0), "mean-rate", "--lost-for must be > 0 and end within --seconds"),
-        (Loss(1.0, 0.0), "mean-rate", "--lost-for"),
+        (Loss(10.0, 3.0), "mean-rate", "--lost-for must be .* and end within --seconds"),
+        (Loss(1.0, 0.0), "mean-rate", r"--lost-for must be >= 0.02 \(a slot\)"),
+        (Loss(1.0, 0.009), "mean-rate", "--lost-for must be >= 0.02"),
         (Loss(1.0, 1.0), "dpem", "--central must be an allocator with a controller"),
     ],
 )

@@ -8,7 +8,9 @@ from functools import partial
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from controller.commands import replay as replay_command
 from controller.dispatch import Dispatch
 from controller.game import prepare
 from controller.live import live_rules
@@ -335,3 +337,24 @@ def test_a_header_without_a_setting_is_refused(honest, tmp_path):
         writer.close({})
     with pytest.raises((RecordError, InputError)):
         replay(read(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("more", "stop", "said"),
+    [
+        ({}, None, "the run learned"),
+        ({"learn": False}, 40, "the run was broken off"),
+    ],
+)
+def test_what_the_twin_cannot_play_is_refused_before_the_replay(
+    tmp_path, monkeypatch, more, stop, said
+):
+    setting = msgspec.structs.replace(SETTING, seconds=1.0, **more)
+    folder = record_run(tmp_path / "run", setting, stop=stop)
+
+    def too_late(*_):
+        raise AssertionError("it was replayed first")
+
+    monkeypatch.setattr("controller.replaying.replay", too_late)
+    done = CliRunner().invoke(replay_command.command, [str(folder), "--twin"])
+    assert isinstance(done.exception, InputError) and said in str(done.exception)

@@ -10,11 +10,12 @@ import torch
 from click.testing import CliRunner
 
 from controller.checkpoint import load, save
+from controller.commands import train as train_command
 from controller.commands.train import command
 from controller.decide import FEATURES
 from controller.game import play, prepare
 from controller.policy import initial_actor, parameters
-from controller.policy_file import actor_of, policy_from, state_path, weights_from, write_policy
+from controller.policy_file import actor_of, state_path, weights_from, write_policy
 from controller.privacy import epsilon
 from controller.rivals import dpem
 from controller.rivals.allocator import find
@@ -104,7 +105,7 @@ def test_few_nodes_have_no_guarantee_and_learn_alike(tmp_path):
 
 
 def test_policy_fits_any_number_of_nodes(whole):
-    actor = policy_from(Path(whole.policy), 30)
+    actor = actor_of(weights_from(Path(whole.policy)), 30)
     assert actor.w1.shape == (30, len(FEATURES), 8)
     np.testing.assert_array_equal(parameters(actor)[29], weights_from(Path(whole.policy)))
     assert set(load(Path(whole.policy)).arrays) == {"policy"}
@@ -163,7 +164,7 @@ def test_what_is_no_policy_is_refused(arrays, tmp_path):
     path = tmp_path / "p.safetensors"
     save(path, arrays, seed=0, round_index=0, notes={"features": list(FEATURES)})
     with pytest.raises(InputError, match="polic"):
-        policy_from(path, 3)
+        weights_from(path)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_a_policy_of_other_features_is_refused_in_one_line(features, complaint, 
     notes = {} if features is None else {"features": features}
     save(path, {"policy": np.zeros(112)}, seed=0, round_index=0, notes=notes)
     with pytest.raises(InputError, match=complaint) as refused:
-        policy_from(path, 3)
+        weights_from(path)
     assert "\n" not in str(refused.value)
 
 
@@ -189,7 +190,8 @@ def test_no_episodes_are_refused(tmp_path):
         train(SETTING, 0, tmp_path / "p.safetensors")
 
 
-SHORT = ["--topology", "grid-3x4", "--demand", "poisson", "--seconds", "1", "--episodes", "1"]
+NET = ["--topology", "grid-3x4", "--demand", "poisson"]
+SHORT = [*NET, "--seconds", "1", "--episodes", "1"]
 
 
 def test_command_writes_policy_and_json(tmp_path, monkeypatch):
@@ -220,7 +222,6 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--engine", "ray"], "--engine ray is not offered here; it is processes"),
         (["--device", "tpu"], "--device tpu is not offered here; it is cpu or cuda"),
         (["--out", "taken.safetensors"], "taken.safetensors exists: go on with --resume"),
         (["--out", "policy.npz"], "must end in .safetensors"),
@@ -237,3 +238,37 @@ def test_command_refuses_in_one_line(options, complaint, tmp_path, monkeypatch, 
         main()
     error = capsys.readouterr().err
     assert left.value.code == 2 and complaint in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--method", "es", "--seconds", "60"], "--seconds: --method es does not use it"),
+        (["--method", "es", "--episodes", "4"], "--episodes: --method es does not use it"),
+        (
+            ["--method", "es", "--planned-episodes", "3", "--privacy", "none"],
+            "--planned-episodes, --privacy: --method es does not use it",
+        ),
+        (["--method", "es", "--stale-rounds", "1"], "--stale-rounds: --method es does not use it"),
+        (["--generations", "40"], "--generations: --method ppo does not use it"),
+        (
+            ["--units", "8", "--processes", "2"],
+            "--units, --processes: --method ppo does not use it",
+        ),
+    ],
+)
+def test_options_that_reach_nothing_are_refused_also_with_their_defaults(
+    options, complaint, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(command, [*NET, *options])
+    assert isinstance(result.exception, InputError) and str(result.exception) == complaint
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_method_uses_its_options():
+    """No option is unused by all methods, and es+ppo uses all."""
+    names = {option.name for option in command.params}
+    assert all(set(unused) <= names for unused in train_command._UNUSED.values())
+    assert not set(train_command._UNUSED["es"]) & set(train_command._UNUSED["ppo"])
+    assert "es+ppo" not in train_command._UNUSED

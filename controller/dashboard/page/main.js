@@ -18,7 +18,7 @@ const TABLES_MS = 500;
 /** States whose word is long: it goes below the head of the page. */
 const ENDS = { damaged: "Damaged", killed: "Killed", "broken off": "Broken off" };
 
-const page = { greeting: null, frame: {}, live: true, wanted: null, waiting: false, playing: null, socket: null, updates: 0, tables: null, told: "" };
+const page = { greeting: null, frame: {}, live: true, wanted: null, waiting: false, playing: null, socket: null, updates: 0, tables: null, told: "", latched: false };
 const map = new NetworkMap($("map"), () => showPicked());
 const charts = makeCharts($("charts"));
 const tables = new Tables($("tabs"), $("panel"));
@@ -29,10 +29,13 @@ function connect() {
   page.socket = socket;
   socket.addEventListener("message", (event) => receive(JSON.parse(event.data)));
   socket.addEventListener("open", () => {
+    // Whoever looked at a moment goes on looking at it.
+    const at = page.live ? null : page.wanted ?? page.frame.now?.slot ?? null;
     page.frame = {};
     page.waiting = false;
     notice("");
-    if (!page.live && page.wanted !== null) ask(page.wanted);
+    page.live = at === null;
+    if (at !== null) ask(at);
   });
   socket.addEventListener("close", () => {
     notice("The server of this page is gone. Trying again; if it was started anew, open the address that it printed.");
@@ -46,9 +49,10 @@ function receive(message) {
   page.frame = merge(page.frame, message.frame);
   page.updates += 1;
   page.waiting = false;
-  if (page.live !== message.live) { /* an answer to an older wish */ }
   show();
-  if (page.wanted !== null && !page.live) ask(page.wanted);
+  // What was wished while another question was under way.
+  if (page.live && !message.live) ask(null);
+  else if (!page.live && page.wanted !== null) ask(page.wanted);
 }
 
 function greet(greeting) {
@@ -119,6 +123,9 @@ function showPicked() {
 function showControls() {
   const offered = page.frame.controls ?? [];
   const mayStop = page.greeting?.role !== "observe";
+  // What was said of a stop holds until the rack is armed again.
+  if (page.told && !offered.includes("instruments")) page.latched = true;
+  else if (page.latched) { page.latched = false; page.told = ""; }
   for (const [id, what] of [["stop-run", "run"], ["estop", "instruments"]]) {
     const button = $(id);
     button.hidden = !offered.includes(what);
@@ -161,8 +168,15 @@ function play(on) {
 }
 
 async function stop(what, reason) {
-  const answer = await fetch("/stop", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ what, reason }) });
-  const said = await answer.text();
+  let answer, said;
+  try {
+    answer = await fetch("/stop", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ what, reason }) });
+    said = await answer.text();
+  } catch {
+    page.told = `Not stopped: the server of this page does not answer.${what === "instruments" ? " Use dpem lab estop." : ""}`;
+    show();
+    return;
+  }
   if (!answer.ok) { page.told = `Not stopped: ${said}`; show(); return; }
   if (what === "instruments") {
     const done = JSON.parse(said);

@@ -35,10 +35,15 @@ export class NetworkMap {
 
   setNetwork(network) {
     this.network = network;
-    const xs = network.nodes.map((n) => n[1]);
-    const ys = network.nodes.map((n) => n[2]);
-    const bound = (values) => [Math.min(...values), Math.max(...values)];
-    this.box = { x: bound(xs), y: bound(ys) };
+    const bound = (place) => {
+      let [low, high] = [Infinity, -Infinity];
+      for (const node of network.nodes) {
+        low = Math.min(low, node[place]);
+        high = Math.max(high, node[place]);
+      }
+      return [low, high];
+    };
+    this.box = { x: bound(1), y: bound(2) };
     this.picked = null;
     this.showAll();
   }
