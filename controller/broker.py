@@ -135,11 +135,14 @@ class Broker:
         while not dispatch.finished:
             if slot_s is not None:
                 self._pace(dispatch, began + (dispatch.slot - first) * slot_s)
+            # Silence is theirs: our own work, and the waiting for a slot, are none.
+            self._heard_s = time.monotonic()
             while dispatch.waiting():
                 self._step(dispatch)
             for group, look in enumerate(dispatch.open()):
                 self._groups[group].show(look)
                 self._send(self._agents, self._groups[group].identity, look)
+            self._heard_s = time.monotonic()
             while not dispatch.all_spoken:
                 self._step(dispatch)
             job = dispatch.close()
@@ -164,12 +167,8 @@ class Broker:
         if dispatch.rules.measured:
             self._give_up(dispatch)
         ready = dict(self._poller.poll(POLL_MS))
-        if ready:
-            self._heard_s = time.monotonic()
-        else:
+        if not ready:
             self._alive()
-            if time.monotonic() - self._heard_s > SILENCE_S:
-                raise DpemError(f"no agent and no worker has spoken for {SILENCE_S:g} s")
         if self._publisher in ready:
             self._admit_observer()
         if self._agents in ready:
@@ -181,6 +180,9 @@ class Broker:
                 note("notice", level="warning", detail=line)
             else:
                 sys.stderr.write(f"dpem broker: {line}\n")
+        # What is of no use to the run does not keep it waiting, however often it comes.
+        if time.monotonic() - self._heard_s > SILENCE_S:
+            raise DpemError(f"no agent and no worker has spoken for {SILENCE_S:g} s")
 
     def _hear(
         self, dispatch: Dispatch, socket: Socket, room: Room, role: Role, handle: Handle
@@ -198,9 +200,7 @@ class Broker:
             peer = room.peer(client, now_s)
             wait_s = peer.busy(now_s)
             if wait_s > 0.0:
-                if peer.to_be_told(wait_s, now_s):
-                    why = f"BUSY: at most {peer.rate.rate_hz:g} messages a second unasked for"
-                    self._send(socket, identity.bytes, Refuse(Code.REJECTED, why, wait_s))
+                self._put_off(socket, identity.bytes, peer, wait_s, now_s)
                 return
             if len(frames) != 1:
                 raise WireError(f"a message has one frame, got {len(frames)}")
@@ -211,6 +211,13 @@ class Broker:
         except RequestError as wrong:
             note("refused", level="debug", role=role, why=wrong.detail)
             self._send(socket, identity.bytes, Refuse(wrong.code, wrong.detail))
+
+    def _put_off(
+        self, socket: Socket, identity: bytes, peer: Peer, wait_s: float, now_s: float
+    ) -> None:
+        if peer.to_be_told(wait_s, now_s):
+            why = f"BUSY: at most {peer.rate.rate_hz:g} messages a second unasked for"
+            self._send(socket, identity, Refuse(Code.REJECTED, why, wait_s))
 
     def _admit_observer(self) -> None:
         """Let whoever may observe have what he subscribed to."""
@@ -244,6 +251,7 @@ class Broker:
                 if peer.look is None and peer.repeats(message.slot):
                     return
                 dispatch.hear(peer.group, message)
+                self._heard_s = time.monotonic()
                 peer.look = None
             case _:
                 raise WireError(f"agents do not send {type(message).__name__}")
@@ -263,6 +271,7 @@ class Broker:
                 if not self._jobs.expects(message, peer.client.public.encode()):
                     return
                 dispatch.settle(message)
+                self._heard_s = time.monotonic()
                 self._jobs.end(message.job)
                 del peer.jobs[message.job]
             case _:
@@ -273,6 +282,15 @@ class Broker:
         self, socket: Socket, identity: bytes, peer: Peer, hello: Hello, limits: Limits
     ) -> None:
         """Welcome a peer, and give it again what was under way on a connection that it lost."""
+        now_s = time.monotonic()
+        if peer.seated:
+            # Coming again is no answer to anything, and costs us more than other messages.
+            wait_s = peer.rate.take(now_s)
+            if wait_s > 0.0:
+                self._put_off(socket, identity, peer, wait_s, now_s)
+                return
+        else:
+            self._heard_s = now_s
         note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
         peer.identity, peer.resumes = identity, "resume" in hello.features
         self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))

@@ -46,13 +46,13 @@ class Answers:
 
     def __init__(self) -> None:
         # What is to be forgotten in a second stands together, so that nothing has to be sorted.
-        self._due: dict[int, list[tuple[Party, bytes]]] = defaultdict(list)
+        self._due: dict[int, list[tuple[Party, bytes, bytes]]] = defaultdict(list)
         self._next = 0
 
     def keep(self, party: Party, rid: bytes, answer: bytes, until_s: float) -> None:
         """Remember the answer of a request until a time."""
         party.known[rid] = answer
-        self._due[max(self._next, int(until_s) + 1)].append((party, rid))
+        self._due[max(self._next, int(until_s) + 1)].append((party, rid, answer))
 
     def forget(self, now_s: float) -> None:
         """Forget what is over."""
@@ -60,9 +60,10 @@ class Answers:
         if second < self._next:
             return
         for due in [due for due in self._due if due <= second]:
-            for party, rid in self._due.pop(due):
-                # A request may be asked anew after its answer could not be kept: it waits then.
-                if isinstance(party.known.get(rid), bytes):
+            for party, rid, answer in self._due.pop(due):
+                # A request may be asked anew after its answer could not be kept: then it waits, or
+                # has another answer, whose time has not come.
+                if party.known.get(rid) is answer:
                     del party.known[rid]
         self._next = second + 1
 

@@ -288,8 +288,11 @@ class Desk:
         """Write what was decided, and only then let it leave."""
         if not turn.entries or self._keeping.write(turn.entries, now_s):
             return turn.out + turn.held
+        # Who was noted in an earlier turn still is: his number stands in the journal.
+        fresh = {entry.client for entry in turn.entries if isinstance(entry, Known)}
         for waiting in turn.done:
-            waiting.party.noted = False
+            if waiting.party.number in fresh:
+                waiting.party.noted = False
         if self.terms.on_full == "continue":
             return turn.out + turn.held
         # Those whose answer could not be kept come back later; their pairs are lost.

@@ -55,11 +55,13 @@ class Sessions:
         if not allows(client.role, "request"):
             why = f"key {client.name} has role {client.role}; requests need role request"
             return Closed(Code.REJECTED, why)
+        party = self.party(client.public, client.name, now_s)
+        if party.limit.take(now_s) > 0.0:
+            return Closed(Code.BUSY, "too many messages a second")
         if len(self._open) >= terms.sessions:
-            self._tidy()
+            self._tidy(client.public)
         if len(self._open) >= terms.sessions:
             return Closed(Code.BUSY, f"{terms.sessions} sessions are open; no more are kept")
-        party = self.party(client.public, client.name, now_s)
         token = secrets.token_bytes(12)
         self._open[token] = party
         return Opened(
@@ -88,16 +90,23 @@ class Sessions:
         """End a session."""
         self._open.pop(token, None)
 
-    def _tidy(self) -> None:
-        """End sessions of keys that are gone, and the older half of those of one key.
+    def _tidy(self, public: str) -> None:
+        """Make room for a session of a key: end those of keys that are gone, and the oldest.
 
         Connections that died without a word leave sessions behind; who is cut off by mistake is
-        told to open a new one.
+        told to open a new one. A key that has no more than its share loses none to others.
         """
-        of: dict[str, list[bytes]] = {}
+        of: dict[str, list[bytes]] = {public: []}
         for token, party in self._open.items():
             of.setdefault(party.public, []).append(token)
-        for public, tokens in of.items():
-            kept = (len(tokens) + 1) // 2 if public in self.ring.clients else 0
+        share = self.terms.sessions // max(1, sum(key in self.ring.clients for key in of))
+        for key, tokens in of.items():
+            kept, half = len(tokens), (len(tokens) + 1) // 2
+            if key not in self.ring.clients:
+                kept = 0
+            elif key == public and kept >= share:
+                kept = half
+            elif kept > share:
+                kept = max(share, half)
             for token in tokens[: len(tokens) - kept]:
                 del self._open[token]

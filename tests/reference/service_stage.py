@@ -63,3 +63,17 @@ def ask(session: bytes, number: int, a: str = "n0", b: str = "n1", **given: obje
     rid = number.to_bytes(16, "big")
     wish = {"deadline_s": 1.0, "pairs": 1, "minimum_fidelity": 0.7, **given}
     return encode_request(Ask(rid, session, a, b, **wish))  # type: ignore[arg-type]
+
+
+def said(frames: list[tuple[bytes, bytes]]) -> list[object]:
+    return [decode_answer(frame) for _, frame in frames]
+
+
+def settled(
+    desk: Desk, frames: list[tuple[bytes, bytes]], now_s: float = 0.0
+) -> list[tuple[bytes, bytes]]:
+    """Let time go on until nobody waits; return everything that was said."""
+    out = list(frames)
+    while desk.waiting:
+        out += desk.turn(now_s)
+    return out

@@ -19,7 +19,7 @@ def run(*words: str, folder: Path, path: Path | None = None) -> subprocess.Compl
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | found,
         capture_output=True,
         text=True,
-        timeout=280,  # the first one compiles kernels
+        timeout=550,  # the first one compiles kernels
         check=False,
     )
 

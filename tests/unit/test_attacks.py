@@ -87,7 +87,7 @@ def test_a_flood_is_told_to_wait_once_and_others_are_not_kept_waiting():
 
 
 def test_handshakes_that_do_not_end_are_dropped_and_others_come_in(monkeypatch):
-    monkeypatch.setattr("controller.security.sockets._HANDSHAKE_MS", 300)
+    monkeypatch.setattr("controller.security.sockets._HANDSHAKE_MS", 1000)
     ada = new_keys()
     with stage(Keyring([Client("ada", "request", ada.public)])) as there:
         lines = [net.create_connection(port_of(there.address)) for _ in range(100)]
@@ -207,7 +207,6 @@ def test_mutated_frames_change_nothing(monkeypatch):
 def test_telemetry_is_for_observers(role):
     from controller.broker import Broker
     from controller.dispatch import Dispatch
-    from quantum.errors import DpemError
     from quantum.wire import decode
 
     server, key = new_keys(), new_keys()
@@ -223,10 +222,8 @@ def test_telemetry_is_for_observers(role):
             client.connect(broker.endpoints.telemetry)
             client.subscribe(b"")
             dispatch = Dispatch(setup()[1], lambda _: None)
-            # Waiting for agents in vain, the broker takes the subscription.
             assert broker._publisher.poll(PATIENCE_MS)
-            with pytest.raises(DpemError, match="only 0 of 2"):
-                broker.gather(dispatch, 1, timeout_s=0.05)
+            broker._step(dispatch)
             broker._publish(dispatch, lambda _: None)
             if role == "observe":
                 assert client.poll(PATIENCE_MS)

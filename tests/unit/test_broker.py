@@ -117,8 +117,10 @@ def test_a_seat_that_is_taken_stays_taken():
     thread = threading.Thread(target=both)
     thread.start()
     try:
+        while thread.is_alive():
+            broker._step(dispatch)
         with pytest.raises(DpemError, match="only 1 of 2 agent processes and 0 of 1 workers"):
-            broker.gather(dispatch, 1, timeout_s=3.0)
+            broker.gather(dispatch, 1, timeout_s=0.05)
     finally:
         thread.join(30.0)
         broker.close()

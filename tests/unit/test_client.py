@@ -4,7 +4,7 @@ import contextlib
 import threading
 
 import pytest
-from gated import stage
+from gated import PATIENCE_MS, stage
 
 from controller.client import Client
 from controller.security import Client as Owner
@@ -47,6 +47,8 @@ def service(*script):
         def serve():
             for answer in script:
                 while True:
+                    if not there.router.poll(PATIENCE_MS):
+                        return
                     identity, frame = there.heard()
                     message = decode_ask(frame.bytes)
                     if not (isinstance(message, Open) and heard and heard[-1] == message):

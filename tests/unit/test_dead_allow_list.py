@@ -49,7 +49,7 @@ IN, OUT = zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 def _impatient_doors(monkeypatch):
     """Whose question died with the thread is dropped and comes again; sooner than in seconds."""
     for where in ("controller.security.sockets", "backends.supervisor.wire"):
-        monkeypatch.setattr(f"{where}._HANDSHAKE_MS", 500)
+        monkeypatch.setattr(f"{where}._HANDSHAKE_MS", 1000)
 
 
 @contextlib.contextmanager
@@ -156,7 +156,7 @@ _PULSE = """
 from controller.pulse import main
 from controller.security import Gate
 from controller.security import sockets
-right, deaths, sockets._HANDSHAKE_MS = Gate._answer, [], 500
+right, deaths, sockets._HANDSHAKE_MS = Gate._answer, [], 1000
 def answer(self, frames):
     if not deaths:
         deaths.append(1)

@@ -1,25 +1,39 @@
 """The doctor asks brokers: keys, ports, clocks, versions; one line each with what to do."""
 
+import contextlib
 import json
 import socket as net
 import threading
 import time
+from functools import partial
 
 import pytest
+import zmq
 from click.testing import CliRunner
 from gated import stage
 
 from controller.security import KeyFolder
+from controller.security import checks as asked
 from controller.security.checks import check_endpoint, check_folder, check_port, checks
 from controller.security.greeting import check_hello, welcome_to
+from controller.security.greeting_probe import mechanism_of
 from controller.security.keys import load_public, new_key, revoke_key
 from controller.security.limits import REQUEST
+from controller.security.session import join
 from quantum.commands import doctor
 from quantum.commands.doctor import command
 from quantum.commands.findings import Endpoint, endpoints_of
 from quantum.egp import Refuse
 from quantum.errors import Code, InputError, RequestError, WireError
+from quantum.joining import Patience
 from quantum.wire import decode, encode
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """The broker is a thread of this process, and the machine may be slow."""
+    monkeypatch.setattr(asked, "join", partial(join, patience=Patience(30.0, 30.0)))
+    monkeypatch.setattr(asked, "mechanism_of", partial(mechanism_of, patience_s=20.0))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +56,9 @@ def place(tmp_path_factory):
                         answer = welcome_to(hello, REQUEST, 0, time.time() + there.ahead_s)
                     except (RequestError, WireError) as wrong:
                         answer = Refuse(Code.REJECTED, str(wrong))
-                    there.router.send_multipart([identity, encode(answer)])
+                    # Who asked may be gone.
+                    with contextlib.suppress(zmq.ZMQError):
+                        there.router.send_multipart([identity, encode(answer)])
 
         there.ahead_s, there.folder = 2.0, folder
         thread = threading.Thread(target=serve)
@@ -92,7 +108,8 @@ def test_keys_that_do_not_fit(place, tmp_path):
     assert unasked.status == "warn" and "--key" in unasked.advice
 
 
-def test_what_cannot_be_reached(place):
+def test_what_cannot_be_reached(place, monkeypatch):
+    monkeypatch.setattr(asked, "mechanism_of", mechanism_of)  # the silent are waited for
     with net.create_server(("127.0.0.1", 0)) as silent:
         where = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         (finding,) = ask(place, address=where)

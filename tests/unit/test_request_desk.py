@@ -1,4 +1,4 @@
-"""The service as a state machine: requests, repeats, ends of deadlines, crashes, full disks."""
+"""The service as a state machine: requests, repeats, ends of deadlines, crashes."""
 
 import sqlite3
 import tempfile
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from service_stage import ADA, BOB, EVE, RING, ask, desk_on, enter, session_of
+from service_stage import ADA, BOB, EVE, RING, ask, desk_on, enter, said, session_of, settled
 
 from controller.security.keyring import Keyring
 from controller.service.checking import check
-from controller.service.journal import Journal, JournalFull, Started
+from controller.service.journal import Journal, Started
 from controller.service.terms import Terms
 from quantum.errors import Code, InputError, RecordError
 from quantum.requests import (
@@ -35,18 +35,6 @@ def journal(tmp_path):
     kept = Journal(tmp_path / "journal.db")
     yield kept
     kept.close()
-
-
-def said(frames):
-    return [decode_answer(frame) for _, frame in frames]
-
-
-def settled(desk, frames, now_s=0.0):
-    """Let time go on until nobody waits; return everything that was said."""
-    out = list(frames)
-    while desk.waiting:
-        out += desk.turn(now_s)
-    return out
 
 
 def test_a_request_is_granted_and_repeated_byte_for_byte(journal):
@@ -143,8 +131,8 @@ def test_busy_where_too_much_is_remembered_until_it_is_over(journal):
 
 
 def test_a_flood_is_told_when_to_come_back(journal):
-    desk = desk_on(journal, Terms(load_hz=20.0, rate_hz=10.0, burst=3))
-    session = session_of(desk)
+    desk = desk_on(journal, Terms(load_hz=20.0, rate_hz=10.0, burst=4))
+    session = session_of(desk)  # which counts, too
     frame = ask(session, 1)
     out = said(settled(desk, desk.hear([(b"x", frame)] * 5, 0.0)))
     busy = [a for a in out if isinstance(a, Denied) and a.code is Code.BUSY]
@@ -175,52 +163,20 @@ def test_sessions_are_bounded_and_the_newest_stay(journal):
     assert Again() not in said(settled(desk, desk.hear([(b"x", ask(tokens[-1], 1))], 0.0)))
 
 
-class FullDisk:
-    """A journal whose disk is full while ``full`` says so."""
-
-    def __init__(self, journal):
-        self._journal, self.full = journal, False
-        self.number = journal.number
-
-    def append(self, entries):
-        if self.full:
-            raise JournalFull("journal.db: database or disk is full")
-        return self._journal.append(entries)
-
-    def __getattr__(self, name):
-        return getattr(self._journal, name)
-
-
-def test_a_full_disk_stops_handing_out_until_there_is_room(journal):
-    disk = FullDisk(journal)
-    desk = desk_on(disk, TERMS)
-    session = session_of(desk)
-    [(_, kept)] = settled(desk, desk.hear([(b"x", ask(session, 1))], 0.0))
-    disk.full = True
-    lost = said(settled(desk, desk.hear([(b"x", ask(session, 2))], 0.0)))
-    assert [(a.code, a.pairs) for a in lost] == [(Code.BUSY, ())] and lost[0].retry_s > 0.0
-    # From now on it is refused before a pair is touched; what was said is still said.
-    [answer] = said(desk.hear([(b"x", ask(session, 3))], 0.0))
-    assert answer.code is Code.BUSY and "disk is full" in answer.detail
-    assert desk.hear([(b"x", ask(session, 1))], 0.0) == [(b"x", kept)]
-    disk.full = False
-    desk.turn(5.0)
-    assert desk.broken == ""
-    again = said(settled(desk, desk.hear([(b"x", ask(session, 2, deadline_s=6.0))], 5.0), 5.0))
-    assert isinstance(again[0], Granted)
-    assert check(journal.path).answers == 2
-
-
-def test_a_simulation_may_go_on_without_its_journal(journal):
-    disk = FullDisk(journal)
-    desk = desk_on(disk, Terms(load_hz=20.0, on_full="continue"))
-    session = session_of(desk)
-    disk.full = True
-    [answer] = said(settled(desk, desk.hear([(b"x", ask(session, 1))], 0.0)))
-    assert isinstance(answer, Granted) and desk.trouble and desk.counts().unjournalled > 0
-    disk.full = False
-    settled(desk, desk.hear([(b"x", ask(session, 2))], 0.0))
-    assert desk.trouble == "" and check(journal.path).answers == 1
+def test_who_opens_many_sessions_takes_none_of_others(journal):
+    desk = desk_on(journal, Terms(load_hz=20.0, sessions=8, rate_hz=1.0, burst=100))
+    his = [session_of(desk, BOB) for _ in range(3)]
+    for _ in range(50):
+        session_of(desk)
+    assert all(desk.sessions.find(token) is not None for token in his)
+    # And he who has fewer than his share finds room among those of who has more.
+    his.append(session_of(desk, BOB))
+    assert all(desk.sessions.find(token) is not None for token in his) and len(desk.sessions) <= 8
+    for _ in range(50):
+        session_of(desk)
+    busy = enter(desk)
+    assert isinstance(busy, Closed) and busy.code is Code.BUSY
+    assert isinstance(enter(desk, BOB), Opened)
 
 
 def test_two_services_cannot_share_a_journal(journal):

@@ -5,7 +5,7 @@ import threading
 import msgspec
 import pytest
 from broker_stage import SETTING, expected_digest, setup
-from guests import ring_of
+from guests import dealer, hear, ring_of
 
 from backends.worker import work
 from controller.agent import AgentConfig, act
@@ -13,8 +13,11 @@ from controller.broker import Broker
 from controller.dispatch import Dispatch
 from controller.security import new_keys
 from controller.security.cutting import cut
-from quantum.egp import Hello
+from controller.security.limits import AGENT
+from quantum.egp import FEATURES, VERSION, Hello, Look, Refuse, Speak, Welcome
+from quantum.errors import DpemError
 from quantum.joining import WorkerConfig
+from quantum.wire import encode
 
 
 class Cutter:
@@ -104,6 +107,57 @@ def test_a_run_whose_connections_are_cut_again_and_again_is_the_same(every, monk
     assert dispatch.digest.hexdigest() == expected
     assert cutter.cut > 3
     assert len(hellos) > 3 and all(isinstance(h, Hello) for h in hellos)
+
+
+def test_coming_again_and_again_earns_nothing(monkeypatch):
+    few = AGENT._replace(rate_hz=1e-6, burst=10.0)
+    monkeypatch.setattr("controller.broker.AGENT", few)
+    rules = setup()[1]
+    server, *keys = (new_keys() for _ in range(4))
+    broker = Broker(server, ring_of(keys))
+    dispatch, heard = Dispatch(rules, lambda _: None), []
+    hello = encode(Hello(VERSION, "agent", "a", rules.groups[0], features=FEATURES))
+    try:
+        with dealer(broker.endpoints.agents, server, keys[0]) as socket:
+            while not any(isinstance(message, Refuse) for message in heard) and len(heard) < 50:
+                socket.send(hello)
+                assert broker._agents.poll(20_000)
+                broker._step(dispatch)
+                if len(heard) == 0:
+                    broker._groups[0].show(Look(0))
+                heard.append(hear(socket, 20_000))
+                while socket.poll(0):
+                    heard.append(hear(socket, 0))
+    finally:
+        broker.close()
+    assert isinstance(heard[-1], Refuse) and heard[-1].detail.startswith("BUSY")
+    assert sum(isinstance(message, Welcome) for message in heard) == 10
+
+
+def test_what_is_of_no_use_does_not_keep_a_run_waiting(monkeypatch):
+    """Who holds a key says something all the time; nobody else comes."""
+    monkeypatch.setattr("controller.broker.SILENCE_S", 0.5)
+    rules = setup()[1]
+    server, *keys = (new_keys() for _ in range(4))
+    broker = Broker(server, ring_of(keys))
+    dispatch, useless = Dispatch(rules, lambda _: None), encode(Speak(0))
+
+    def insist(socket):
+        for _ in range(20_000):
+            socket.send(useless)
+            assert broker._agents.poll(20_000)
+            broker._step(dispatch)
+            while socket.poll(0):
+                hear(socket, 0)
+
+    try:
+        with (
+            dealer(broker.endpoints.agents, server, keys[0]) as socket,
+            pytest.raises(DpemError, match="has spoken for"),
+        ):
+            insist(socket)
+    finally:
+        broker.close()
 
 
 def quickly(socket, address):
