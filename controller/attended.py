@@ -6,7 +6,6 @@ somebody that it stop. A wish is heard between two steps, like Ctrl-C; no signal
 wrong process can be hit.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -19,6 +18,7 @@ from typing import Self
 import msgspec
 
 from quantum.errors import InputError
+from quantum.locks import hold, is_held
 from quantum.output import write_whole
 
 __all__ = ["Attended", "Wish", "ask_to_stop", "place_of", "stage_of"]
@@ -62,17 +62,12 @@ class Attended:
     def __enter__(self) -> Self:
         try:
             self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(self._place / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = hold(self._place / _LOCK)
         except OSError:
             return self
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            return self
-        self._lock = handle
-        # A wish was meant for the run before.
-        (self._place / _WISH).unlink(missing_ok=True)
+        if self._lock is not None:
+            # A wish was meant for the run before.
+            (self._place / _WISH).unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -115,18 +110,8 @@ class Attended:
 def stage_of(folder: Path) -> str | None:
     """Return what the run of a folder is doing; None where none is going on."""
     place = place_of(folder)
-    try:
-        handle = os.open(place / _LOCK, os.O_RDWR)
-    except OSError:
+    if not is_held(place / _LOCK):
         return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        pass
-    else:
-        return None
-    finally:
-        os.close(handle)
     try:
         return (place / _STAGE).read_text(encoding="utf-8", errors="replace")[:200]
     except OSError:

@@ -3,7 +3,6 @@
 One folder for each rack file, in ``$DPEM_STATE``, else in the user's state folder.
 """
 
-import fcntl
 import hashlib
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from quantum.errors import InputError
 from quantum.home import state_home
+from quantum.locks import hold, is_held
 
 __all__ = ["Endpoint", "Kept", "lock", "place_of", "read_endpoint", "read_kept", "state_home"]
 
@@ -76,18 +76,8 @@ def read_kept(folder: Path) -> Kept:
 
 def read_endpoint(folder: Path) -> Endpoint | None:
     """Return where the supervisor of a rack listens, or None where none runs."""
-    try:
-        handle = os.open(folder / "lock", os.O_RDWR)
-    except FileNotFoundError:
+    if not is_held(folder / "lock"):
         return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    else:
-        return None
-    finally:
-        os.close(handle)
     try:
         return msgspec.json.decode((folder / "endpoint.json").read_bytes(), type=Endpoint)
     except (OSError, msgspec.DecodeError):
@@ -96,10 +86,7 @@ def read_endpoint(folder: Path) -> Endpoint | None:
 
 def lock(folder: Path) -> int:
     """Take the place for this process, or raise :class:`InputError` where another one has it."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as wrong:
-        os.close(handle)
-        raise InputError("this rack has a supervisor already") from wrong
+    handle = hold(folder / "lock")
+    if handle is None:
+        raise InputError("this rack has a supervisor already")
     return handle

@@ -16,6 +16,7 @@ import msgspec
 from controller.arena.facts import Facts, unit_key
 from controller.arena.unit import Unit
 from quantum.errors import InputError
+from quantum.locks import hold
 from quantum.output import write_whole
 from quantum.presets import Cell
 
@@ -166,14 +167,7 @@ def _units(lines: Iterable[bytes], path: Path) -> Iterable[tuple[str, Unit]]:
 
 def _locked(path: Path, folder: Path) -> int:
     """Hold a lock as long as this process lives; the system lets go of it when it is killed."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # pragma: no cover - not POSIX: two at once are not found out
-        return handle
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as wrong:
-        os.close(handle)
-        raise InputError(f"another process compares in {folder}; wait for it, or end it") from wrong
+    handle = hold(path, mode=0o644)
+    if handle is None:
+        raise InputError(f"another process compares in {folder}; wait for it, or end it")
     return handle

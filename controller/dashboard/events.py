@@ -4,6 +4,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from controller.recorded import Failed, Round
 from quantum.errors import RecordError
 
 __all__ = [
@@ -143,22 +144,6 @@ class Results(msgspec.Struct, frozen=True):
     reward: _Real = 0.0
     calibration: tuple[str, ...] = ()
     faults: tuple[tuple[_Count, str, str], ...] = ()
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """Why no pair of a slot could be executed."""
-
-    slot: _Count
-    code: str
-    detail: str
-
-
-class Round(msgspec.Struct, frozen=True):
-    """A federated round; ``missing`` nodes were not heard of."""
-
-    slot: _Count
-    round: _Count
-    missing: _Count = 0
 
 
 class Lost(msgspec.Struct, frozen=True):

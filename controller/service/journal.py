@@ -10,7 +10,6 @@ The log is moved into the file by a thread; no answer waits for it.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import sqlite3
@@ -21,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from quantum.errors import InputError, RecordError
+from quantum.locks import hold
 
 __all__ = [
     "FORMAT",
@@ -281,14 +281,11 @@ def _open(path: Path) -> sqlite3.Connection:
 def _lock(path: Path) -> int:
     """Keep other processes off the journal for as long as this one lives."""
     try:
-        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = hold(Path(f"{path}.lock"))
     except OSError as wrong:
         raise InputError(f"cannot open the journal {path}: {wrong.strerror}") from wrong
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise InputError(f"the journal {path} is in use by another service") from None
+    if handle is None:
+        raise InputError(f"the journal {path} is in use by another service")
     return handle
 
 

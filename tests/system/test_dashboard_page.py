@@ -10,6 +10,7 @@ import urllib.request
 import numpy as np
 import pytest
 from chromium import Chromium, find
+from one_link_rack import one_link
 from onlooker import Served, play, write
 
 from backends.supervisor.launching import Launched
@@ -378,25 +379,16 @@ def test_a_damaged_record_is_said_in_one_line(tab, tmp_path, finished):
         assert tab.problems == []
 
 
-RACK = """
-name = "bench"
+RACK = one_link(
+    "bench",
+    """
+timeout_s = 20.0
+""",
+    head="""
 [safety]
 linger_s = 30.0
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "stub"
-timeout_s = 20.0
-"""
+""",
+)
 
 
 def test_the_emergency_stop_asks_nothing_and_latches_the_rack(tab, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zmq
 from numpy.typing import NDArray
+from one_link_rack import one_link
 
 from backends.contract import Backend, Plan, plan_of
 from backends.lab import LabBackend
@@ -29,21 +30,9 @@ from quantum.seeding import generator
 PURE = (1.0, 0.0, 0.0, 0.0)
 
 #: 20 bench seconds in a second: a window of 5 ms holds 320 pairs.
-RACK = """
-name = "fast"
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "ADDRESS"
+RACK = one_link(
+    "fast",
+    """
 integration_s = 0.005
 max_age_s = 0.5
 timeout_s = 0.5
@@ -53,7 +42,9 @@ shared_clock = true
 seed = 11
 speed = 20.0
 fidelity = 0.88
-"""
+""",
+    address="ADDRESS",
+)
 
 
 def control(backend: LabBackend, **message: Any) -> dict[str, Any]:

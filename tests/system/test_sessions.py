@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from one_link_rack import one_link
 
 from backends.contract import plan_of
 from backends.drivers.capabilities import Coincidences
@@ -21,21 +22,9 @@ from quantum.rack import InstrumentEntry
 from quantum.seeding import generator
 
 WINDOW_S = 0.005
-RACK = """
-name = "fast"
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "stub"
+RACK = one_link(
+    "fast",
+    """
 integration_s = 0.005
 settle_s = 0.004
 shared_clock = true
@@ -43,7 +32,8 @@ shared_clock = true
 seed = 11
 speed = 20.0
 fidelity = 0.88
-"""
+""",
+)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import zmq
 from click.testing import CliRunner
+from one_link_rack import one_link
 
 from backends.commands.lab import command as lab_command
 from backends.contract import plan_of
@@ -32,25 +33,9 @@ from quantum.errors import Code, InputError, RequestError
 from quantum.program import Generate, Measure, Program
 from quantum.seeding import generator
 
-RACK = """
-name = "bench"
-[safety]
-linger_s = 30.0
-interlocks = ["shutter"]
-MORE
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "TAGGER"
+RACK = one_link(
+    "bench",
+    """
 integration_s = WINDOW
 timeout_s = 2.0
 settle_s = 0.004
@@ -65,7 +50,15 @@ timeout_s = 1.0
 [instrument.limits]
 power_dbm = [-60.0, 3.0]
 acts_hz = 40.0
-"""
+""",
+    head="""
+[safety]
+linger_s = 30.0
+interlocks = ["shutter"]
+MORE
+""",
+    address="TAGGER",
+)
 
 
 def control(address: str, **message: Any) -> dict[str, Any]:

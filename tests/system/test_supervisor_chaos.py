@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
+from one_link_rack import one_link
 
 from backends.rack import StubProcess
 from backends.supervisor.audit import verify
@@ -31,28 +32,20 @@ from quantum.errors import InputError, RequestError
 from quantum.seeding import generator
 
 STAGE = Path(__file__).parents[1] / "reference" / "rack_stage.py"
-RACK = """
-name = "chaos"
-[safety]
-linger_s = 0.0
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "ADDRESS"
+RACK = one_link(
+    "chaos",
+    """
 integration_s = 0.005
 timeout_s = 1.0
 settle_s = 0.004
 shared_clock = true
-"""
+""",
+    head="""
+[safety]
+linger_s = 0.0
+""",
+    address="ADDRESS",
+)
 #: From the moment of the signal; the machine that tests run on may be busy with other tests.
 SAFE_WITHIN_S = 1.0
 

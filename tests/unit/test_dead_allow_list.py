@@ -20,6 +20,7 @@ import zmq
 from broker_stage import play
 from gated import PATIENCE_MS, event
 from guests import ring_of
+from one_link_rack import one_link
 from service_stage import desk_on
 
 from backends.rack import StubProcess
@@ -210,22 +211,7 @@ def test_a_supervisor_whose_list_died_hears_nobody_until_it_is_opened_again(tmp_
             socket.close(linger=0)
 
 
-_RACK = """
-name = "r"
-[[node]]
-name = "a"
-[[node]]
-name = "b"
-[[link]]
-between = ["a", "b"]
-instrument = "tagger"
-rate_hz = 3000.0
-fidelity = 0.9
-[[instrument]]
-name = "tagger"
-kind = "id900"
-address = "stub"
-"""
+_RACK = one_link("r")
 
 
 @contextlib.contextmanager
