@@ -13,11 +13,11 @@ The twin plays them in one loop, the live broker plays the same functions one sl
 asks the agents between ``observe`` and ``generate``.
 """
 
+from quantum.ledger.ahead import serve
 from quantum.ledger.build import new_world, no_paths
 from quantum.ledger.fresh import new_ledger
 from quantum.ledger.generate import act_as_needed, act_by_rule, generate
 from quantum.ledger.observe import observe
-from quantum.ledger.serve import serve
 from quantum.ledger.slot import close_slot, open_slot
 from quantum.ledger.state import (
     ACTION_TOKENS,

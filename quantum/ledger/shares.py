@@ -39,7 +39,8 @@ def claim_share(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
 
     Adds to ``ledger.link.wanted``.
     """
-    row, left = world.request[request].cls, float(ledger.request[request].left)
+    asked, row = ledger.request[request], world.request[request].cls
+    left = float(asked.left - asked.ahead)
     slack = world.request[request].deadline - ledger.now[0].clock
     for _ in range(MOST_PARTS):
         if left <= 0.0:
