@@ -6,7 +6,8 @@ and the mutable :class:`~quantum.ledger.state.Ledger`::
     open_slot   old pairs go, buckets fill, tokens are drawn, requests become live
     observe     what one node sees of itself and its neighbours
     generate    the chosen links get their pairs, full memories yield theirs
-    serve       live requests get the cheapest chain of stored pairs, by swaps
+    serve       live requests get the cheapest chain of stored pairs, by swaps; some get
+                theirs swapped ahead
     close_slot  requests past their deadline leave, contention is counted
 
 The twin plays them in one loop, the live broker plays the same functions one slot at a time and
@@ -26,6 +27,7 @@ from quantum.ledger.state import (
     Rule,
     World,
     seed_at,
+    swaps_ahead,
     token_totals,
 )
 
@@ -46,5 +48,6 @@ __all__ = [
     "open_slot",
     "seed_at",
     "serve",
+    "swaps_ahead",
     "token_totals",
 ]

@@ -19,7 +19,7 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
     for number in range(world.m):
         ledger.link[number].wanted = 0.0
     row = -1
-    start = ledger.now[0].clock + int(rule.announced_s / world.slot_s)
+    start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
     if rule.complete == 2:
         begin_shares(world, ledger)
     for index in range(ledger.now[0].live):

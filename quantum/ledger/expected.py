@@ -77,7 +77,7 @@ def claim_expected(
         links[number].forecast, links[number].wanted = links[number].wanted, 0.0
     begin_shares(world, ledger)
     # What is known claims as it did, so that its swap tokens are gone.
-    start, heard = ledger.now[0].clock + int(rule.announced_s / world.slot_s), -1
+    start, heard = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s), -1
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival <= start:

@@ -98,7 +98,7 @@ def new_ledger(
         before=int,  # place of the previous and next pair as old as it, -1 none
         after=int,
         free=int,  # stack of free places; its height is now.free
-        owner=int,  # request that it was swapped ahead for, -1 none
+        owner=int,  # class that it was swapped ahead for, -1 none
         **_HISTORY,
     )
     pair.u, pair.free = -1, np.arange(places + world.ghosts)
@@ -110,7 +110,6 @@ def new_ledger(
         good=int,  # delivered with the fidelity asked
         quality=float,  # true fidelity, summed over delivered pairs
         attempts=int,  # assembled pairs
-        ahead=int,  # pairs swapped for it before it started, which wait for it
         asked=int,  # whether its node has asked for it; only then it is served
         claimed=int,  # links of its claim
         search=int,  # slot from which a better claim is looked for
@@ -203,7 +202,12 @@ def new_ledger(
         made=np.full((n, ACTION_TOKENS), -1, np.int64),
         event=event,
         chain=np.zeros(MAX_HOPS, np.int64),
-        held_chain=np.zeros(MAX_HOPS, np.int64),
+        lasting=np.zeros(MAX_HOPS, np.int64),
+        ready=table(
+            len(world.cls),
+            pairs=int,  # that wait
+            free=int,  # of these, while requests share them out
+        ),
         ring=np.full(world.cutoff + 2, -1, np.int64),
         mark=mark,
         label=label,

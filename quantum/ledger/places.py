@@ -63,7 +63,7 @@ def take(ledger: Ledger, place: int) -> None:
         else:
             ledger.link[pair.link].refined -= 1
     if pair.owner >= 0:
-        ledger.request[pair.owner].ahead -= 1
+        ledger.ready[pair.owner].pairs -= 1
     _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place

@@ -50,7 +50,7 @@ def open_slot(world: World, ledger: Ledger, rule: Rule) -> None:
     if rule.rounds > 0:
         if len(world.age) > 0 and len(ledger.ghost) == 0:
             hide(world, ledger, 0)
-        claim_refined(world, ledger, rule, slot + int(rule.announced_s / world.slot_s))
+        claim_refined(world, ledger, rule, slot + int(ANNOUNCED_S / world.slot_s))
         show(world, ledger)
 
 
