@@ -13,7 +13,16 @@ from quantum.errors import InputError
 __all__ = ["LADDER", "chosen", "installed", "page_with_roster", "roster"]
 
 #: What DPEM is made of, rung by rung from above; each adds one thing to the one that follows.
-LADDER = ("dpem", "dpem-frozen", "dpem-forecast", "mean-rate", "uniform", "on-demand")
+LADDER = (
+    "dpem",
+    "dpem-federated",
+    "dpem-alone",
+    "dpem-frozen",
+    "dpem-forecast",
+    "mean-rate",
+    "uniform",
+    "on-demand",
+)
 #: Judged first where nobody says who is to be judged.
 _OURS = "dpem"
 _BEGIN, _END = "<!-- roster: begin -->", "<!-- roster: end -->"
