@@ -8,7 +8,8 @@ heuristic knows has to be found by reward alone. Requests are not forecast.
 
 Every learner sees its nodes explore everywhere, updates at the end of each round by the same PPO
 with the same clipping of a round's change, without leash and without gate. After each round the
-policy, or with learners alone every node's own, plays unseen draws of the same network greedily.
+policy, or with learners alone every node's own, plays unseen draws of the same network. It explores
+there as it does while it learns: greedily, the least preference would already decide everything.
 """
 
 from collections.abc import Callable, Sequence
@@ -123,15 +124,16 @@ def learning_curve(
     for number in range(rounds + 1):
         # A round is closed at the end of its slot; the next look brings the weights.
         twin(number * each + 2)
-        found.append(_performance(unseen, bare_rule(unseen), twin.mind.actor))
+        found.append(_performance(unseen, bare_rule(unseen), twin.mind.actor, explore=1.0))
     done = twin.dispatch.rounds
     return tuple(found), done.scheme.epsilon(done.done)
 
 
-def _performance(game: Game, rule: Rule, actor: Actor) -> float:
-    """Return what a policy reaches greedily, in points of the bound."""
+def _performance(game: Game, rule: Rule, actor: Actor, *, explore: float) -> float:
+    """Return what a policy reaches, in points of the bound; ``explore`` as it is learned."""
     heard, ledger = game.heard_by(allocator), ledger_of(game, allocator)
-    frozen_player(heard.world, rule, actor, _CONFIG.temperature)(ledger, heard.world.horizon)
+    play = frozen_player(heard.world, rule, actor, _CONFIG.temperature, explore=explore)
+    play(ledger, heard.world.horizon)
     return 100.0 * score(heard.world, ledger).pairs_delivered / game.bound
 
 
@@ -159,7 +161,9 @@ def converge(
         unseen = _game(here, seed + _UNSEEN, UNSEEN_S)
         plain = initial_actor(game.world.n, len(FEATURES), seed=seed)
         usual = allocator.rule(unseen.scenario, unseen.plan)
-        heuristic.append(_performance(unseen, usual._replace(horizon_s=0.0, ahead_s=0.0), plain))
+        heuristic.append(
+            _performance(unseen, usual._replace(horizon_s=0.0, ahead_s=0.0), plain, explore=0.0)
+        )
         for number, name in enumerate(schemes):
             progress(name, turn * len(schemes) + number, len(seeds) * len(schemes))
             curve, spent[name] = learning_curve(game, unseen, name, rounds)

@@ -30,17 +30,20 @@ def frozen_player(
     soon: Foreseen | None = None,
     *,
     measured: bool = False,
+    explore: float = 0.0,
 ) -> Player:
     """Return what plays ledgers of a world by the weights of ``actor``, one row for each node.
 
     ``soon`` are the forecasts of the game, nothing unless given. The player remembers nothing, so
     it may play several ledgers in turn. ``measured``: the links only measure pairs, so what nobody
-    used in its slot is gone with it.
+    used in its slot is gone with it. In a share ``explore`` of its slots a node draws its choice,
+    as learners do.
     """
     soon, slack = soon or nothing_foreseen(world.horizon), slack_of(world, rule)
     bare = world._replace(cutoff=0)
     nodes = np.arange(world.n)
-    memory = new_memory(1, 1, world.inc_link.shape[1] + 1)
+    # Nothing is learned, but who explores notes a decision.
+    memory = new_memory(world.n if explore > 0.0 else 1, 1, world.inc_link.shape[1] + 1)
 
     def play(ledger: Ledger, stop: int) -> None:
         _advance(
@@ -52,6 +55,7 @@ def frozen_player(
             nodes,
             actor,
             temperature,
+            explore,
             soon,
             slack,
             memory,
@@ -71,6 +75,7 @@ def _advance(
     nodes: Ints,
     actor: Actor,
     temperature: float,
+    explore: float,
     soon: Foreseen,
     slack: int,
     memory: Memory,
@@ -107,7 +112,7 @@ def _advance(
             views,
             actor,
             temperature,
-            0.0,
+            explore,
             memory,
             choice,
             urgency,

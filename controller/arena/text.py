@@ -44,6 +44,9 @@ def show(found: Comparison, title: str, console: Console) -> None:
     if found.steps:
         title = "the ladder: what each rung adds to the one below it, relative"
         console.print(_pairs(found.steps, title, "step", lambda key: key))
+    if found.beliefs:
+        title = "links as tested, and as specified (nominal); relative"
+        console.print(_pairs(found.beliefs, title, "belief", lambda key: key))
     for line in tests_of(found):
         console.print(line, highlight=False)
 
