@@ -1,15 +1,14 @@
 """How fast the policy is learned: together, alone, and by one central learner, on the same draws.
 
 The policy that runs start from has little left to learn, so its curves are flat. Here it starts
-from less: the heuristic's scores are taken away. A node still makes pairs that a request has
-claimed; every other token goes to whichever link the weights prefer, and they begin at nothing. It
-sees the same twelve numbers, the gap to the mean demand's targets among them, so that what the
-heuristic knows has to be found by reward alone. Requests are not forecast.
+from nothing: the heuristic's scores are taken away, and the weights are those of a policy that has
+learned nothing. A node still makes pairs that a request has claimed; every other token goes to the
+link that the weights prefer, at first to the same one always. It sees the same twelve numbers, so
+that what the heuristic knows has to be found by reward alone. Requests are not forecast.
 
 Every learner sees its nodes explore everywhere, updates at the end of each round by the same PPO
 with the same clipping of a round's change, without leash and without gate. After each round the
-policy, or with learners alone every node's own, plays unseen draws of the same network. It explores
-there as it does while it learns: greedily, the least preference would already decide everything.
+policy, or with learners alone every node's own, plays unseen draws of the same network greedily.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from quantum.twin import score
 
 __all__ = ["SCHEMES", "Beside", "Converged", "Curve", "bare_rule", "converge", "learning_curve"]
 
-ROUND_S, WARMUP_S, UNSEEN_S = 5.0, 10.0, 20.0
+ROUND_S, WARMUP_S, UNSEEN_S = 1.0, 10.0, 40.0
 #: Evaluation draws are those of another seed, which no training plays; the network is the same.
 _UNSEEN = 4 * 1_000_003
 _CONFIG = LearnConfig(explore=1.0, leash_coefficient=0.0)
@@ -119,20 +118,21 @@ def learning_curve(
         federation=how.federation,
         rule=rule,
         together=how.together,
+        round_s=ROUND_S,
     )
     found, each = [], twin.dispatch.rules.round_slots
     for number in range(rounds + 1):
         # A round is closed at the end of its slot; the next look brings the weights.
         twin(number * each + 2)
-        found.append(_performance(unseen, bare_rule(unseen), twin.mind.actor, explore=1.0))
+        found.append(_performance(unseen, bare_rule(unseen), twin.mind.actor))
     done = twin.dispatch.rounds
     return tuple(found), done.scheme.epsilon(done.done)
 
 
-def _performance(game: Game, rule: Rule, actor: Actor, *, explore: float) -> float:
-    """Return what a policy reaches, in points of the bound; ``explore`` as it is learned."""
+def _performance(game: Game, rule: Rule, actor: Actor) -> float:
+    """Return what a policy reaches, in points of the bound."""
     heard, ledger = game.heard_by(allocator), ledger_of(game, allocator)
-    play = frozen_player(heard.world, rule, actor, _CONFIG.temperature, explore=explore)
+    play = frozen_player(heard.world, rule, actor, _CONFIG.temperature)
     play(ledger, heard.world.horizon)
     return 100.0 * score(heard.world, ledger).pairs_delivered / game.bound
 
@@ -161,9 +161,7 @@ def converge(
         unseen = _game(here, seed + _UNSEEN, UNSEEN_S)
         plain = initial_actor(game.world.n, len(FEATURES), seed=seed)
         usual = allocator.rule(unseen.scenario, unseen.plan)
-        heuristic.append(
-            _performance(unseen, usual._replace(horizon_s=0.0, ahead_s=0.0), plain, explore=0.0)
-        )
+        heuristic.append(_performance(unseen, usual._replace(horizon_s=0.0, ahead_s=0.0), plain))
         for number, name in enumerate(schemes):
             progress(name, turn * len(schemes) + number, len(seeds) * len(schemes))
             curve, spent[name] = learning_curve(game, unseen, name, rounds)

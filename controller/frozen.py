@@ -30,20 +30,17 @@ def frozen_player(
     soon: Foreseen | None = None,
     *,
     measured: bool = False,
-    explore: float = 0.0,
 ) -> Player:
     """Return what plays ledgers of a world by the weights of ``actor``, one row for each node.
 
     ``soon`` are the forecasts of the game, nothing unless given. The player remembers nothing, so
     it may play several ledgers in turn. ``measured``: the links only measure pairs, so what nobody
-    used in its slot is gone with it. In a share ``explore`` of its slots a node draws its choice,
-    as learners do.
+    used in its slot is gone with it.
     """
     soon, slack = soon or nothing_foreseen(world.horizon), slack_of(world, rule)
     bare = world._replace(cutoff=0)
     nodes = np.arange(world.n)
-    # Nothing is learned, but who explores notes a decision.
-    memory = new_memory(world.n if explore > 0.0 else 1, 1, world.inc_link.shape[1] + 1)
+    memory = new_memory(1, 1, world.inc_link.shape[1] + 1)
 
     def play(ledger: Ledger, stop: int) -> None:
         _advance(
@@ -55,7 +52,6 @@ def frozen_player(
             nodes,
             actor,
             temperature,
-            explore,
             soon,
             slack,
             memory,
@@ -75,7 +71,6 @@ def _advance(
     nodes: Ints,
     actor: Actor,
     temperature: float,
-    explore: float,
     soon: Foreseen,
     slack: int,
     memory: Memory,
@@ -112,7 +107,7 @@ def _advance(
             views,
             actor,
             temperature,
-            explore,
+            0.0,
             memory,
             choice,
             urgency,

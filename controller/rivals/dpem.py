@@ -164,6 +164,7 @@ class Twin:
         rule: Rule | None = None,
         journal: Journal = lambda _: None,
         together: bool = False,
+        round_s: float = 5.0,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -172,6 +173,7 @@ class Twin:
             everybody,
             allocator=allocator,
             learn=learn,
+            round_s=round_s,
             federation=federation,
             episodes=episodes,
             gated=gated,
