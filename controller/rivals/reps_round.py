@@ -131,7 +131,7 @@ def deliver(world: World, ledger: Ledger, rule: Rule, row: int, links: Ints, cou
                 return
             for back in range(length):
                 ledger.chain[back] = links[back]
-            choose_pairs(world, ledger, row, length, 0.0)
+            choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, request, length)
             count -= 1
 

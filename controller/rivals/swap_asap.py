@@ -128,7 +128,7 @@ def _whole(world: World, ledger: Ledger, rule: Rule, request: int, begun: int) -
         length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
         if length == 0:
             return
-        choose_pairs(world, ledger, row, length, 0.0)
+        choose_pairs(world, ledger, row, length)
         assemble(world, ledger, rule, request, length)
 
 

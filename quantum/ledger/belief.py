@@ -30,7 +30,15 @@ from quantum.ledger.state import (
     tokens_of,
 )
 
-__all__ = ["LAG_SLOTS", "beliefs", "estimators", "learn", "wander", "write_belief"]
+__all__ = [
+    "LAG_SLOTS",
+    "beliefs",
+    "estimators",
+    "following",
+    "learn",
+    "wander",
+    "write_belief",
+]
 
 #: Steps of the grid: 0.005 each for links that wander within 0.12.
 STEPS = 24
@@ -88,12 +96,15 @@ def wander(known: Table, seconds: float) -> None:
         moved = 0.5 * WALK**2 * seconds / (WALK_S * link.step**2)
         times = int(np.ceil(moved / _MOST_MOVED))
         for _ in range(times):
-            here = link.chance[0]
-            before = here
+            before = 0.0
             for point in range(STEPS + 1):
                 here = link.chance[point]
-                after = link.chance[point + 1] if point < STEPS else here
-                link.chance[point] = here + moved / times * (before - 2.0 * here + after)
+                after = link.chance[point + 1] if point < STEPS else 0.0
+                # From an end there is one way only: a walk that is reflected there.
+                left = 2.0 if point == 1 else 1.0
+                right = 2.0 if point == STEPS - 1 else 1.0
+                spread = left * before - 2.0 * here + right * after
+                link.chance[point] = here + moved / times * spread
                 before = here
         _expect(link, 1.0)
 
@@ -155,3 +166,18 @@ def beliefs(world: World) -> Floats:
     out = np.zeros((blocks, world.m, 3))
     _follow(world, estimators(world.truth[0]), out)
     return out
+
+
+def following(world: World) -> World:
+    """Return the world whose controllers follow how its links wander and what tests of them tell.
+
+    Classes of requests whose path is not expected to be good enough to the end, without any test,
+    claim distilled pairs from the beginning, where these are allowed.
+    """
+    classes, through = world.cls.copy(), world.path_links >= 0
+    last = beliefs(world._replace(test_share=0.0))[-1]
+    each = np.where(through[..., None], last[world.path_links], 1.0).prod(axis=1)
+    swaps = np.maximum(through.sum(axis=1) - 1, 0)[:, None]
+    reached = (1.0 + (each * world.swap_xyz**swaps).sum(axis=1)) / 4.0
+    classes.refined |= through.any(axis=1) & (reached < classes.fidelity - 1e-9)
+    return world._replace(belief=beliefs(world), cls=classes)

@@ -177,7 +177,7 @@ def _serve(world: World, ledger: Ledger, rule: Rule, first: int) -> None:
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
-            choose_pairs(world, ledger, row, length, 0.0)
+            choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, row, length)
 
 

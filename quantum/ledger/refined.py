@@ -162,15 +162,14 @@ def _value(world: World, ledger: Ledger, number: int, place: int, slot: int) -> 
 
 
 @lean
-def choose_best(world: World, ledger: Ledger, row: int, length: int, margin: float) -> None:
+def choose_best(world: World, ledger: Ledger, row: int, length: int) -> None:
     """Turn the links in ``ledger.chain`` into stored pairs that are good enough.
 
     The path was found with the best pair of every link. Link by link, a pair that would be missed
-    less takes its place: the oldest as it was made, or else the oldest distilled one; with it the
-    chain must still be better than asked by ``margin``.
+    less takes its place: the oldest as it was made, or else the oldest distilled one.
     """
     links, pairs, chain, decay = ledger.link, ledger.pair, ledger.chain, world.decay
-    slot, need = ledger.now[0].clock, 4.0 * (world.cls[row].fidelity + margin) - 1.0
+    slot, need = ledger.now[0].clock, 4.0 * world.cls[row].fidelity - 1.0
     c, rest = ledger.product[0], ledger.product[1]
     for axis in range(3):
         c[axis] = 1.0

@@ -51,7 +51,7 @@ def serve_live(world: World, ledger: Ledger, rule: Rule) -> None:
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
                 break
-            choose_pairs(world, ledger, row, length, rule.margin)
+            choose_pairs(world, ledger, row, length)
             if heard >= 0 and not _claims(ledger, heard, length):
                 break
             assemble(world, ledger, rule, request, length)
@@ -88,7 +88,7 @@ def serve_best(world: World, ledger: Ledger, rule: Rule, needy: bool) -> None:
             length = cheapest_path(world, ledger, rule, row, 0)
             if length == 0:
                 break
-            choose_best(world, ledger, row, length, rule.margin)
+            choose_best(world, ledger, row, length)
             if heard >= 0 and not _claims(ledger, heard, length):
                 break
             assemble(world, ledger, rule, request, length)
@@ -119,16 +119,14 @@ def opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
 
 
 @lean
-def choose_pairs(world: World, ledger: Ledger, row: int, length: int, margin: float) -> None:
+def choose_pairs(world: World, ledger: Ledger, row: int, length: int) -> None:
     """Turn the links in ``ledger.chain`` into stored pairs: the oldest that are good enough.
-
-    Good enough is what is asked and a ``margin``, as far as the pairs that there are go.
 
     The path was found with the youngest pair of every link. Link by link, the oldest pair with
     which the chain still meets the fidelity takes its place, so that the young ones can wait.
     """
     links, pairs, chain, decay = ledger.link, ledger.pair, ledger.chain, world.decay
-    slot, need = ledger.now[0].clock, 4.0 * (world.cls[row].fidelity + margin) - 1.0
+    slot, need = ledger.now[0].clock, 4.0 * world.cls[row].fidelity - 1.0
     c, rest = ledger.product[0], ledger.product[1]
     for axis in range(3):
         c[axis] = 1.0

@@ -177,7 +177,6 @@ class Rule(NamedTuple):
     soon: float = 1.0  # weight of the pairs that expected requests want, in targets
     press: float = 1e18  # such pairs that must be missing to go before all targets
     ahead_s: float = 0.0  # announced requests get pairs swapped so long before they start; 0: none
-    margin: float = 0.0  # fidelity by which chosen pairs are to exceed what is asked, if they can
 
 
 def swaps_ahead(world: World, rule: Rule) -> bool:

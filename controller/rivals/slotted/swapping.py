@@ -42,7 +42,7 @@ def swap_paths(world: World, ledger: Ledger, state: Round, plan: Protocol, last:
                     length = _whole(ledger, state, number)
                 if length == 0 or not _can_swap(world, ledger, plan, path.request, length):
                     break
-                choose_pairs(world, ledger, request.cls, length, 0.0)
+                choose_pairs(world, ledger, request.cls, length)
                 assemble(world, ledger, plan.rule, path.request, length)
                 path.left -= 1
 
@@ -186,7 +186,7 @@ def swap_greedily(world: World, ledger: Ledger, state: Round, plan: Protocol, la
         elif length > entry.length:
             entry.length = length
         else:
-            choose_pairs(world, ledger, row, length, 0.0)
+            choose_pairs(world, ledger, row, length)
             assemble(world, ledger, plan.rule, entry.request, length)
             if ledger.request[entry.request].left == 0:
                 entry.length = MAX_HOPS + 1
