@@ -51,13 +51,13 @@ def show_converged(found: Converged, console: Console) -> None:
     title = f"{first} beside each, paired by seed"
     table = _table(title, ("scheme", "rounds sooner", "95 %", "final level higher by", "95 %"))
     for pair in found.beside:
-        one = pair.sooner
+        ahead = pair.sooner
         table.add_row(
             pair.against,
-            f"{one.fewer:+g}",
-            _interval(one.fewer_low, one.fewer_high, "{:+g}"),
-            f"{one.higher:+.1f}",
-            _interval(one.higher_low, one.higher_high, "{:+.1f}"),
+            f"{ahead.fewer:+g}",
+            _interval(ahead.fewer_low, ahead.fewer_high, "{:+g}"),
+            f"{ahead.higher:+.1f}",
+            _interval(ahead.higher_low, ahead.higher_high, "{:+.1f}"),
         )
     if found.beside:
         console.print(table)
