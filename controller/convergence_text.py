@@ -18,17 +18,13 @@ def headline_of(found: Converged) -> str:
 
     An interval that holds 0 says that nobody is seen to be faster.
     """
-    said = []
+    said: dict[str, list[str]] = {}
     for one in found.beside:
         low, high = one.sooner.fewer_low, one.sooner.fewer_high
-        if low > 0.0:
-            said.append(f"sooner than {one.against}")
-        elif high < 0.0:
-            said.append(f"later than {one.against}")
-        else:
-            said.append(f"not seen to be sooner or later than {one.against}")
+        word = "sooner than" if low > 0.0 else "later than" if high < 0.0 else "not seen apart from"
+        said.setdefault(word, []).append(one.against)
     first = found.curves[0].scheme
-    return f"{first} learning is there {', '.join(said)}" if said else f"{first} learning"
+    return f"{first}: " + ", ".join(f"{word} {' and '.join(of)}" for word, of in said.items())
 
 
 def show_converged(found: Converged, console: Console) -> None:
@@ -44,7 +40,7 @@ def show_converged(found: Converged, console: Console) -> None:
             f"{start:.1f}",
             f"{one.to_final.level:.1f}",
             f"{one.to_final.steps:g}",
-            _interval(one.to_final.low, one.to_final.high, "{:g}"),
+            _interval(one.to_final.low, one.to_final.high, "{:.0f}"),
         )
     console.print(table)
     first = found.curves[0].scheme
@@ -55,7 +51,7 @@ def show_converged(found: Converged, console: Console) -> None:
         table.add_row(
             pair.against,
             f"{ahead.fewer:+g}",
-            _interval(ahead.fewer_low, ahead.fewer_high, "{:+g}"),
+            _interval(ahead.fewer_low, ahead.fewer_high, "{:+.0f}"),
             f"{ahead.higher:+.1f}",
             _interval(ahead.higher_low, ahead.higher_high, "{:+.1f}"),
         )

@@ -140,7 +140,7 @@ def _converge(
         kind = figure_kind(figure)
         write_whole(Path(figure), convergence_figure(found, finding=headline_of(found), kind=kind))
     if json_path != "-":
-        show_converged(found, Console())
+        show_converged(found, Console(width=None if sys.stdout.isatty() else 100))
 
 
 @contextmanager
