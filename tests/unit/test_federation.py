@@ -22,6 +22,7 @@ from controller.poison import ATTACKS, Poison
 from controller.policy import parameters
 from controller.rivals import dpem
 from controller.setting import Setting, scenario_of
+from controller.training import train
 from quantum.errors import InputError, WireError
 
 NONE = Federation(privacy="none")
@@ -328,3 +329,14 @@ def test_networks_of_any_size_may_learn_alone():
     assert len(np.unique(weights, axis=0)) > 6
     small = Setting(topology="line-3", demand="poisson", seconds=5.0, aggregator="none")
     assert twin_of(small).dispatch.rounds.done == 0
+
+
+def test_training_refuses_to_make_one_policy_of_nodes_alone(tmp_path):
+    with pytest.raises(InputError, match="aggregator none makes no policy of all nodes"):
+        train(
+            lambda _: pytest.fail("no game is needed to refuse"),
+            1,
+            tmp_path / "x.safetensors",
+            seed=0,
+            federation=Federation(aggregator="none"),
+        )
