@@ -248,7 +248,7 @@ class Broker:
             case Speak():
                 if not peer.seated:
                     raise WireError("say hello first")
-                if peer.look is None and peer.repeats(message.slot):
+                if not peer.is_shown(message.slot) and peer.repeats(message.slot):
                     return
                 dispatch.hear(peer.group, message)
                 self._heard_s = time.monotonic()
