@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from backends.contract import Backend, Outcome, Plan
 from quantum.batch import Batch, stack
+from quantum.blocks import open_block
 from quantum.egp import Done, Failed, Fault, Job, Task
 from quantum.errors import Code, DeviceError, InputError, RequestError
 from quantum.program import check
@@ -24,12 +25,15 @@ def execute(backend: Backend, job: Job, rng: np.random.Generator) -> Done | Fail
     """
     tasks = job.tasks
     faults = dict(_refused(backend, tasks))
-    passed = np.full(len(tasks), -1, dtype=np.int64)
-    fidelity = np.full(len(tasks), np.nan)
-    source = "sim"
     fit = [i for i in range(len(tasks)) if i not in faults]
-    calibration = [""] * len(tasks)
-    for members, batch, plan in _batches(tasks, fit):
+    size = job.programs
+    passed = np.full(size, -1, dtype=np.int64)
+    fidelity = np.full(size, np.nan)
+    source = "sim"
+    calibration = [""] * size
+    opened, wrong_blocks = _opened(backend, job)
+    faults.update(wrong_blocks)
+    for members, batch, plan in (*_batches(tasks, fit), *opened):
         try:
             outcome = backend.run(batch, plan, rng)
             passed[members] = _passes(outcome, plan.basis)
@@ -41,12 +45,12 @@ def execute(backend: Backend, job: Job, rng: np.random.Generator) -> Done | Fail
             calibration[i] = name
         if outcome.truth is not None:
             fidelity[members] = outcome.truth.populations[:, 0]
-    if tasks and len(faults) == len(tasks):
+    if size and len(faults) == size:
         first = faults[min(faults)]
         return Failed(job.job, first.code, first.detail)
     gone = list(faults)
     fidelity[gone] = 0.0
-    told = len(tasks) > 0 and bool(np.all(np.isfinite(fidelity)))
+    told = size > 0 and bool(np.all(np.isfinite(fidelity)))
     return Done(
         job=job.job,
         passed=tuple(passed.tolist()),
@@ -72,6 +76,24 @@ def _batches(tasks: tuple[Task, ...], fit: list[int]) -> Iterator[tuple[Ints, Ba
             draw = np.array([tasks[i].draw for i in members], dtype=np.float64)
             links = np.full(len(members), link) if link >= 0 else None
             yield members, batch, Plan(basis, (basis >= 0).astype(np.int64), draw, links)
+
+
+def _opened(backend: Backend, job: Job) -> tuple[list[tuple[Ints, Batch, Plan]], dict[int, Fault]]:
+    """Return the blocks of a job as batches, and the faults of those that cannot be executed."""
+    out, faults, first = [], dict[int, Fault](), len(job.tasks)
+    for block in job.blocks:
+        members = np.arange(first, first + len(block.basis))
+        first += len(members)
+        if len(members) == 0:
+            continue
+        try:
+            batch, basis, draw = open_block(block)
+            if not backend.keeps and (basis < 0).any():
+                raise RequestError(Code.UNSUPP, f"backend {backend.name} cannot keep pairs")
+            out.append((members, batch, Plan(basis, (basis >= 0).astype(np.int64), draw)))
+        except (InputError, RequestError) as wrong:
+            faults.update((i, _fault(i, wrong)) for i in members.tolist())
+    return out, faults
 
 
 def _refused(backend: Backend, tasks: tuple[Task, ...]) -> Iterator[tuple[int, Fault]]:

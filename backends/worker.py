@@ -88,7 +88,7 @@ def _note(job: Job, answer: Done | Failed) -> None:
     if isinstance(answer, Failed):
         note("job failed", level="warning", job=job.job, code=answer.code.name, why=answer.detail)
     else:
-        note("job done", level="debug", job=job.job, tasks=len(job.tasks), again=job.again)
+        note("job done", level="debug", job=job.job, programs=job.programs, again=job.again)
 
 
 def main() -> None:

@@ -20,12 +20,14 @@ from controller.security.greeting import check_hello, welcome_to
 from controller.security.limits import AGENT, REQUEST, WORKER
 from controller.sessions import Peer, Room
 from controller.telemetry import telemetry_of
+from quantum.blocks import spelled_out
 from quantum.egp import (
     Bye,
     Done,
     Failed,
     Hello,
     Job,
+    Look,
     Message,
     Refuse,
     Speak,
@@ -292,10 +294,10 @@ class Broker:
         else:
             self._heard_s = now_s
         note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
-        peer.identity, peer.resumes = identity, "resume" in hello.features
+        peer.identity, peer.features = identity, hello.features
         self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))
         for message in peer.under_way():
-            self._send(socket, identity, message)
+            self._send(socket, identity, _readable(message, peer))
 
     def _give_up(self, dispatch: Dispatch) -> None:
         """Answer for workers that are silent about a job; a simulator may take its time."""
@@ -315,7 +317,7 @@ class Broker:
             job = self._queue.popleft()
             self._jobs.give(job.job, peer.client.public.encode(), time.monotonic())
             peer.give(job)
-            self._send(self._workers, peer.identity, job)
+            self._send(self._workers, peer.identity, _readable(job, peer))
 
     def _publish(self, dispatch: Dispatch, progress: Callable[[Telemetry], None]) -> None:
         telemetry = telemetry_of(dispatch)
@@ -342,3 +344,10 @@ class Broker:
                 self._send(socket, peer.identity, Bye(interrupted))
         self._gate.close()
         self._context.destroy(linger=500)
+
+
+def _readable(message: Look | Job, peer: Peer) -> Look | Job:
+    """Return a message as its peer can read it: older workers know no blocks."""
+    if isinstance(message, Job) and "blocks" not in peer.features:
+        return spelled_out(message)
+    return message

@@ -25,7 +25,7 @@ class Peer:
     client: Client
     rate: RateLimit
     identity: bytes = b""
-    resumes: bool = False
+    features: tuple[str, ...] = ()
     group: int = -1
     look: Look | None = None
     """What an agent was shown and has not answered."""
@@ -57,7 +57,7 @@ class Peer:
 
     def under_way(self) -> list[Look | Job]:
         """Return what is to be given once more to a peer that came again."""
-        if not self.resumes:
+        if "resume" not in self.features:
             return []
         out: list[Look | Job] = [structs.replace(job, again=True) for job in self.jobs.values()]
         if self.look is not None:
