@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backends.aer import AerBackend
 from backends.analytic import AnalyticBackend
-from backends.service import execute
+from backends.service import execute, execute_all
 from controller.broker import _readable
 from controller.security import Client, RateLimit
 from controller.sessions import Peer
@@ -86,6 +86,23 @@ def test_blocks_and_tasks_end_alike(make):
     assert by_block.fidelity == tuple(by_task.fidelity[k] for k in order)
     assert len(set(by_task.passed)) == 3
     assert mixed.passed == by_task.passed[:3] + by_block.passed
+
+
+def test_jobs_that_are_executed_together_are_answered_one_by_one():
+    backend, jobs = AerBackend(), []
+    for number, (size, distilled) in enumerate(((40, 0.1), (1, 0.0), (25, 0.0))):
+        tasks, blocks, _ = drawn(number, size, distilled)
+        jobs.append(Job(number, tuple(tasks[:3]), blocks=tuple(blocks)))
+    wrong = msgspec.structs.replace(good(), gates=Gates(2.0))
+    jobs.insert(1, Job(8, (), blocks=(wrong,)))
+    jobs.insert(2, Job(9, ()))
+    jobs[-1] = msgspec.structs.replace(jobs[-1], blocks=(wrong, *jobs[-1].blocks))
+    alone = [execute(backend, job, generator(1, "a")) for job in jobs]
+    together = execute_all(backend, jobs, generator(2, "b"))
+    backend.close()
+    assert together == alone
+    assert [type(answer) for answer in alone] == [Done, Failed, Done, Done, Done]
+    assert [fault.task for fault in alone[-1].faults] == [3]
 
 
 def test_only_who_reads_blocks_gets_them():
