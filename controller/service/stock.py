@@ -83,7 +83,10 @@ class Stock:
         # Kernels that are not compiled yet would keep the first application waiting.
         tables = self.world, self.ledger, self.rule, self.intake
         self._tables = tables
-        self._play_slots, self._take_in = direct(play_slots, *tables, 0), direct(take_in, *tables, 0)
+        self._play_slots, self._take_in = (
+            direct(play_slots, *tables, 0),
+            direct(take_in, *tables, 0),
+        )
 
     @property
     def clock(self) -> int:
