@@ -39,7 +39,7 @@ __all__ = ["wire"]
 MORE_PAIRS, MORE_SWAPS, QUBITS = 100.0, 1000.0, 256
 LOAD_HZ = 6000.0
 #: The same for a network that can be asked for ten times more than it has.
-SLOWER, SLOW_LOAD_HZ = 10.0, 600.0
+SLOWER, SLOW_LOAD_HZ = 4.0, 240.0
 RUNS = 5
 COUNT, LOCK_STEP = 20_000, 5_000
 WARM = 2_000
@@ -54,19 +54,22 @@ def wire() -> dict[str, Any]:
         folder = Path(name)
         commodities = _prepare(folder)
         best: dict[str, dict[str, float]] = {"raw": {}, "service": {}}
-        with _service(folder, "plain") as (client, pid), _raw() as (raw, session, at):
+        with _service(folder, "plain") as (client, pid), _raw() as (raw, raw_pid, at):
             before = point(pid).memory_mib
-            ends = {"raw": raw, "service": client.socket}
+            ends = {"raw": (raw, raw_pid), "service": (client.socket, pid)}
             makers = {
-                "raw": _asks(commodities, session, time.monotonic),
+                "raw": _asks(commodities, os.urandom(12), time.monotonic),
                 "service": _asks(commodities, client.session, client.now),
             }
             granted = 0
             for _ in range(RUNS):
-                for which, socket in ends.items():
+                for which, (socket, server) in ends.items():
                     for window in (16, 128):
+                        used = point(server).cpu_s
                         rate, good = _pipelined(socket, makers[which], window, COUNT)
+                        used = 1e6 * (point(server).cpu_s - used) / (COUNT + WARM)
                         _keep(best[which], f"window_{window}", rate, max)
+                        _keep(best[which], f"cpu_us_{window}", used, min)
                         granted += good if which == "service" else 0
                     p50, p99, good = _lock_step(socket, makers[which])
                     granted += good if which == "service" else 0
@@ -99,6 +102,7 @@ def wire() -> dict[str, Any]:
         "results": {
             "requests_per_s_16": mine["window_16"],
             "requests_per_s_128": mine["window_128"],
+            **{f"cpu_us_per_request_{window}": mine[f"cpu_us_{window}"] for window in (16, 128)},
             "p50_us": mine["p50"],
             "p99_us": mine["p99"],
             "granted_share": granted / asked,
@@ -111,6 +115,7 @@ def wire() -> dict[str, Any]:
         "reference": {
             "raw_requests_per_s_16": base["window_16"],
             "raw_requests_per_s_128": base["window_128"],
+            **{f"raw_cpu_us_per_request_{w}": base[f"cpu_us_{w}"] for w in (16, 128)},
             "raw_p50_us": base["p50"],
             "raw_p99_us": base["p99"],
             "raw": f"one DEALER/ROUTER hop, msgspec and CURVE; best of {RUNS}, in turns",
@@ -118,6 +123,7 @@ def wire() -> dict[str, Any]:
         "ratio": {
             "window_16": mine["window_16"] / base["window_16"],
             "window_128": mine["window_128"] / base["window_128"],
+            **{f"cpu_{w}": base[f"cpu_us_{w}"] / mine[f"cpu_us_{w}"] for w in (16, 128)},
             "p50": mine["p50"] / base["p50"],
             "p99": mine["p99"] / base["p99"],
             "crowd": crowd["crowd_requests_per_s"] / crowd["raw_crowd_requests_per_s"],
@@ -189,8 +195,8 @@ def _service(
 
 
 @contextlib.contextmanager
-def _raw() -> Iterator[tuple["zmq.Socket[bytes]", bytes, tuple[str, str, KeyPair]]]:
-    """Start the raw hop; yields a socket, a session to name, and where others find it."""
+def _raw() -> Iterator[tuple["zmq.Socket[bytes]", int, tuple[str, str, KeyPair]]]:
+    """Start the raw hop; yields a socket, the process, and where others find it."""
     server, own = new_keys(), new_keys()
     process = subprocess.Popen(
         [sys.executable, "-m", "controller.wire_raw"],
@@ -205,7 +211,7 @@ def _raw() -> Iterator[tuple["zmq.Socket[bytes]", bytes, tuple[str, str, KeyPair
         socket = dealer(context, server.public, own)
         address = f"tcp://127.0.0.1:{port}"
         socket.connect(address)
-        yield socket, os.urandom(12), (address, server.public, own)
+        yield socket, process.pid, (address, server.public, own)
     finally:
         context.destroy(linger=200)
         process.terminate()

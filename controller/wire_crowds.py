@@ -22,7 +22,7 @@ CLIENTS, EACH, TURNS = 1000, 40, 2
 #: Deadline of what is asked of a network that has too little.
 SHORT_S = 0.5
 #: How much is asked first, in pairs per second, and for how long each time.
-_FIRST_HZ, _SECONDS = (600.0, 1200.0, 2400.0), 3.0
+_FIRST_HZ, _SECONDS = (240.0, 480.0, 960.0), 4.0
 _TIMES = 10.0
 _PATIENCE_S = 30.0
 
@@ -131,7 +131,7 @@ def _offer(client: Client, ask: Asking, rate_hz: float) -> dict[str, int]:
 
     while (elapsed := time.perf_counter() - began) < _SECONDS:
         # No more than some at once, so that answers are heard in between.
-        for _ in range(min(200, int(elapsed * rate_hz) - out["sent"])):
+        for _ in range(min(50, int(elapsed * rate_hz) - out["sent"])):
             socket.send(ask())
             out["sent"] += 1
         hear(1)
