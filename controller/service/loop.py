@@ -36,6 +36,8 @@ QUEUE = 256
 _CARE_S = 1.0
 #: The loop looks up so often when nothing comes, and lets time go on so often when frames do.
 _LOOK_MS, _LOOK_S = 50, 0.05
+#: While frames come, everything else is looked after so often.
+_CHORES_S = 0.02
 #: The log is told so often what was done.
 _SUM_S = 60.0
 
@@ -68,6 +70,7 @@ class Loop:
         self._socket.rcvtimeo = _LOOK_MS
         self._timeout_ms = _LOOK_MS
         self._care_until_s = self._looked_s = 0.0
+        self._busy = False
 
     def run(
         self,
@@ -84,8 +87,12 @@ class Loop:
         told, until_s = "", 0.0
         self.desk.tells = logs("debug")
         summed_s = self._clock()
+        look_s = summed_s
         while True:
             now_s = self._step()
+            if self._busy and now_s < look_s:
+                continue
+            look_s = now_s + _CHORES_S
             for line in self._gate.news():
                 tell(line)
             trouble = self.desk.broken or self.desk.trouble
@@ -113,6 +120,7 @@ class Loop:
         careful = now_s < self._care_until_s
         messages, opens = self._carefully(wait_ms) if careful else self._quickly(wait_ms)
         now_s = self._clock()
+        self._busy = bool(messages)
         if messages:
             desk.sessions.ring = self._gate.ring
             replies = desk.hear(messages, now_s)
