@@ -191,7 +191,7 @@ def _service(
             yield client, process.pid
     finally:
         process.terminate()
-        process.wait(30.0)
+        process.communicate(timeout=30.0)
 
 
 @contextlib.contextmanager
@@ -215,7 +215,7 @@ def _raw() -> Iterator[tuple["zmq.Socket[bytes]", int, tuple[str, str, KeyPair]]
     finally:
         context.destroy(linger=200)
         process.terminate()
-        process.wait(10.0)
+        process.communicate(timeout=10.0)
 
 
 def _asks(
