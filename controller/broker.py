@@ -20,14 +20,12 @@ from controller.security.greeting import check_hello, welcome_to
 from controller.security.limits import AGENT, REQUEST, WORKER
 from controller.sessions import Peer, Room
 from controller.telemetry import telemetry_of
-from quantum.blocks import spelled_out
 from quantum.egp import (
     Bye,
     Done,
     Failed,
     Hello,
     Job,
-    Look,
     Message,
     Refuse,
     Speak,
@@ -297,7 +295,7 @@ class Broker:
         peer.identity, peer.features = identity, hello.features
         self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))
         for message in peer.under_way():
-            self._send(socket, identity, _readable(message, peer))
+            self._send(socket, identity, message)
 
     def _give_up(self, dispatch: Dispatch) -> None:
         """Answer for workers that are silent about a job; a simulator may take its time."""
@@ -316,8 +314,7 @@ class Broker:
                 return
             job = self._queue.popleft()
             self._jobs.give(job.job, peer.client.public.encode(), time.monotonic())
-            peer.give(job)
-            self._send(self._workers, peer.identity, _readable(job, peer))
+            self._send(self._workers, peer.identity, peer.give(job))
 
     def _publish(self, dispatch: Dispatch, progress: Callable[[Telemetry], None]) -> None:
         telemetry = telemetry_of(dispatch)
@@ -344,10 +341,3 @@ class Broker:
                 self._send(socket, peer.identity, Bye(interrupted))
         self._gate.close()
         self._context.destroy(linger=500)
-
-
-def _readable(message: Look | Job, peer: Peer) -> Look | Job:
-    """Return a message as its peer can read it: older workers know no blocks."""
-    if isinstance(message, Job) and "blocks" not in peer.features:
-        return spelled_out(message)
-    return message

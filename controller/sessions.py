@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from msgspec import structs
 
 from controller.security import Client, Limits, RateLimit
+from quantum.blocks import spelled_out
 from quantum.egp import Job, Look
 
 __all__ = ["Peer", "Room"]
@@ -50,10 +51,12 @@ class Peer:
         """Tell whether this slot is what an agent has not answered."""
         return self.look is not None and self.look.slot == slot
 
-    def give(self, job: Job) -> None:
-        """Note that a worker is given a job."""
-        self.jobs[job.job] = job
+    def give(self, job: Job) -> Job:
+        """Note that a worker is given a job; returns it as this worker can read it."""
+        readable = job if "blocks" in self.features else spelled_out(job)
+        self.jobs[job.job] = readable
         self._owed += 1
+        return readable
 
     def under_way(self) -> list[Look | Job]:
         """Return what is to be given once more to a peer that came again."""

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from backends.aer import AerBackend
 from backends.analytic import AnalyticBackend
 from backends.service import execute, execute_all
-from controller.broker import _readable
 from controller.security import Client, RateLimit
 from controller.sessions import Peer
 from quantum.batch import stack
@@ -109,9 +108,9 @@ def test_only_who_reads_blocks_gets_them():
     _, blocks, _ = drawn(1, 5, 0.0)
     job = Job(2, (), blocks=tuple(blocks))
     peer = Peer(Client("w", "worker", "k" * 40), RateLimit(1.0, 1.0, now_s=0.0))
-    assert _readable(job, peer) == spelled_out(job)
+    assert peer.give(job) == peer.jobs[2] == spelled_out(job) != job
     peer.features = ("blocks",)
-    assert _readable(job, peer) is job
+    assert peer.give(job) is peer.jobs[2] is job
 
 
 def good():
