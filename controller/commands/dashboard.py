@@ -4,10 +4,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from quantum.errors import InputError
+from quantum.output import json_option, write_json
+
+if TYPE_CHECKING:
+    from controller.dashboard.access import Tokens
 
 __all__ = ["command"]
 
@@ -34,6 +39,10 @@ _LOOK_S = 0.2
     help="Port; a free one unless given.",
 )
 @click.option("--open", "opened", is_flag=True, help="Open a browser.")
+@click.option(
+    "--quiet", is_flag=True, help="Show nothing but errors; --json says where the page is."
+)
+@json_option
 def command(
     run: str | None,
     options: tuple[str, ...],
@@ -41,13 +50,18 @@ def command(
     host: str,
     port: int,
     opened: bool,
+    quiet: bool,
+    json_path: str | None,
 ) -> None:
     """Show the run folder RUN on a page, live while it is written, with a slider over its time.
 
     With --run a run is started too: at the pace of a clock and for 300 s unless --pace and
     --seconds say otherwise. Two addresses are printed: one to watch, one that may also stop the
-    run. Ctrl-C ends the page, and a run that it started.
+    run. Ctrl-C ends the page, and a run that it started. With --json they are written, as secrets,
+    once the page can be opened.
     """
+    if quiet and json_path is None and not opened:
+        raise InputError("--quiet hides where the page is: add --json FILE")
     try:
         import aiohttp  # noqa: F401 - an extra that may be missing
     except ImportError as wrong:
@@ -60,7 +74,7 @@ def command(
     if start:
         _check_free(host, port)
         given = [run, *options] if run is not None else list(options)
-        folder, child = _start(given)
+        folder, child = _start([*given, "--quiet"] if quiet or json_path == "-" else given)
     elif strange is not None:
         raise InputError(f"no such option: {strange}")
     elif run is None:
@@ -72,10 +86,31 @@ def command(
         if not folder.is_dir():
             raise InputError(f"cannot read the run folder {run}: it does not exist")
     try:
-        _serve(folder, host, port, opened, child)
+        _serve(folder, host, port, opened, child, _Told(quiet, json_path))
     finally:
         if child is not None:
             _end(child)
+
+
+class _Told(NamedTuple):
+    """How the addresses of a page are said."""
+
+    quiet: bool
+    json_path: str | None
+
+    def say(self, where: str, tokens: "Tokens", shown: Path) -> None:
+        """Say where the page is; addresses hold the tokens."""
+        said = {
+            "watch": f"{where}{tokens.observe}",
+            "operate": f"{where}{tokens.operate}",
+            "shown": str(shown),
+        }
+        write_json(said, self.json_path, secret=True)
+        if not self.quiet and self.json_path != "-":
+            click.echo(f"watch:            {said['watch']}")
+            click.echo(f"watch and stop:   {said['operate']}")
+            click.echo("Ctrl-C ends the page.")
+            sys.stdout.flush()
 
 
 def _start(given: list[str]) -> tuple[Path, "subprocess.Popen[bytes]"]:
@@ -120,6 +155,7 @@ def _serve(
     port: int,
     opened: bool,
     child: "subprocess.Popen[bytes] | None",
+    words: _Told,
 ) -> None:
     import asyncio
     import contextlib
@@ -135,9 +171,7 @@ def _serve(
 
     def told(found: int) -> None:
         where = f"http://{f'[{host}]' if ':' in host else host}:{found}/?token="
-        click.echo(f"watch:            {where}{tokens.observe}")
-        click.echo(f"watch and stop:   {where}{tokens.operate}")
-        click.echo("Ctrl-C ends the page.")
+        words.say(where, tokens, folder)
         if opened:
             click.launch(f"{where}{tokens.operate}")
 
