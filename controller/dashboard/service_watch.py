@@ -159,8 +159,12 @@ def read_gauges(url: str) -> dict[str, float]:
     """
     # Never a proxy: the address is this machine's or its neighbour's.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=_PATIENCE_S) as answer:
-        text = answer.read(_MOST_BYTES).decode("utf-8")
+    try:
+        with opener.open(url, timeout=_PATIENCE_S) as answer:
+            text = answer.read(_MOST_BYTES).decode("utf-8")
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        raise ValueError(f"HTTP status {refused.code}") from refused
     found = {}
     for line in text.splitlines():
         name, _, value = line.partition(" ")

@@ -170,6 +170,7 @@ def test_whoever_has_no_token_gets_nothing_of_a_sheet(tmp_path):
         for path in ("/", "/state", "/assets/sheet.js", "/stream"):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(base + path)
+            refused.value.close()
             assert refused.value.code == 401
         bearer = {"Authorization": f"Bearer {served.tokens.observe}"}
         with urllib.request.urlopen(urllib.request.Request(f"{base}/state", headers=bearer)) as got:
@@ -178,4 +179,5 @@ def test_whoever_has_no_token_gets_nothing_of_a_sheet(tmp_path):
         stop = urllib.request.Request(f"{base}/stop", wish, bearer)
         with pytest.raises(urllib.error.HTTPError) as nothing:
             urllib.request.urlopen(stop)
+        nothing.value.close()
         assert nothing.value.code == 404
