@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from quantum.cli import found
 
 #: What takes longer to import than the help may take to be shown.
@@ -30,3 +32,36 @@ def test_the_help_lists_every_command_and_loads_nothing_heavy() -> None:
     assert set(found()) <= listed
     assert not HEAVY & set(done.stderr.split())
     assert {"click", "quantum"} <= set(done.stderr.split()), "the modules are told"
+
+
+def dpem(*words: str) -> subprocess.CompletedProcess[str]:
+    code = "from quantum.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_without_words_there_is_the_whole_help() -> None:
+    done = dpem()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage:")
+    assert set(found()) <= {line.split()[0] for line in done.stderr.splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("rnu",), "no such command 'rnu'; did you mean run"),
+        (("run", "--topolgy", "mesh"), "--topology"),
+        (("run", "--backend", "analytc"), "did you mean analytic"),
+        (("compare", "--allocators", "meanrate"), "did you mean mean-rate"),
+        (("bench", "loup"), "did you mean loop"),
+        (("conformance", "backend", "analytc"), "did you mean analytic"),
+        (("stub", "id90"), "did you mean id900"),
+    ],
+)
+def test_a_slip_is_told_what_was_meant(words: tuple[str, ...], meant: str) -> None:
+    done = dpem(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert meant in done.stderr
+    assert done.stderr.count("\n") == 1
