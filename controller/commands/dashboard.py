@@ -178,10 +178,12 @@ def _new_folder() -> Path:
 
 def _source(what: str | None, metrics: str | None) -> "Source | None":
     """Return what a sheet is made of; None for a run folder. Without ``what`` the usual service."""
-    from controller.dashboard.comparison_watch import ComparisonWatch, is_comparison
-
     if what is not None and not what.endswith(".toml"):
-        return ComparisonWatch(Path(what)) if is_comparison(Path(what)) else None
+        if not (Path(what) / "comparison.json").is_file():
+            return None
+        from controller.dashboard.comparison_watch import ComparisonWatch
+
+        return ComparisonWatch(Path(what))
     from controller.dashboard.service_watch import ServiceWatch
     from controller.service.config import load_config
 

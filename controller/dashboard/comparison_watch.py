@@ -14,7 +14,7 @@ from controller.statistics.differences import Paired
 from quantum.errors import InputError
 from quantum.locks import is_held
 
-__all__ = ["ComparisonWatch", "is_comparison"]
+__all__ = ["ComparisonWatch"]
 
 _FACTS, _UNITS, _LOCK, _RESULT = "comparison.json", "units.jsonl", ".lock", "result.json"
 _STEP_BYTES = 1 << 20
@@ -25,11 +25,6 @@ _STAND_S = 1.0
 class _Line(msgspec.Struct, frozen=True):
     key: str
     unit: Unit
-
-
-def is_comparison(folder: Path) -> bool:
-    """Tell whether a folder is one of ``dpem compare``, which may still play."""
-    return (folder / _FACTS).is_file()
 
 
 class ComparisonWatch:

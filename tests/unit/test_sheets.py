@@ -1,6 +1,8 @@
 """What pages of services and comparisons are made of: journals and folders as they grow."""
 
+import json
 import math
+import re
 import socket
 import sqlite3
 import threading
@@ -8,11 +10,13 @@ from dataclasses import replace
 
 import pytest
 import service_stage as stage
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sheets import facts, played, playing
 
 from controller.commands.dashboard import command
+from controller.commands.report import command as report
 from controller.dashboard.comparison_sheet import Progress, comparison_sheet, contrasts_of, left_s
 from controller.dashboard.comparison_watch import ComparisonWatch
 from controller.dashboard.journal_tail import JournalTail
@@ -254,3 +258,26 @@ def test_words_that_mean_nothing_together_are_refused(tmp_path):
     assert "leave out x" in refused("--service", "x")
     assert "--metrics is for a service" in refused(tmp_path, "--metrics", "127.0.0.1:1")
     assert "cannot read" in refused(tmp_path / "none.toml")
+
+
+def test_a_report_is_one_page_of_what_is_there(tmp_path):
+    what = facts(1, 6)
+    with playing(tmp_path / "c", what) as folder:
+        assert "no unit that was played" in refused_report(tmp_path / "c")
+        for number in range(4):
+            folder.add(played(what, number))
+        done = CliRunner().invoke(report, [str(tmp_path / "c"), "--json", "-"])
+    said = json.loads(done.stdout)
+    page = (tmp_path / "c.html").read_text()
+    assert said["page"] == str(tmp_path / "c.html")
+    assert "only 4 of 6 units so far" in page
+    assert "mean-rate" in page
+    # Nothing is loaded from elsewhere.
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert "inside" in refused_report(tmp_path / "c", "--out", tmp_path / "c" / "page.html")
+
+
+def refused_report(*words):
+    with pytest.raises(InputError) as wrong:
+        report([str(word) for word in words], standalone_mode=False)
+    return str(wrong.value)
