@@ -155,11 +155,16 @@ def _summary(
 
 
 def _show(found: "Agreement", plan: "Plan", backend: str, out: str | None) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"{plan.protocol.upper()} on {backend}, {plan.trust}")
+    table = Table(
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        title=f"{plan.protocol.upper()} on {backend}, {plan.trust}",
+    )
     tests = ("QBER test",) if plan.protocol == "bbm92" else ("S", "S at least")
     for name in ("stretch", "sifted", "test", *tests, "QBER key", "leaked", "secret bits"):
         table.add_column(name, justify="left" if name == "stretch" else "right")

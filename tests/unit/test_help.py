@@ -2,10 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
+from backends.commands import open_backend as execute_backend
+from backends.rack import driver_of
+from backends.worker import open_backend
+from controller.rivals.allocator import find
 from quantum.cli import found
+from quantum.commands.bench import load
+from quantum.errors import InputError
 
 #: What takes longer to import than the help may take to be shown.
 HEAVY = {
@@ -52,12 +59,7 @@ def test_without_words_there_is_the_whole_help() -> None:
     ("words", "meant"),
     [
         (("rnu",), "no such command 'rnu'; did you mean run"),
-        (("run", "--topolgy", "mesh"), "--topology"),
-        (("run", "--backend", "analytc"), "did you mean analytic"),
-        (("compare", "--allocators", "meanrate"), "did you mean mean-rate"),
-        (("bench", "loup"), "did you mean loop"),
-        (("conformance", "backend", "analytc"), "did you mean analytic"),
-        (("stub", "id90"), "did you mean id900"),
+        (("init", "--froce"), "--force"),
     ],
 )
 def test_a_slip_is_told_what_was_meant(words: tuple[str, ...], meant: str) -> None:
@@ -65,3 +67,21 @@ def test_a_slip_is_told_what_was_meant(words: tuple[str, ...], meant: str) -> No
     assert (done.returncode, done.stdout) == (2, "")
     assert meant in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "slip", "meant"),
+    [
+        (open_backend, "analytc", "analytic"),
+        (execute_backend, "analytc", "analytic"),
+        (find, "meanrate", "mean-rate"),
+        (load, "loup", "loop"),
+        (driver_of, "id90", "id900"),
+    ],
+)
+def test_names_that_are_nearly_right_are_told(
+    named: Callable[[str], object], slip: str, meant: str
+) -> None:
+    with pytest.raises(InputError, match=f"is unknown; did you mean [^;]*{meant}.*; ") as wrong:
+        named(slip)
+    assert "\n" not in str(wrong.value)
