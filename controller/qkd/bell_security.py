@@ -9,8 +9,11 @@ outcome of a setting that is part of the CHSH test has, for whoever else may kno
 A finite number n of rounds that are independent and alike has at least n (1 - chi(S)) - delta(n)
 bits of smooth min-entropy (Tomamichel, Colbeck, Renner, IEEE Trans. Inf. Theory 55, 5840, 2009):
 
-    delta(n) = 4 log2(eta) sqrt(n log2(2 / smooth^2)),   eta = 2 + sqrt(2) for bits,
+    delta(n) = 4 log2(eta) sqrt(n log2(2 / smooth^2)),   eta = 2^(-Hmin/2) + 2^(Hmax/2) + 1,
     for n >= 8/5 log2(2 / smooth^2).
+
+A classical bit has Hmin >= 0 and Hmax <= 1 for whoever else, so eta is at most 2 + sqrt(2). Two
+parts of independent rounds add up, each smoothed by itself.
 
 So the key is device-independent against **collective** attacks: devices have no memory. Against
 coherent attacks it would take entropy accumulation (Arnon-Friedman et al., Nature Communications
