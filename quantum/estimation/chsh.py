@@ -143,7 +143,7 @@ def floor_of(threshold: float, fewest: int, tail: float) -> float:
     ``fewest`` rounds or more: Chernoff's bound of :func:`chsh`, one-sided. -4 without any round.
 
     >>> round(floor_of(2.7, 10_000, 1e-10), 3)
-    2.596
+    2.598
     """
     if not -4.0 <= threshold <= 4.0 or fewest < 0 or not 0.0 < tail < 1.0:
         raise InputError(
