@@ -31,7 +31,9 @@ from controller.security import Client, Keyring, new_keys
 from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
+from quantum import twin
 from quantum.changes import to_csv
+from quantum.compiled import is_compiled
 from quantum.egp import Telemetry
 from quantum.errors import DeviceError
 from quantum.flows import knee
@@ -45,6 +47,9 @@ __all__ = ["Run", "Stage", "live_rules", "run_live"]
 
 #: Results of instruments count after so long: a change of basis must not stop the clock.
 LAB_LAG_S = 0.5
+
+#: What is said besides where kernels of this version were never compiled.
+FIRST = "; kernels are compiled first, once, for about two minutes"
 
 #: Tells what a run is doing: a word for people, and the telemetry when there is some.
 Stage = Callable[[str, Telemetry | None], None]
@@ -97,7 +102,9 @@ def _run(
     pace: float | None,
 ) -> Run:
     began = time.monotonic()
-    stage("preparing the network", None)
+    # Whoever waits for minutes wants to know why, and that it happens once.
+    once = "" if is_compiled(str(twin.__file__)) else FIRST
+    stage(f"preparing the network{once}", None)
     physics = setting.physics
     scenario = scenario_of(setting, partial(knee, max_rounds=physics.get("max_rounds", 0)))
     if setting.rack is None and setting.cell.knee_fraction is not None:
@@ -122,7 +129,7 @@ def _run(
                 record.write_file("changes.csv", to_csv(scenario.changes, scenario.network))
             rivals = {}
             for name in setting.rivals:
-                stage(f"playing {name} in the twin", None)
+                stage(f"playing {name} in the twin{once}", None)
                 rivals[name] = rival_rows(play(game, find(name)))
                 attended.check()
             series, wall_s, interrupted, lost = _play(

@@ -11,19 +11,20 @@ draft-dahlberg-ll-quantum-03): CREATE, OK, ERR, purpose, minimum fidelity, goodn
 Nodes and links travel as the numbers of the run's network; Bell states and bases by name.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from quantum.errors import Code
 from quantum.estimate import Estimate
-from quantum.program import Program
+from quantum.program import Gates, Memory, Program
 from quantum.roles import Role
 
 __all__ = [
     "FEATURES",
     "VERSION",
     "Beat",
+    "Block",
     "Bye",
     "Create",
     "Done",
@@ -45,9 +46,12 @@ __all__ = [
 
 VERSION = 1
 #: What this version has beyond the first: ``busy`` is a refusal with a time to ask again, ``clock``
-#: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again.
-FEATURES = ("busy", "clock", "resume")
+#: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again,
+#: ``blocks`` are programs as columns.
+FEATURES = ("busy", "clock", "resume", "blocks")
 
+#: Steps that blocks may have.
+StepKind = Literal["generate", "wait", "dejmps", "bbpssw", "epl", "swap"]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
 Features = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=32)], ...], msgspec.Meta(max_length=32)
@@ -202,21 +206,52 @@ class Task(Frame, frozen=True):
     """One program to execute once: ``basis`` -1 keeps the pair, 0 xx, 1 yy, 2 zz measures it.
 
     ``draw`` is the keyed uniform that decides a simulated outcome. ``link`` is the link of the
-    run's network whose pair is measured, where a laboratory has to know it, else -1.
+    run's network whose pair is measured, where a laboratory has to know it, else -1. With
+    ``angles_rad`` each qubit is measured in a basis of its own instead, left and right: angle t is
+    cos t Z + sin t X.
     """
 
     program: Program
     basis: int = -1
     draw: float = 0.0
     link: int = -1
+    angles_rad: tuple[float, float] | None = None
+
+
+class Block(Frame, frozen=True):
+    """Programs of one skeleton as columns, each to be executed once.
+
+    The ``skeleton`` are the steps without their numbers: (kind, first pair, second pair or -1).
+    ``basis`` is one signed byte for each program, ``draw`` one float, both as in :class:`Task`.
+    ``populations`` are the Bell populations of its generated pairs, four floats each, ``waits_s``
+    the times of its waits, left and right; program by program, in the order of the skeleton. Floats
+    are little-endian float64.
+    """
+
+    skeleton: Annotated[tuple[tuple[StepKind, int, int], ...], msgspec.Meta(max_length=1024)]
+    populations: bytes
+    waits_s: bytes
+    basis: bytes
+    draw: bytes
+    memory: Memory = Memory()
+    gates: Gates = Gates()
 
 
 class Job(Frame, frozen=True, tag="job"):
-    """Programs to execute, each once: a job that is given ``again`` was perhaps done already."""
+    """Programs to execute, each once: a job that is given ``again`` was perhaps done already.
+
+    Its ``tasks`` come first, then the programs of its ``blocks``, to peers with feature blocks.
+    """
 
     job: int
     tasks: tuple[Task, ...]
     again: bool = False
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def programs(self) -> int:
+        """How many programs there are."""
+        return len(self.tasks) + sum(len(block.basis) for block in self.blocks)
 
 
 class Fault(Frame, frozen=True):
@@ -233,6 +268,8 @@ class Done(Frame, frozen=True, tag="done"):
     ``fidelity`` is the true one where a simulator knows it: recorded for checks, never a reward; it
     is 0 for a task that could not be executed. Those have a ``faults`` entry each. ``calibration``
     names, task by task, what a laboratory's link was calibrated by; empty where nothing is.
+    ``bits`` are the two results of tasks with angles, 2 left + right, and -1 for others; empty
+    where no task has angles. Such a task has passed where its two results are equal.
     """
 
     job: int
@@ -241,6 +278,7 @@ class Done(Frame, frozen=True, tag="done"):
     source_of_truth: str = "sim"
     faults: tuple[Fault, ...] = ()
     calibration: tuple[str, ...] = ()
+    bits: tuple[int, ...] = ()
 
 
 class Failed(Frame, frozen=True, tag="failed"):

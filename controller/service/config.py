@@ -11,6 +11,7 @@ from controller.service.terms import Terms
 from controller.setting import Setting
 from quantum.errors import InputError
 from quantum.home import state_home
+from quantum.reading import told
 from quantum.roles import Role
 
 __all__ = ["LOCAL", "SERVICE", "NetworkConfig", "ServiceConfig", "load_config"]
@@ -105,4 +106,5 @@ def load_config(path: str | None) -> ServiceConfig:
     try:
         return msgspec.convert(values, type=ServiceConfig)
     except msgspec.ValidationError as wrong:
-        raise InputError(f"{path}: {str(wrong).replace('Object', 'configuration')}") from wrong
+        said = told(wrong, ServiceConfig).replace("Object", "configuration")
+        raise InputError(f"{path}: {said}") from wrong
