@@ -5,18 +5,28 @@ what becomes of that at the end of a round. The gate is there in each.
 """
 
 from dataclasses import replace
-from functools import partial
 
 from controller.federation import Federation
+from controller.game import Game
+from controller.rivals.allocator import Player
 from controller.rivals.dpem import allocator, player
 
 __all__ = ["alone", "federated"]
+
+
+def _alone(game: Game) -> Player:
+    return player(game, federation=Federation(aggregator="none"))
+
+
+def _federated(game: Game) -> Player:
+    return player(game, federation=Federation(privacy="none"))
+
 
 alone = replace(
     allocator,
     name="dpem-alone",
     sentence="dpem without averages: every node learns for itself, no weights are shared.",
-    play=partial(player, federation=Federation(aggregator="none")),
+    play=_alone,
     make=None,
     levers={},
 )
@@ -24,7 +34,7 @@ federated = replace(
     allocator,
     name="dpem-federated",
     sentence="dpem without privacy: nodes learn and average, and nobody adds noise.",
-    play=partial(player, federation=Federation(privacy="none")),
+    play=_federated,
     make=None,
     levers={},
 )
