@@ -3,7 +3,6 @@
 Minutes, and Flower is no part of the usual installation: ``make test-beyond`` runs it.
 """
 
-import json
 import os
 import signal
 import socket
