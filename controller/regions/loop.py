@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from controller.regions.broker import Broker, Out
 from controller.regions.config import key_name
@@ -32,6 +33,7 @@ _LOOK_MS = 20
 _KEYS_S = 1.0
 #: A region that a partition has cut off is dialled anew when it has been silent for so long.
 _BEAT_MS, _DEAD_MS = 1_000, 3_000
+_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 class Loop:
@@ -73,6 +75,9 @@ class Loop:
             self._context.destroy(linger=0)
             raise
         self._regions: dict[str, Any] = {}
+        self._watches: dict[str, Any] = {}
+        self._shut: set[str] = set()
+        """Regions that do not let us in."""
         self._keys_s = float("-inf")
         self._poller = zmq.Poller()
         for socket in (self._socket, self._service):
@@ -93,7 +98,7 @@ class Loop:
         while True:
             self.step(_LOOK_MS)
             now_s = self._clock()
-            for line in self._gate.news():
+            for line in (*self._gate.news(), *self._refusals()):
                 tell(line)
             if self.broker.upstream.refused != refused:
                 refused = self.broker.upstream.refused
@@ -116,6 +121,7 @@ class Loop:
         for region, socket in self._regions.items():
             if socket in ready:
                 for frame in self._taken(socket):
+                    self._shut.discard(region)
                     self.broker.hear_owner(region, frame, self._clock())
         entries, out = self.broker.turn(self._clock())
         self._write(entries)
@@ -138,6 +144,7 @@ class Loop:
                 continue
             socket = dialled(self._context, zmq.DEALER, public, self._keys, max_bytes=MAX_BYTES)
             socket.heartbeat_ivl, socket.heartbeat_timeout = _BEAT_MS, _DEAD_MS
+            self._watches[region] = socket.get_monitor_socket(_REFUSED)
             try:
                 socket.connect(address)
             except zmq.ZMQError as wrong:
@@ -146,6 +153,27 @@ class Loop:
                 ) from wrong
             self._regions[region] = socket
             self._poller.register(socket, zmq.POLLIN)
+
+    def _refusals(self) -> list[str]:
+        """Dial anew where a region did not let us in, which libzmq never tries again by itself.
+
+        It may not have known our key yet. Returns a line where that is new.
+        """
+        lines = []
+        for region, watch in list(self._watches.items()):
+            if not watch.poll(0):
+                continue
+            recv_monitor_message(watch)
+            socket = self._regions.pop(region)
+            self._poller.unregister(socket)
+            socket.disable_monitor()
+            socket.close(linger=0)
+            del self._watches[region]
+            self._keys_s = self._clock() + _KEYS_S
+            if region not in self._shut:
+                self._shut.add(region)
+                lines.append(f"region {region} does not let us in; it is asked again")
+        return lines
 
     def _taken(self, socket: "zmq.Socket[bytes]") -> list[bytes]:
         frames: list[bytes] = []
@@ -218,5 +246,7 @@ class Loop:
     def close(self) -> None:
         """Close the sockets; what was sent has half a second to leave. Safe to call twice."""
         if not self._context.closed:
+            for socket in self._regions.values():
+                socket.disable_monitor()
             self._gate.close()
             self._context.destroy(linger=500)
