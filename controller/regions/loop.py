@@ -31,8 +31,9 @@ _BATCH, _QUEUE = 256, 256
 _LOOK_MS = 20
 #: Keys of other regions that are not there yet are looked for so often.
 _KEYS_S = 1.0
-#: A region that a partition has cut off is dialled anew when it has been silent for so long.
-_BEAT_MS, _DEAD_MS = 1_000, 3_000
+#: A region that a partition has cut off is dialled anew when it has been silent for so long; each
+#: try ends soon, since TCP asks less and less often where nobody answers.
+_BEAT_MS, _DEAD_MS, _DIAL_MS = 1_000, 3_000, 2_000
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
@@ -144,6 +145,7 @@ class Loop:
                 continue
             socket = dialled(self._context, zmq.DEALER, public, self._keys, max_bytes=MAX_BYTES)
             socket.heartbeat_ivl, socket.heartbeat_timeout = _BEAT_MS, _DEAD_MS
+            socket.connect_timeout = _DIAL_MS
             self._watches[region] = socket.get_monitor_socket(_REFUSED)
             try:
                 socket.connect(address)
