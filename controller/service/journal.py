@@ -14,7 +14,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class Journal:
         self._mover = threading.Thread(target=self._move, name="journal", daemon=True)
         self._mover.start()
 
-    def append(self, entries: Sequence[Record]) -> int:
+    def append(self, entries: list[Any]) -> int:
         """Write entries as one transaction and return its number.
 
         Raises :class:`JournalFull` where that cannot be; then none of them is in the journal.
