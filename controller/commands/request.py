@@ -57,7 +57,7 @@ def command(
         from controller.regions.config import load_regions
 
         whole = load_regions(regions_path)
-        region = whole.region_of(source)
+        region, _ = whole.region_of(source), whole.region_of(destination)
         (server, own), listens = whole.client_pair(region), whole.region(region).address
     # Whoever gives an answer more time also waits longer to be let in.
     hello_s = min(max(HELLO_S, deadline_s), 60.0)

@@ -128,7 +128,7 @@ class RegionsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         for name, region in self.regions.items():
             if node in region.nodes:
                 return name
-        raise InputError(f"node {node!r} belongs to no region")
+        raise InputError(f"{node!r} is no node of the regions {', '.join(sorted(self.regions))}")
 
 
 def key_name(region: str) -> str:

@@ -23,6 +23,10 @@ HELD_SHARE = 0.25
 JOINS_SHARE = 0.25
 #: A way with one more change of owners is taken if it is more than so many links shorter.
 _CHANGE = 0.5
+#: Ways that are not searched again.
+_REMEMBERED = 100_000
+
+_Asked = tuple[str, str, frozenset[str], str | None]
 
 
 class Leg(NamedTuple):
@@ -64,7 +68,7 @@ class Territory:
         for (a, b), owner in zip(network.links.tolist(), self.owner, strict=True):
             self._around[a].append((b, owner))
             self._around[b].append((a, owner))
-        self._inside: dict[tuple[str, str], bool] = {}
+        self._ways: dict[_Asked, tuple[Leg, ...] | None] = {}
         self.parts = {region: self._part(region) for region in nodes}
 
     def _part(self, region: str) -> Part:
@@ -122,9 +126,7 @@ class Territory:
         """Tell whether a region's own links join two of its nodes."""
         if self.region_of.get(a) != region or self.region_of.get(b) != region:
             return False
-        if (a, b) not in self._inside:
-            self._inside[a, b] = self._inside[b, a] = self.way(a, b, only=region) is not None
-        return self._inside[a, b]
+        return self.way(a, b, only=region) is not None
 
     def way(
         self, a: str, b: str, *, without: frozenset[str] = frozenset(), only: str | None = None
@@ -134,6 +136,16 @@ class Territory:
         Fewer changes of owners count more than half a link. ``without`` are regions whose links
         are not to be used; with ``only`` no other region's are.
         """
+        asked = (a, b, without, only)
+        if asked not in self._ways:
+            if len(self._ways) >= _REMEMBERED:
+                self._ways.clear()
+            self._ways[asked] = self._found(*asked)
+        return self._ways[asked]
+
+    def _found(
+        self, a: str, b: str, without: frozenset[str], only: str | None
+    ) -> tuple[Leg, ...] | None:
         source, target = self._number[a], self._number[b]
         best: dict[tuple[int, str], float] = {(source, ""): 0.0}
         before: dict[tuple[int, str], tuple[int, str]] = {}

@@ -16,6 +16,7 @@ from controller.regions.config import load_regions
 from controller.regions.holding import Holder
 from controller.regions.territory import Territory
 from quantum.bell import correlators
+from quantum.cli import main
 from quantum.errors import Code, InputError, WireError
 from quantum.program import Gates
 from quantum.topology import load_topology
@@ -243,3 +244,23 @@ def test_joining_takes_swaps_of_the_node_and_waits_for_them():
         mine.hear(wire.Release(leg), "west", b"w", now_s)
     assert held <= most + now_s * part.joins_hz["n1"] + 1e-6
     assert held >= 0.9 * now_s * part.joins_hz["n1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["region", "north", "--config", "regions.toml"], "'north' is none of this network: east"),
+        (["region", "east", "--config", "none.toml"], "cannot read none.toml"),
+        (["request", "n0", "n9", "--regions", "regions.toml"], "'n9' is no node of the regions"),
+        (["request", "n0", "n4", "--regions", "regions.toml"], "start its broker first"),
+        (["audit", "regions", "."], "holds no journals of regions"),
+    ],
+)
+def test_commands_refuse_in_one_line(line, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "regions.toml").write_text(f'keys = "{tmp_path}/keys"\n{FILE}')
+    monkeypatch.setattr("sys.argv", ["dpem", *line])
+    with pytest.raises(SystemExit) as left:
+        main()
+    error = capsys.readouterr().err
+    assert left.value.code == 2 and said in error and error.count("\n") == 1
