@@ -35,8 +35,9 @@ __all__ = ["Crossing", "Losses", "Outcome", "leg_name"]
 
 #: A question without an answer is asked again after so long, later ones after twice as long.
 _AGAIN_S, _LONGEST_S = 0.25, 2.0
-#: A leg that found no room is asked for again after so long.
-_BUSY_S = 0.1
+#: A new attempt begins after so long, later ones after twice as long, by up to a half more: two
+#: requests that were in each other's way must not meet again.
+_BUSY_S = 0.05
 #: Waiting that legs are asked to bear: better than needed by what so long costs.
 _WAIT_S = 0.5
 
@@ -87,7 +88,7 @@ class Crossing:
         self._without: frozenset[str] = frozenset()
         self._legs: list[_Asked] = []
         self._let_go: list[_Asked] = []
-        self._next_s = now_s
+        self._next_s, self._wait_s = now_s, _BUSY_S
         self.out: list[tuple[str, FromAsker]] = []
         self.deciding: Deciding | None = None
         """A decision that has to be in the journal before anything is said of it."""
@@ -208,7 +209,7 @@ class Crossing:
             self._release(now_s)
             self._again(now_s)
             return
-        self.phase = "commit"
+        self.phase, self._wait_s = "commit", _BUSY_S
         for asked in self._legs:
             asked.again_s, asked.retry_s = now_s, _AGAIN_S
         self.deciding = Deciding(
@@ -283,8 +284,10 @@ class Crossing:
 
     def _again(self, now_s: float) -> None:
         """Begin anew in a moment."""
+        apart = 1.0 + 0.5 * self._name_of(self.attempt, 0)[0] / 255.0
+        self._next_s = now_s + self._wait_s * apart
+        self._wait_s = min(2.0 * self._wait_s, _LONGEST_S)
         self._legs = []
-        self._next_s = now_s + _BUSY_S
 
     # What is not needed any more.
 

@@ -10,7 +10,7 @@ from controller.regions.crossing import Crossing, Losses, Outcome, leg_name
 from controller.regions.records import Answered, Crossed, Deciding, Entry, Known
 from controller.regions.records import Crossing as Pair
 from controller.regions.territory import Territory
-from controller.regions.wire import FromAsker, FromOwner
+from controller.regions.wire import FromAsker, FromOwner, Gone, Used
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.sessions import Sessions
 from controller.service.terms import Terms
@@ -108,8 +108,13 @@ class Running:
     def hear(self, region: str, message: FromOwner, now_s: float) -> None:
         """Take the answer of an owner; one about a request that is over is of no use."""
         one = self._open.get(self._by_leg.get(message.leg, (0, b"")))
-        if one is not None:
-            self._go_on(one, one.crossing.hear(region, message, now_s), now_s)
+        if one is None:
+            return
+        self._go_on(one, one.crossing.hear(region, message, now_s), now_s)
+        current = {name for _, name in one.crossing.names()}
+        if isinstance(message, Gone | Used) and message.leg in one.legs - current:
+            one.legs.discard(message.leg)
+            self._by_leg.pop(message.leg, None)
 
     def turn(self, now_s: float) -> None:
         """Let time go on."""
