@@ -248,7 +248,7 @@ class Broker:
             case Speak():
                 if not peer.seated:
                     raise WireError("say hello first")
-                if peer.look is None and peer.repeats(message.slot):
+                if not peer.is_shown(message.slot) and peer.repeats(message.slot):
                     return
                 dispatch.hear(peer.group, message)
                 self._heard_s = time.monotonic()
@@ -292,7 +292,7 @@ class Broker:
         else:
             self._heard_s = now_s
         note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
-        peer.identity, peer.resumes = identity, "resume" in hello.features
+        peer.identity, peer.features = identity, hello.features
         self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))
         for message in peer.under_way():
             self._send(socket, identity, message)
@@ -314,8 +314,7 @@ class Broker:
                 return
             job = self._queue.popleft()
             self._jobs.give(job.job, peer.client.public.encode(), time.monotonic())
-            peer.give(job)
-            self._send(self._workers, peer.identity, job)
+            self._send(self._workers, peer.identity, peer.give(job))
 
     def _publish(self, dispatch: Dispatch, progress: Callable[[Telemetry], None]) -> None:
         telemetry = telemetry_of(dispatch)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from quantum.direct import direct
 from quantum.estimate import estimate_passes
 from quantum.ledger import Rule, World
 from quantum.ledger.intake import HOPELESS, play_slots, take_in
@@ -77,9 +78,15 @@ class Stock:
         self._before = deque([self.intake.tally.copy()], maxlen=_BLOCKS)
         self._next_block = self._block
         self._known: dict[int, tuple[int, Measured]] = {}
+        self._now: dict[int, Measured] = {}
+        self._slot = -1
         # Kernels that are not compiled yet would keep the first application waiting.
-        self.play(0)
-        self.take_in([])
+        tables = self.world, self.ledger, self.rule, self.intake
+        self._tables = tables
+        self._play_slots, self._take_in = (
+            direct(play_slots, *tables, 0),
+            direct(take_in, *tables, 0),
+        )
 
     @property
     def clock(self) -> int:
@@ -102,7 +109,7 @@ class Stock:
     def take_in(self, wishes: list[Wish]) -> list[Delivered]:
         """Serve new requests, at most ``batch`` at a time, from what is in stock."""
         self._ask[: len(wishes)] = wishes
-        take_in(self.world, self.ledger, self.rule, self.intake, len(wishes))
+        self._take_in(*self._tables, len(wishes))
         return self._made[: self._told[2]].tolist()  # type: ignore[no-any-return]
 
     def hopeless(self, row: int) -> bool:
@@ -115,7 +122,7 @@ class Stock:
         Returns the pairs that were delivered, the rows whose deadline passed, and how many slots
         were played.
         """
-        play_slots(self.world, self.ledger, self.rule, self.intake, slots)
+        self._play_slots(*self._tables, slots)
         ended, played, made, _ = self._told.tolist()
         if self._clock[0] >= self._next_block:
             self._before.append(self.intake.tally.copy())
@@ -133,6 +140,15 @@ class Stock:
         Tests of the last ``window_s`` count.
         """
         slot = int(self._clock[0])
+        if slot != self._slot:
+            self._slot = slot
+            self._now.clear()
+        told = self._now.get(hops)
+        if told is None:
+            told = self._now[hops] = self._measured(hops, slot)
+        return told
+
+    def _measured(self, hops: int, slot: int) -> Measured:
         known = self._known.get(hops)
         if known is None or slot - known[0] >= _FRESH_SLOTS:
             passed, failed = (self.intake.tally[hops] - self._before[0][hops]).tolist()
