@@ -1,8 +1,7 @@
 """``dpem bench ray``: a comparison on two local Ray nodes of one core each, beside one process.
 
 The same command line as a person gives, in processes of their own, with the same result byte for
-byte. What counts on idle cores is the time that passes; ``busiest_node`` compares the processor
-time of one process with that of the busier node, which holds on a busy machine too. Linux only.
+byte. What counts is the time that passes, so the cores have to be idle. Linux only.
 """
 
 import os
@@ -31,7 +30,7 @@ _MARK = "DPEM_BENCH_NODE"
 
 
 def ray(seeds: int = _SEEDS) -> dict[str, Any]:
-    """Measure ``seeds`` units; raises EngineError where the two results differ."""
+    """Measure three units for each of ``seeds``; raises EngineError where results differ."""
     try:
         import ray as _  # noqa: F401
     except ImportError:
@@ -43,24 +42,16 @@ def ray(seeds: int = _SEEDS) -> dict[str, Any]:
         # Kernels that are not compiled yet would count against whoever comes first.
         _timed((*_LINE, "--seeds", "1", "--processes", "1"), Path(folder) / "warm", {})
         one_s, one_cpu_s, wanted = _timed((*line, "--processes", "1"), Path(folder) / "one", {})
-        with _nodes() as (address, environment, marks):
-            before = [_cpu_s(mark) for mark in marks]
+        with _nodes() as (address, environment):
             far = ("--engine", "ray", "--ray-address", address)
             two_s, driver_s, found = _timed((*line, *far), Path(folder) / "two", environment)
-            nodes = [_cpu_s(mark) - was for mark, was in zip(marks, before, strict=True)]
     if found != wanted:
         raise EngineError("two nodes and one process found different results")
     return {
         "name": "ray",
-        "results": {
-            "seconds": two_s,
-            "node_cpu_s_1": nodes[0],
-            "node_cpu_s_2": nodes[1],
-            "driver_cpu_s": driver_s,
-            "units": seeds,
-        },
+        "results": {"seconds": two_s, "driver_cpu_s": driver_s, "seeds": seeds},
         "reference": {"seconds": one_s, "cpu_s": one_cpu_s},
-        "ratio": {"faster": one_s / two_s, "busiest_node": one_cpu_s / max(nodes)},
+        "ratio": {"faster": one_s / two_s},
     }
 
 
@@ -86,8 +77,8 @@ def _timed(
 
 
 @contextmanager
-def _nodes() -> Iterator[tuple[str, dict[str, str], list[str]]]:
-    """Start two nodes of one core; yields their address, what to tell a driver, and their marks."""
+def _nodes() -> Iterator[tuple[str, dict[str, str]]]:
+    """Start two nodes of one core; yields their address, and what a driver has to be told."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -111,7 +102,7 @@ def _nodes() -> Iterator[tuple[str, dict[str, str], list[str]]]:
             )
             if done.returncode:
                 raise EngineError(f"Ray does not start: {done.stderr.strip()[-200:]}")
-        yield address, environment, marks
+        yield address, environment
     finally:
         for mark in marks:
             for pid in _marked(mark):
@@ -127,13 +118,3 @@ def _marked(mark: str) -> list[int]:
             if f"{_MARK}={mark}".encode() in (path / "environ").read_bytes():
                 found.append(int(path.name))
     return found
-
-
-def _cpu_s(mark: str) -> float:
-    """Return the processor seconds of a node's processes, of children that ended too."""
-    ticks = 0
-    for pid in _marked(mark):
-        with suppress(OSError, IndexError):
-            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-            ticks += sum(map(int, text.rpartition(")")[2].split()[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
