@@ -18,6 +18,7 @@ from controller.dispatch import Dispatch
 from controller.game import prepare
 from controller.live import live_rules
 from controller.mind import Mind
+from controller.policy_file import SHIPPED, actor_of, start_weights
 from controller.replaying import replay
 from controller.setting import Setting, scenario_of
 from quantum.ledger.state import DELIVERED, LINK_TESTED
@@ -48,7 +49,14 @@ def digest_in_one_process():
     game = prepare(scenario_of(setting), **setting.physics)
     rules = live_rules(setting, game)
     minds = [
-        Mind(game.world, rules.rule, _array(group), seed=setting.seed, learn=False)
+        Mind(
+            game.world,
+            rules.rule,
+            _array(group),
+            seed=setting.seed,
+            learn=False,
+            actor=actor_of(start_weights(SHIPPED), len(group)),
+        )
         for group in rules.groups
     ]
     dispatch = Dispatch(rules, lambda _: None)
