@@ -1,15 +1,17 @@
 """A worker's seat at the broker: the socket around :class:`quantum.joining.Joining`."""
 
 import contextlib
+import secrets
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import zmq
+from msgspec import structs
 from zmq.utils.monitor import recv_monitor_message
 
-from quantum.egp import VERSION, Hello, Message
+from quantum.egp import BACKEND, BOOT, VERSION, Hello, Message
 from quantum.errors import InputError, WireError
 from quantum.joining import STEADY, Joining, WorkerConfig
 from quantum.wire import MAX_BYTES, decode, encode
@@ -39,8 +41,10 @@ class Seat:
         socket.curve_publickey = config.public_key.encode()
         socket.curve_secretkey = config.secret_key.encode()
         self._socket, self._monitor = socket, socket.get_monitor_socket()
-        hello = Hello(VERSION, "worker", config.name, keeps=keeps)
-        self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=STEADY)
+        told = (f"{BACKEND}:{config.backend}"[:32], f"{BOOT}:{secrets.token_hex(8)}")
+        hello = Hello(VERSION, "worker", config.name, keeps=keeps, features=told)
+        patience = structs.replace(STEADY, connect_s=config.connect_s)
+        self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=patience)
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)

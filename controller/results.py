@@ -21,7 +21,7 @@ from quantum.ledger.events import (
 )
 from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 
-__all__ = ["Results"]
+__all__ = ["Results", "fits"]
 
 _SOURCES = ("sim", "stub", "real")
 #: A run whose every job is refused ends after so long: its agents have heard of it by then.
@@ -90,7 +90,7 @@ class Results:
         result = self._open.get(answer.job)
         if result is None or result.answer is not None:
             raise WireError(f"job {answer.job} is not open")
-        if isinstance(answer, Done) and not _fits(answer, result.basis):
+        if isinstance(answer, Done) and not fits(answer, result.basis):
             raise WireError(f"job {answer.job}: outcomes do not fit its tasks")
         result.answer = answer
 
@@ -219,7 +219,7 @@ def _measured_links(events: Table) -> Ints:
     return links
 
 
-def _fits(answer: Done, basis: Ints) -> bool:
+def fits(answer: Done, basis: Ints) -> bool:
     """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, else -1."""
     if len(answer.passed) != len(basis) or len(answer.fidelity) not in (0, len(basis)):
         return False

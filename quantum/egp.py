@@ -21,7 +21,11 @@ from quantum.program import Program
 from quantum.roles import Role
 
 __all__ = [
+    "BACKEND",
+    "BOOT",
+    "BRIEF",
     "FEATURES",
+    "PROBE",
     "VERSION",
     "Beat",
     "Bye",
@@ -47,6 +51,10 @@ VERSION = 1
 #: What this version has beyond the first: ``busy`` is a refusal with a time to ask again, ``clock``
 #: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again.
 FEATURES = ("busy", "clock", "resume")
+#: A worker tells its backend as the feature ``backend:NAME``, and which process it is as
+#: ``boot:HEX``; who only wants to know whether he would be let in says ``probe``, and who has to be
+#: told what an agent has to know says ``brief``. Older brokers leave all of them aside.
+BACKEND, BOOT, PROBE, BRIEF = "backend", "boot", "probe", "brief"
 
 Name = Annotated[str, msgspec.Meta(max_length=64)]
 Features = Annotated[

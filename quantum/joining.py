@@ -31,11 +31,17 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class WorkerConfig(Connection, frozen=True, kw_only=True):
-    """A worker: the backend that it executes on, and the rack of a laboratory."""
+    """A worker: the backend that it executes on, and the rack of a laboratory.
+
+    ``alone``: nobody started it who would have to be missed; it waits for its broker for
+    ``connect_s`` and comes back whenever it was lost.
+    """
 
     backend: str
     seed: int
     rack: str | None = None
+    alone: bool = False
+    connect_s: float = 30.0
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -67,7 +73,7 @@ class Joining:
     def __init__(
         self, hello: Hello, address: str, *, now_s: float, patience: Patience | None = None
     ) -> None:
-        self.hello = msgspec.structs.replace(hello, features=FEATURES)
+        self.hello = msgspec.structs.replace(hello, features=FEATURES + hello.features)
         self.welcome: Welcome | None = None
         self.offset_s: float | None = None
         """The broker's clock minus ours, once both have told their times."""

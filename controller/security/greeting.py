@@ -2,12 +2,12 @@
 
 from controller.security.keyring import Client
 from controller.security.limits import Limits
-from quantum.egp import FEATURES, VERSION, Hello, Welcome
+from quantum.egp import BACKEND, FEATURES, VERSION, Hello, Welcome
 from quantum.errors import Code, RequestError, WireError
 from quantum.roles import Role, allows
 from quantum.wire import check_version
 
-__all__ = ["check_hello", "welcome_to"]
+__all__ = ["check_hello", "check_same", "welcome_to"]
 
 
 def check_hello(hello: Hello, client: Client, needed: Role) -> None:
@@ -27,6 +27,17 @@ def check_hello(hello: Hello, client: Client, needed: Role) -> None:
         )
     if not allows(hello.role, needed):
         raise WireError(f"this socket is for role {needed}, the hello is of role {hello.role}")
+
+
+def check_same(hello: Hello, client: Client, backend: str) -> None:
+    """Refuse a worker that says that it executes on another backend than the one that is meant."""
+    for feature in hello.features:
+        what, colon, name = feature.partition(":")
+        if what == BACKEND and colon and name != backend:
+            raise RequestError(
+                Code.REJECTED,
+                f"jobs are for backend {backend}, worker {client.name} executes on {name}",
+            )
 
 
 def welcome_to(hello: Hello, limits: Limits, group: int, clock_s: float) -> Welcome:

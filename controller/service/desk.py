@@ -19,6 +19,8 @@ from controller.service.telling import tell_answered, tell_refused
 from controller.service.terms import Counts, Terms
 from controller.service.turn import Reply, Turn
 from controller.service.wishes import Refusal, pairs_of, refusal
+from controller.service.work import Work
+from quantum.egp import Done, Failed
 from quantum.errors import Code, WireError
 from quantum.requests import (
     Again,
@@ -58,11 +60,14 @@ class Desk:
         *,
         epoch: int = 1,
         now_s: float = 0.0,
+        work: Work | None = None,
     ) -> None:
-        self.stock, self.terms = stock, terms
+        self.stock, self.terms, self.work = stock, terms, work
         self._keeping = Keeping(journal, terms)
         self._number = {name: k for k, name in enumerate(stock.network.nodes)}
-        self.sessions = Sessions(terms, ring, network=stock.network.name, epoch=epoch)
+        self.sessions = Sessions(
+            terms, ring, network=stock.network.name, epoch=epoch, expires=work is not None
+        )
         self.answers = Answers()
         self._rows: dict[int, Waiting] = {}
         self._sequence = 0
@@ -127,6 +132,8 @@ class Desk:
             self.strangers = self.strangers or party is None
             turn.out.append((peer, _AGAIN if party is None else encode_request(party)))
             return None
+        if self.work is not None:
+            self.work.places[ask.session] = peer
         wait_s = party.limit.take(now_s)
         if wait_s > 0.0:
             self._refuse(turn, peer, ask, Code.BUSY, "too many messages a second", wait_s)
@@ -174,6 +181,8 @@ class Desk:
             return Refusal(Code.BUSY, f"{many} answers are remembered already", _TIDY_S)
         if party.waiting >= self.terms.credits or not self.stock.room:
             return Refusal(Code.BUSY, "too many requests wait", _RETRY_S)
+        if self.work is not None and (idle := self.work.why_not()):
+            return Refusal(Code.BUSY, idle, _RETRY_S)
         return None
 
     def _repeat(
@@ -183,6 +192,8 @@ class Desk:
         if isinstance(before, bytes):
             # It may have been said in this very turn, and wait for the journal.
             turn.held.append((peer, before))
+            if party.expired:
+                turn.held += [(peer, said) for said in party.expired.get(rid, ())]
         elif peer not in before.peers:
             before.peers.append(peer)
             del before.peers[:-_PEERS]
@@ -247,6 +258,8 @@ class Desk:
 
     def _hand_out(self, turn: Turn, made: list[Delivered], now_s: float) -> None:
         rows = self._rows
+        if self.work is not None:
+            self.work.take(self.stock.events(), self._sequence, now_s)
         for row, hops, predicted in made:
             waiting = rows[row]
             self._sequence += 1
@@ -266,6 +279,11 @@ class Desk:
     def _finish(self, turn: Turn, waiting: Waiting, answer: Granted | Denied, now_s: float) -> None:
         """Answer a request, as soon as the journal has it."""
         frame, party, ask = encode_request(answer), waiting.party, waiting.ask
+        if self.work is not None:
+            if isinstance(answer, Granted):
+                self.work.order(waiting, now_s)
+            else:
+                self.work.forget(waiting)
         if self.tells:
             tell_answered(party.name, ask, answer)
         until_s = ask.deadline_s + self.terms.grace_s
@@ -282,12 +300,26 @@ class Desk:
             party.waiting -= 1
         self.answers.keep(party, ask.rid, frame, until_s)
 
+    def settle(self, answers: Iterable[Done | Failed], now_s: float) -> list[Reply]:
+        """Take the answers of workers to their jobs; returns what applications are told of them."""
+        assert self.work is not None
+        for answer in answers:
+            self.work.settle(answer)
+        return self._commit(Turn(), now_s)
+
     # The journal.
 
     def _commit(self, turn: Turn, now_s: float) -> list[Reply]:
         """Write what was decided, and only then let it leave."""
+        work = self.work
+        if work is not None and not self.broken:
+            work.fill(turn, now_s)
         if not turn.entries or self._keeping.write(turn.entries, now_s):
+            if work is not None:
+                work.kept()
             return turn.out + turn.held
+        if work is not None:
+            work.failed(goes_on=self.terms.on_full == "continue")
         # Who was noted in an earlier turn still is: his number stands in the journal.
         fresh = {entry.client for entry in turn.entries if isinstance(entry, Known)}
         for waiting in turn.done:
@@ -310,7 +342,12 @@ class Desk:
         if now_s - self._tidied_s >= _TIDY_S:
             self._tidied_s = now_s
             self.answers.forget(now_s)
-            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence)
+            job = 0
+            if self.work is not None:
+                job, places = self.work.job, self.work.places
+                if len(places) > 2 * len(self.sessions):
+                    self.work.places = {k: v for k, v in places.items() if k in self.sessions}
+            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence, job)
 
     @property
     def broken(self) -> str:
