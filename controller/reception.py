@@ -8,7 +8,7 @@ import zmq
 from controller.security import Gate, Limits
 from controller.security.greeting import welcome_to
 from controller.sessions import Peer, Room
-from quantum.egp import PROBE, Hello, Message, Refuse
+from quantum.egp import PROBE, Brief, Hello, Message, Refuse
 from quantum.errors import Code, RequestError, WireError
 from quantum.logs import note
 from quantum.roles import Role, allows
@@ -60,15 +60,19 @@ class Reception:
             why = f"BUSY: at most {peer.rate.rate_hz:g} messages a second unasked for"
             self.send(identity, Refuse(Code.REJECTED, why, wait_s))
 
-    def seat(self, identity: bytes, peer: Peer, hello: Hello) -> bool:
+    def only_asks(self, identity: bytes, hello: Hello) -> bool:
+        """Welcome who only wants to know whether he would be let in; he takes nobody's seat."""
+        if PROBE not in hello.features:
+            return False
+        self._welcome(identity, 0, hello)
+        return True
+
+    def seat(self, identity: bytes, peer: Peer, hello: Hello, brief: Brief | None = None) -> bool:
         """Welcome a peer, and give it again what was under way on a connection that it lost.
 
-        Tells whether it has its seat now: not who is to wait, nor who only wants to know.
+        ``brief`` is what it has to know first. Tells whether it has its seat now.
         """
         now_s = time.monotonic()
-        if PROBE in hello.features:
-            self._welcome(identity, peer, hello)
-            return False
         if peer.seated:
             # Coming again is no answer to anything, and costs us more than other messages.
             wait_s = peer.rate.take(now_s)
@@ -77,13 +81,15 @@ class Reception:
                 return False
         note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
         peer.identity, peer.resumes = identity, "resume" in hello.features
-        self._welcome(identity, peer, hello)
+        self._welcome(identity, max(peer.group, 0), hello)
+        if brief is not None:
+            self.send(identity, brief)
         for message in peer.under_way():
             self.send(identity, message)
         return True
 
-    def _welcome(self, identity: bytes, peer: Peer, hello: Hello) -> None:
-        self.send(identity, welcome_to(hello, self.limits, max(peer.group, 0), time.time()))
+    def _welcome(self, identity: bytes, group: int, hello: Hello) -> None:
+        self.send(identity, welcome_to(hello, self.limits, group, time.time()))
 
     def send(self, identity: bytes, message: Message) -> bool:
         """Send a message; False where nobody is there to take it, or who is does not read."""

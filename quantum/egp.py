@@ -28,6 +28,7 @@ __all__ = [
     "PROBE",
     "VERSION",
     "Beat",
+    "Brief",
     "Bye",
     "Create",
     "Done",
@@ -98,6 +99,23 @@ class Welcome(Frame, frozen=True, tag="welcome"):
     rate_hz: float = 0.0
     clock_s: float = 0.0
     sent_s: float = 0.0
+
+
+class Brief(Frame, frozen=True, tag="brief"):
+    """Tell an agent that was started by itself what it has to know: sent after its welcome.
+
+    It speaks for ``nodes``; ``setting`` is the run's as JSON, ``targets`` (one for every link) and
+    ``policy`` (weights, empty where learning starts at the heuristic) are float64. The rest says
+    how its changes are clipped and hidden.
+    """
+
+    nodes: tuple[int, ...]
+    setting: bytes
+    targets: bytes
+    policy: bytes = b""
+    clip_norm: float = 0.2
+    local_noise: float = 0.0
+    secret: bool = False
 
 
 class Refuse(Frame, frozen=True, tag="refuse"):
@@ -292,5 +310,17 @@ class Pulse(Frame, frozen=True, tag="pulse"):
 
 
 Message = (
-    Hello | Welcome | Refuse | Bye | Look | Speak | Job | Done | Failed | Telemetry | Beat | Pulse
+    Hello
+    | Welcome
+    | Brief
+    | Refuse
+    | Bye
+    | Look
+    | Speak
+    | Job
+    | Done
+    | Failed
+    | Telemetry
+    | Beat
+    | Pulse
 )

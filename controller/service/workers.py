@@ -14,7 +14,7 @@ from controller.security import Gate, KeyPair, bound
 from controller.security.greeting import check_hello, check_same
 from controller.security.limits import WORKER
 from controller.sessions import Peer
-from quantum.egp import BOOT, PROBE, Done, Failed, Hello, Job, Message
+from quantum.egp import BOOT, Done, Failed, Hello, Job, Message
 from quantum.errors import Code, WireError
 from quantum.logs import note
 
@@ -75,6 +75,8 @@ class Workers:
                 check_same(message, peer.client, self._backend)
                 if not message.keeps:
                     raise WireError("this network holds pairs, the worker's backend cannot")
+                if self._reception.only_asks(identity, message):
+                    return
                 self._miss(peer, message)
                 if self._reception.seat(identity, peer, message):
                     self._doubted.discard(peer.client.public)
@@ -94,8 +96,6 @@ class Workers:
 
     def _miss(self, peer: Peer, hello: Hello) -> None:
         """Give up the jobs of a worker that was started anew: it may have done them before."""
-        if PROBE in hello.features:
-            return
         boot = next((f for f in hello.features if f.startswith(f"{BOOT}:")), "")
         known = self._boots.setdefault(peer.client.public, boot)
         if boot == known:

@@ -11,6 +11,7 @@ from quantum import egp
 from quantum.egp import (
     FEATURES,
     Beat,
+    Brief,
     Bye,
     Create,
     Done,
@@ -50,6 +51,7 @@ MESSAGES = {
     "refuse, first": Refuse(Code.CREATE, "no"),
     "hello": Hello(1, "worker", "w", keeps=False, features=FEATURES, sent_s=1764475200.5),
     "welcome": Welcome(1, 0, FEATURES, 4, 65536, 20.0, 1764475201.0, 1764475200.5),
+    "brief": Brief((2, 3), b'{"seed":3}', bytes(8), b"\4" * 8, 0.5, 0.25, secret=True),
     "refuse": Refuse(Code.REJECTED, "BUSY", 0.25),
     "bye": Bye(interrupted=True),
     "look": Look(
