@@ -148,21 +148,21 @@ class Client:
             self.socket.send(frame, zmq.NOBLOCK)
 
     def _receive(self, until_s: float) -> "Opened | Again | Closed | Answer | None":
-        """Return the next message, None where none comes in time; keeps what has expired."""
-        while True:
-            wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
-            if not self.socket.poll(wait_ms):
-                return None
-            try:
-                message = decode_answer(self.socket.recv())
-            except WireError:
-                return None
-            if not isinstance(message, Expired):
-                return message
-            # Said again to who asks again, and news once.
-            if message not in self._known:
-                self._known.append(message)
-                self._expired.append(message)
+        """Return the next message, None where none comes in time; what has expired is kept."""
+        wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
+        if not self.socket.poll(wait_ms):
+            return None
+        try:
+            message = decode_answer(self.socket.recv())
+        except WireError:
+            return None
+        if not isinstance(message, Expired):
+            return message
+        # Said again to who asks again, and news once.
+        if message not in self._known:
+            self._known.append(message)
+            self._expired.append(message)
+        return None
 
     # Requests.
 

@@ -14,7 +14,7 @@ from controller.security.keys import KeyPair, load_pair, load_public
 from quantum.errors import InputError
 from quantum.roles import Role
 
-__all__ = ["RUN", "SERVE", "beside", "own_key", "part_of", "public_of"]
+__all__ = ["RUN", "SERVE", "beside", "own_key", "own_names", "part_of", "public_of"]
 
 SERVE, RUN = "serve", "run"
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -56,14 +56,19 @@ def beside(config: _T, path: Path) -> _T:
     return msgspec.structs.replace(config, **moved)
 
 
-def own_key(folder: Path, role: Role) -> tuple[str, KeyPair]:
-    """Return name and pair of the only key of a role whose secret half is in a folder of keys."""
+def own_names(folder: Path, role: Role) -> list[str]:
+    """Return the names of the keys of a role whose secret half is in a folder of keys."""
     keys, _ = read_folder(folder)
-    here = [
+    return [
         key.name
         for key in keys
         if key.role == role and not key.revoked and (folder / f"{key.name}.key").exists()
     ]
+
+
+def own_key(folder: Path, role: Role) -> tuple[str, KeyPair]:
+    """Return name and pair of the only key of a role whose secret half is in a folder of keys."""
+    here = own_names(folder, role)
     if len(here) != 1:
         found = f"there are {', '.join(here)}: say which by --key" if here else "there is none"
         raise InputError(
