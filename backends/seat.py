@@ -8,12 +8,11 @@ from types import TracebackType
 from typing import Self
 
 import zmq
-from msgspec import structs
 from zmq.utils.monitor import recv_monitor_message
 
 from quantum.egp import BACKEND, BOOT, VERSION, Hello, Message
 from quantum.errors import InputError, WireError
-from quantum.joining import STEADY, Joining, WorkerConfig
+from quantum.joining import STEADY, Joining, WorkerConfig, waiting
 from quantum.wire import MAX_BYTES, decode, encode
 
 __all__ = ["Seat"]
@@ -43,7 +42,7 @@ class Seat:
         self._socket, self._monitor = socket, socket.get_monitor_socket()
         told = (f"{BACKEND}:{config.backend}"[:32], f"{BOOT}:{secrets.token_hex(8)}")
         hello = Hello(VERSION, "worker", config.name, keeps=keeps, features=told)
-        patience = structs.replace(STEADY, connect_s=config.connect_s)
+        patience = waiting(config.connect_s) if config.alone else STEADY
         self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=patience)
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)

@@ -23,7 +23,7 @@ from controller.security.limits import AGENT
 from controller.security.session import Session
 from quantum.egp import BRIEF, VERSION, Brief, Bye, Hello, Look
 from quantum.errors import DpemError, WireError
-from quantum.joining import STEADY, Connection, Joining, Patience
+from quantum.joining import STEADY, Connection, Joining, Patience, waiting
 from quantum.logs import note, start_in_child
 from quantum.wire import encode
 
@@ -82,7 +82,7 @@ def act_by_brief(
     ``tell`` is given a line when it is known which nodes these are.
     """
     hello = Hello(VERSION, "agent", connection.name, (node,), features=(BRIEF,))
-    with _seat(connection, hello, structs.replace(STEADY, connect_s=connect_s)) as session:
+    with _seat(connection, hello, waiting(connect_s)) as session:
         for message in session.messages():
             if isinstance(message, Bye):
                 return

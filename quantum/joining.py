@@ -13,7 +13,7 @@ from quantum.egp import FEATURES, VERSION, Hello, Message, Refuse, Welcome
 from quantum.errors import InputError, WireError
 from quantum.wire import check_version
 
-__all__ = ["STEADY", "Connection", "Joining", "Patience", "WorkerConfig"]
+__all__ = ["STEADY", "Connection", "Joining", "Patience", "WorkerConfig", "waiting"]
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,16 +47,25 @@ class WorkerConfig(Connection, frozen=True, kw_only=True):
 class Patience(msgspec.Struct, frozen=True):
     """How long a client waits: for a connection, for its welcome, and until it greets again.
 
-    ``welcome_s`` counts from the handshake; infinite where the broker may compile for minutes.
+    ``welcome_s`` counts from the handshake; infinite where the broker may compile for minutes. Keys
+    are blamed for handshakes that end without a reason, but not before ``blame_s``: something on
+    the way may accept connections while the broker is started anew.
     """
 
     connect_s: float = 0.9
     welcome_s: float = 0.9
     again_s: float = 10.0
+    blame_s: float = 0.0
 
 
 #: A process of a run: its broker is there, but may be busy for long.
 STEADY = Patience(connect_s=30.0, welcome_s=float("inf"))
+
+
+def waiting(connect_s: float) -> Patience:
+    """Return the patience of a process that was started by itself, maybe before its broker."""
+    return msgspec.structs.replace(STEADY, connect_s=connect_s, blame_s=connect_s / 6.0)
+
 
 #: Handshakes that end without a reason before the key is blamed: a broker that starts may drop one.
 _DROPS = 3
@@ -108,7 +117,11 @@ class Joining:
                 )
             case "HANDSHAKE_FAILED_NO_DETAIL":
                 self._drops += 1
-                if self._drops >= _DROPS and self.welcome is None:
+                if (
+                    self._drops >= _DROPS
+                    and self.welcome is None
+                    and now_s - self._began_s >= self._patience.blame_s
+                ):
                     raise InputError(self._dropped())
 
     def hear(self, message: Message, now_s: float, clock_s: float) -> None:
