@@ -27,6 +27,7 @@ from quantum.ledger import (
     open_slot,
     seed_at,
     serve,
+    swaps_ahead,
 )
 from quantum.ledger.events import charge, take_events
 from quantum.ledger.expected import expect
@@ -48,7 +49,10 @@ class Dispatch:
     def __init__(self, rules: Rules, journal: Journal, ledger: Ledger | None = None) -> None:
         self.rules = rules
         self.ledger: Ledger = ledger or new_ledger(
-            rules.world, delay_slots=rules.delay_slots, events=EVENTS
+            rules.world,
+            delay_slots=rules.delay_slots,
+            events=EVENTS,
+            composites=swaps_ahead(rules.world, rules.rule),
         )
         self.ledger.request.asked = 0
         self.digest = Digest()

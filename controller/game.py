@@ -27,7 +27,7 @@ from quantum.bound_windows import WindowedBound
 from quantum.drift import drifted_populations
 from quantum.errors import InputError
 from quantum.flows import shortest_paths
-from quantum.ledger import Ledger, World, new_ledger, new_world
+from quantum.ledger import Ledger, World, new_ledger, new_world, swaps_ahead
 from quantum.ledger import state as codes
 from quantum.ledger.belief import beliefs
 from quantum.ledger.state import Floats, Ints
@@ -130,7 +130,13 @@ class Game:
 
     def bound_of(self, allocator: Allocator) -> float:
         """Return the bound that holds for an allocator."""
-        return self.bound_ahead if allocator.swaps_ahead else self.bound
+        return self.bound_ahead if self.swaps_ahead_of(allocator) else self.bound
+
+    def swaps_ahead_of(self, allocator: Allocator) -> bool:
+        """Tell whether an allocator joins pairs before a request of this game gets them."""
+        if allocator.swaps_ahead:
+            return True
+        return swaps_ahead(self.world, allocator.rule(self.scenario, self.plan))
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,7 @@ def ledger_of(game: Game, allocator: Allocator) -> Ledger:
         game.world,
         delay_slots=delay,
         events=_EVENTS if allocator.play else 0,
-        composites=allocator.swaps_ahead,
+        composites=game.swaps_ahead_of(allocator),
     )
 
 
@@ -300,7 +306,7 @@ def alone_of(game: Game, allocator: Allocator) -> Alone:
     game = game.heard_by(allocator)
     world, delay = game.world, delay_slots(game.scenario, central=allocator.central)
     if allocator.plays_alone and allocator.history_s == 0.0:
-        player, ahead = player_of(game, allocator), allocator.swaps_ahead
+        player, ahead = player_of(game, allocator), game.swaps_ahead_of(allocator)
         return partial(pairs_alone_forked, world, player, delay_slots=delay, composites=ahead)
     if allocator.plays_alone:
         return partial(
@@ -309,7 +315,7 @@ def alone_of(game: Game, allocator: Allocator) -> Alone:
             lambda: player_of(game, allocator),
             delay_slots=delay,
             history_slots=round(allocator.history_s / world.slot_s),
-            composites=allocator.swaps_ahead,
+            composites=game.swaps_ahead_of(allocator),
         )
     rule = allocator.rule(game.scenario, game.plan)
     return lambda requests: pairs_alone(world, rule, requests, delay)

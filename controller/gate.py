@@ -17,7 +17,7 @@ from controller.frozen import frozen_player
 from controller.policy import Actor
 from controller.rules import Rules
 from quantum.kernels import Table, table
-from quantum.ledger import Ledger, World, new_ledger
+from quantum.ledger import Ledger, World, new_ledger, swaps_ahead
 from quantum.ledger.state import Floats, Ints, seed_at
 from quantum.seeding import generator
 
@@ -108,7 +108,8 @@ def _as_it_is(ledger: Ledger) -> Table:
 
 
 def _delivered(rules: Rules, world: World, delay: Ints, soon: Foreseen, actor: Actor) -> int:
-    ledger = new_ledger(world, delay_slots=delay, events=0)
+    ahead = swaps_ahead(world, rules.rule)
+    ledger = new_ledger(world, delay_slots=delay, events=0, composites=ahead)
     player = frozen_player(
         world, rules.rule, actor, rules.temperature, soon, measured=rules.measured
     )

@@ -36,6 +36,7 @@ from quantum.ledger import (
     generate,
     new_ledger,
     open_slot,
+    swaps_ahead,
 )
 from quantum.ledger.state import Ints
 
@@ -104,10 +105,11 @@ def _by_nodes(game: Game, gone: range, *, learn: bool) -> Outcome:
     allocator = find("dpem")
     world = game.heard_by(allocator).world
     delay = delay_slots(game.scenario, central=False)
-    ledger = new_ledger(world, delay_slots=delay, events=_EVENTS)
-    twin = WithoutAggregator(
-        game, ledger, learn=learn, rule=allocator.rule(game.scenario, game.plan), gone=gone
+    rule = allocator.rule(game.scenario, game.plan)
+    ledger = new_ledger(
+        world, delay_slots=delay, events=_EVENTS, composites=swaps_ahead(world, rule)
     )
+    twin = WithoutAggregator(game, ledger, learn=learn, rule=rule, gone=gone)
     twin(world.horizon)
     return _outcome(world, ledger)
 

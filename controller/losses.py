@@ -11,7 +11,7 @@ import numpy as np
 
 from controller.rivals.allocator import Player
 from quantum.kernels import kernel
-from quantum.ledger import Ledger, Rule, World, new_ledger
+from quantum.ledger import Ledger, Rule, World, new_ledger, swaps_ahead
 from quantum.ledger.state import Ints
 from quantum.twin import advance, counted
 
@@ -27,7 +27,7 @@ __all__ = [
 #: What decides how a slot goes on; the rest is written before it is read, or only counted.
 _STATE = (
     *("now", "node", "link", "pair", "held", "ring", "use"),
-    *("leaf", "leaves", "behind", "ghost", "past", "reach"),
+    *("leaf", "leaves", "ready", "behind", "ghost", "past", "reach"),
 )
 
 
@@ -59,10 +59,12 @@ def lost_pairs(world: World, ledger: Ledger, alone: Alone) -> Ints:
 
 def pairs_alone(world: World, rule: Rule, requests: Ints, delay_slots: Ints | None = None) -> Ints:
     """Return the pairs of the asked fidelity that each of ``requests`` would get alone."""
-    empty = new_ledger(world, delay_slots=delay_slots, events=0)
+    ahead = swaps_ahead(world, rule)
+    empty, scratch = (
+        new_ledger(world, delay_slots=delay_slots, events=0, composites=ahead) for _ in range(2)
+    )
     # Nobody comes: the queues of arrivals are at their ends.
     empty.now.next_arrival = empty.now.next_visible = len(world.request)
-    scratch = new_ledger(world, delay_slots=delay_slots, events=0)
     visible = empty.request.visible
     got = np.zeros(len(requests), dtype=np.int64)
     for index in np.argsort(visible[requests], kind="stable"):

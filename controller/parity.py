@@ -27,7 +27,7 @@ from controller.rivals.allocator import Allocator, find
 from controller.rivals.dpem import Twin
 from controller.setting import Setting
 from quantum.errors import InputError, RecordError
-from quantum.ledger import new_ledger
+from quantum.ledger import new_ledger, swaps_ahead
 from quantum.ledger.events import take_events
 from quantum.record import Digest, Record
 from quantum.scenario import Scenario
@@ -84,7 +84,13 @@ def _by_minds(game: Game, allocator: Allocator, setting: Setting) -> Iterator[Pl
 
     heard = game.heard_by(allocator)
     delay = delay_slots(game.scenario, central=False)
-    ledger = new_ledger(heard.world, delay_slots=delay, events=_EVENTS)
+    rule = allocator.rule(game.scenario, game.plan)
+    ledger = new_ledger(
+        heard.world,
+        delay_slots=delay,
+        events=_EVENTS,
+        composites=swaps_ahead(heard.world, rule),
+    )
     policy = setting.policy or SHIPPED
     actor = None if policy == HEURISTIC else actor_of(start_weights(policy), game.world.n)
     twin = Twin(
@@ -92,7 +98,7 @@ def _by_minds(game: Game, allocator: Allocator, setting: Setting) -> Iterator[Pl
         ledger,
         learn=False,
         actor=actor,
-        rule=allocator.rule(game.scenario, game.plan),
+        rule=rule,
         journal=journal,
     )
     for slot in range(game.world.horizon):

@@ -32,6 +32,7 @@ from controller.recorded import (
     scenario_of_record,
 )
 from controller.rivals.allocator import find
+from controller.rules import played_rule
 from quantum.errors import RecordError
 from quantum.kernels import Table
 from quantum.ledger import (
@@ -43,6 +44,7 @@ from quantum.ledger import (
     new_ledger,
     open_slot,
     serve,
+    swaps_ahead,
 )
 from quantum.ledger.events import draw_tests, kinds_of, link_pairs, take_events
 from quantum.ledger.places import drop_expired, is_sound
@@ -99,9 +101,8 @@ class _Again:
         self._setting, scenario = scenario_of_record(record)
         lab = self._setting.rack is not None
         allocator, physics = find(self._setting.allocator), self._setting.physics
-        self._rule: Rule = allocator.rule(
-            scenario, plan_of(scenario, max_rounds=physics.get("max_rounds", 0))
-        )
+        plan = plan_of(scenario, max_rounds=physics.get("max_rounds", 0))
+        self._rule: Rule = played_rule(allocator.rule(scenario, plan), measured=lab)
         world = world_of(scenario, **physics)
         self._world: World = as_heard(world, scenario, central=allocator.central)
         if self._world.horizon != record.header.get("horizon"):
@@ -113,6 +114,7 @@ class _Again:
             self._world,
             delay_slots=delay_slots(scenario, central=allocator.central),
             events=_EVENTS,
+            composites=swaps_ahead(self._world, self._rule),
         )
         self._ledger.request.asked = 0
         self._measured = lab

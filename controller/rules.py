@@ -11,12 +11,17 @@ from quantum.ledger import Rule, World
 from quantum.ledger.state import Floats, Ints
 from quantum.network import Network
 
-__all__ = ["Answer", "Journal", "Rules"]
+__all__ = ["Answer", "Journal", "Rules", "played_rule"]
 
 #: Takes every decision and every outcome, for the record.
 Journal = Callable[[Mapping[str, Any]], None]
 #: Takes an answer to a create of a node.
 Answer = Callable[[int, Ok | Err], None]
+
+
+def played_rule(rule: Rule, *, measured: bool) -> Rule:
+    """Return the rule that a run plays: where pairs are only measured, none can wait."""
+    return rule._replace(ahead_s=0.0) if measured else rule
 
 
 @dataclass(frozen=True, eq=False)

@@ -258,7 +258,7 @@ def play(game: Game, allocator: str | Allocator) -> Played:
         heard.world,
         delay_slots=delay_slots(game.scenario, central=who.central),
         events=_EVENTS,
-        composites=who.swaps_ahead,
+        composites=game.swaps_ahead_of(who),
     )
     player = player_of(game, who)
     kept = []

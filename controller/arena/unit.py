@@ -199,14 +199,14 @@ def _figures_of(
     _check(delivered, game.bound_of(allocator), "")
     least = of_windowed = None
     if windowed:
-        narrow = game.windowed_ahead if allocator.swaps_ahead else game.windowed
+        narrow = game.windowed_ahead if game.swaps_ahead_of(allocator) else game.windowed
         early = int(ledger.request.good[narrow.requests].sum())
         _check(early, narrow.total, " in time windows")
         of_windowed = early / narrow.total if narrow.total > 0.0 else None
     if _is_small(game):
         least = _least_share(game, ledger)
         # Swaps ahead may use tokens that the fair share does not count.
-        if not allocator.swaps_ahead and least > game.fair.share * (1.0 + _ABOVE) + _ABOVE:
+        if not game.swaps_ahead_of(allocator) and least > game.fair.share * (1.0 + _ABOVE) + _ABOVE:
             raise AllocatorError(
                 f"every node pair gets {least:.4f} of its demand, but the fair share is "
                 f"{game.fair.share:.4f}"

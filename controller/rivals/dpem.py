@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from controller.dispatch import Dispatch, Rules
+from controller.dispatch import Dispatch
 from controller.federation import Federation, Scheme, noise_of
 from controller.foreseen import foreseen
 from controller.frozen import frozen_player
@@ -23,7 +23,7 @@ from controller.policy_file import SHIPPED, actor_of, heuristic_weights, start_w
 from controller.rivals import mean_rate
 from controller.rivals.allocator import Allocator, Player
 from controller.rivals.tuned import tuned
-from controller.rules import Journal
+from controller.rules import Journal, Rules, played_rule
 from quantum.egp import Look, Speak
 from quantum.errors import InputError
 from quantum.ledger import Ledger, Rule, seed_at
@@ -48,6 +48,8 @@ SENTENCE = "Decentralised: every node forecasts, decides by its own policy, lear
 HORIZON_S = 0.3
 #: Classes of which fewer pairs are expected claim nothing.
 LEAST = 0.25
+#: Announced requests get pairs swapped so long before they start.
+AHEAD_S = 0.5
 #: Share of mean-rate's targets that is kept; the demand that is expected claims beside it.
 UNDERNEATH = 1.0
 
@@ -58,17 +60,19 @@ LEVERS = {
     "least": (0.05, 0.1, 0.25, 1.0),
     "soon": (0.5, 1.0, 2.0),
     "press": (0.0, 0.5, 1.0, 1e18),
+    "ahead_s": (0.0, 0.3, 0.5, 1.0),
     "underneath": (0.5, 0.75, 1.0),
 }
 
 
 def rule_of(targets: Floats, **weights: float) -> Rule:
-    """Return what the policy starts as: tuned mean-rate, with claims of what is expected.
+    """Return what the policy starts as: tuned mean-rate, with claims of what is expected and swaps
+    ahead for what is announced.
 
     ``weights`` are fields of the rule, by default those that tuning found.
     """
     known = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
-    start = {"horizon_s": HORIZON_S, "least": LEAST}
+    start = {"horizon_s": HORIZON_S, "least": LEAST, "ahead_s": AHEAD_S}
     own = start | {k: v for k, v in tuned("dpem").items() if k in Rule._fields}
     return mean_rate.rule_of(targets, **{**known, **own, **weights})
 
@@ -106,7 +110,7 @@ def rules_of(
     noise = noise_of(federation, world.n, rounds * episodes) if learn else 0.0
     return Rules(
         world=world,
-        rule=allocator.rule(scenario, game.plan),
+        rule=played_rule(allocator.rule(scenario, game.plan), measured=measured),
         central=allocator.central,
         network=scenario.network,
         delay_slots=delay_slots(scenario, central=allocator.central),

@@ -98,6 +98,7 @@ def new_ledger(
         before=int,  # place of the previous and next pair as old as it, -1 none
         after=int,
         free=int,  # stack of free places; its height is now.free
+        owner=int,  # class that it was swapped ahead for, -1 none
         **_HISTORY,
     )
     pair.u, pair.free = -1, np.arange(places + world.ghosts)
@@ -201,6 +202,12 @@ def new_ledger(
         made=np.full((n, ACTION_TOKENS), -1, np.int64),
         event=event,
         chain=np.zeros(MAX_HOPS, np.int64),
+        lasting=np.zeros(MAX_HOPS, np.int64),
+        ready=table(
+            len(world.cls),
+            pairs=int,  # that wait
+            free=int,  # of these, while requests share them out
+        ),
         ring=np.full(world.cutoff + 2, -1, np.int64),
         mark=mark,
         label=label,

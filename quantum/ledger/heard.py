@@ -11,7 +11,7 @@ from quantum.kernels import lean
 from quantum.ledger.places import unlink
 from quantum.ledger.state import FAILED, FAILED_NODES, Ledger, World
 
-__all__ = ["fails", "hide", "is_heard", "listen", "remember", "show"]
+__all__ = ["fails", "hide", "is_heard", "listen", "listen_for", "remember", "show"]
 
 
 @lean
@@ -40,7 +40,13 @@ def listen(world: World, ledger: Ledger, request: int, row: int) -> int:
     Returns the row of its ages. The first has -1 before it; after the last one call :func:`show`.
     Not to be called where all ages are 0.
     """
-    heard = world.cls[world.request[request].cls].heard
+    return int(listen_for(world, ledger, world.request[request].cls, row))
+
+
+@lean
+def listen_for(world: World, ledger: Ledger, cls: int, row: int) -> int:
+    """Do as :func:`listen` for the source of a class."""
+    heard = world.cls[cls].heard
     if heard != row:
         if row >= 0:
             show(world, ledger)

@@ -40,6 +40,7 @@ def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
     place = ledger.pair[now.free].free
     pair = ledger.pair[place]
     pair.u, pair.v, pair.birth, pair.old, pair.link, pair.spent = u, v, birth, birth, link, -1
+    pair.owner = -1
     held[u, nodes[u].used] = place
     held[v, nodes[v].used] = place
     nodes[u].used += 1
@@ -61,6 +62,8 @@ def take(ledger: Ledger, place: int) -> None:
             step_out(ledger, pair.link, place)
         else:
             ledger.link[pair.link].refined -= 1
+    if pair.owner >= 0:
+        ledger.ready[pair.owner].pairs -= 1
     _leave_twins(ledger.ring, ledger.pair, place)
     pair.u = -1
     ledger.pair[now.free].free = place

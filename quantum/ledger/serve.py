@@ -24,11 +24,11 @@ from quantum.ledger.state import (
     seed_at,
 )
 
-__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve", "serve_best"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "opens", "serve_best", "serve_live"]
 
 
 @lean
-def serve(world: World, ledger: Ledger, rule: Rule) -> None:
+def serve_live(world: World, ledger: Ledger, rule: Rule) -> None:
     """Assemble pairs for live requests until no chain is left for them.
 
     Where the rule allows distillation, it comes first, and those whom pairs as they were made do
@@ -46,7 +46,7 @@ def serve(world: World, ledger: Ledger, rule: Rule) -> None:
         row = world.request[request].cls
         a, b = world.cls[row].a, world.cls[row].b
         while ledger.request[request].left > 0:
-            if not _opens(world, ledger, a, b):
+            if not opens(world, ledger, a, b):
                 break
             length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
             if length == 0:
@@ -108,7 +108,7 @@ def _claims(ledger: Ledger, heard: int, length: int) -> bool:
 
 
 @lean
-def _opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
+def opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
     """Tell whether an end of a chain has a stored pair with a node that can swap, or the other."""
     links, nodes, inc_link, inc_node = ledger.link, ledger.node, world.inc_link, world.inc_node
     for k in range(world.node[end].degree):

@@ -8,12 +8,21 @@ left claims the next path. What one request claims is dearer, or gone, for the n
 
 import numpy as np
 
-from quantum.kernels import lean
+from quantum.kernels import lean, small
 from quantum.ledger.paths import find_path
 from quantum.ledger.prices import CLOSED, LEFT
 from quantum.ledger.state import Ledger, Rule, World
 
-__all__ = ["MOST_PARTS", "begin_shares", "claim_path", "claim_share", "end_shares", "find_part"]
+__all__ = [
+    "MOST_PARTS",
+    "begin_ready",
+    "begin_shares",
+    "claim_path",
+    "claim_share",
+    "end_shares",
+    "find_part",
+    "missing",
+]
 
 #: Paths that one request may claim; more change nothing (measured).
 MOST_PARTS = 8
@@ -24,6 +33,7 @@ def begin_shares(world: World, ledger: Ledger) -> None:
     """Note the swap tokens that there are; until :func:`end_shares`, claims take of them."""
     for number in range(world.n):
         ledger.node[number].saved = ledger.node[number].swap_tokens
+    begin_ready(ledger)
 
 
 @lean
@@ -34,12 +44,30 @@ def end_shares(world: World, ledger: Ledger) -> None:
 
 
 @lean
+def begin_ready(ledger: Ledger) -> None:
+    """Let requests share out the pairs that wait for their class, if any can."""
+    if len(ledger.leaf) == 0:
+        return
+    for row in range(len(ledger.ready)):
+        ledger.ready[row].free = ledger.ready[row].pairs
+
+
+@small
+def missing(ledger: Ledger, row: int, left: int) -> int:
+    """Take of the pairs that wait for a class; return how many of ``left`` are still to come."""
+    taken = min(left, ledger.ready[row].free)
+    ledger.ready[row].free -= taken
+    return int(left - taken)
+
+
+@lean
 def claim_share(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
     """Claim links for the missing pairs of a request, beside those that claimed before it.
 
     Adds to ``ledger.link.wanted``.
     """
-    row, left = world.request[request].cls, float(ledger.request[request].left)
+    row = world.request[request].cls
+    left = float(missing(ledger, row, ledger.request[request].left))
     slack = world.request[request].deadline - ledger.now[0].clock
     for _ in range(MOST_PARTS):
         if left <= 0.0:

@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "World",
     "seed_at",
+    "swaps_ahead",
     "token_totals",
     "tokens_drawn",
     "tokens_of",
@@ -132,6 +133,8 @@ class Ledger(NamedTuple):
     made: Ints  # (n, T) result: running number of the pair, -1 refused
     event: Table  # (E,) assembled pairs and link tests since they were last taken
     chain: Ints  # (H,) result of the last search, destination first
+    lasting: Ints  # (H,) scratch: stored pairs that may become a chain
+    ready: Table  # (C,) pairs swapped ahead that wait for requests of a class, see new_ledger
     reach: Floats  # (H + 1,) see quantum.ledger.prices.believe
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
     mark: Table  # (n,) scratch of the path search, see new_ledger
@@ -173,6 +176,12 @@ class Rule(NamedTuple):
     least: float = 1.0  # pairs of a class that must be expected, or it claims nothing
     soon: float = 1.0  # weight of the pairs that expected requests want, in targets
     press: float = 1e18  # such pairs that must be missing to go before all targets
+    ahead_s: float = 0.0  # announced requests get pairs swapped so long before they start; 0: none
+
+
+def swaps_ahead(world: World, rule: Rule) -> bool:
+    """Tell whether a rule joins pairs before requests of a world start, so that composites wait."""
+    return rule.ahead_s > 0.0 and bool((world.request.told < world.request.arrival).any())
 
 
 @small
