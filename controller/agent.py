@@ -21,7 +21,7 @@ from controller.heart import Heart
 from controller.security import KeyPair, dialled
 from controller.security.limits import AGENT
 from controller.security.session import Session
-from quantum.egp import BRIEF, VERSION, Brief, Bye, Hello, Look
+from quantum.egp import BRIEF, PROBE, VERSION, Brief, Bye, Hello, Look
 from quantum.errors import DpemError, WireError
 from quantum.joining import STEADY, Connection, Joining, Patience, waiting
 from quantum.logs import note, start_in_child
@@ -53,18 +53,21 @@ class AgentConfig(Connection, frozen=True, kw_only=True):
     secret: bool = False
 
 
-def act(config: AgentConfig) -> None:
-    """Speak for the nodes until the broker says goodbye, or whoever started us is gone."""
+def act(config: AgentConfig, *, alone: bool = False) -> None:
+    """Speak for the nodes until the broker says goodbye.
+
+    Unless ``alone``, an agent ends when whoever started it is gone.
+    """
     heart = Heart(config) if config.pulse else None
     if heart is not None:
         heart.start()
-    hello = Hello(VERSION, "agent", config.name, config.nodes)
     parent = os.getppid()
     try:
+        # Who has its seat is expected to speak: it is taken when there is a mind.
         mind = _mind(config)
-        with _seat(config, hello) as session:
+        with _seat(config, Hello(VERSION, "agent", config.name, config.nodes)) as session:
             note("ready", nodes=len(config.nodes), broker=config.address)
-            _speak(mind, session, lambda: os.getppid() != parent)
+            _speak(mind, session, lambda: not alone and os.getppid() != parent)
     finally:
         if heart is not None:
             heart.close()
@@ -81,19 +84,12 @@ def act_by_brief(
 
     ``tell`` is given a line when it is known which nodes these are.
     """
-    hello = Hello(VERSION, "agent", connection.name, (node,), features=(BRIEF,))
+    hello = Hello(VERSION, "agent", connection.name, (node,), features=(PROBE, BRIEF))
     with _seat(connection, hello, waiting(connect_s)) as session:
-        for message in session.messages():
-            if isinstance(message, Bye):
-                return
-            if isinstance(message, Brief):
-                break
-        assert isinstance(message, Brief)
-        nodes = ", ".join(map(str, message.nodes))
-        tell(f"agent {connection.name} speaks for nodes {nodes}")
-        mind = _mind(_briefed(connection, message))
-        note("ready", nodes=len(message.nodes), broker=connection.address)
-        _speak(mind, session, lambda: False)
+        brief = next(m for m in session.messages() if isinstance(m, Brief | Bye))
+    if isinstance(brief, Brief):
+        tell(f"agent {connection.name} speaks for nodes {', '.join(map(str, brief.nodes))}")
+        act(_briefed(connection, brief), alone=True)
 
 
 def _briefed(connection: Connection, brief: Brief) -> AgentConfig:

@@ -209,17 +209,19 @@ class Broker:
         match message:
             case Hello():
                 check_hello(message, peer.client, "agent")
-                if self._agents.only_asks(identity, message):
+                brief, groups = None, dispatch.rules.groups
+                if BRIEF in message.features:
+                    brief = self.briefs[group_of(message, groups, briefed=bool(self.briefs))]
+                if self._agents.only_asks(identity, message, brief):
                     return
-                group = group_of(message, dispatch.rules.groups, briefed=bool(self.briefs))
+                group = group_of(message, groups, briefed=bool(self.briefs))
                 if self._groups.get(group, peer) is not peer:
                     raise WireError(f"group {group} already has an agent")
                 if peer.group not in (-1, group):
                     raise WireError(f"this agent has group {peer.group}")
                 self._groups[group] = peer
                 peer.group = group
-                brief = self.briefs[group] if BRIEF in message.features else None
-                self._seat(self._agents, identity, peer, message, brief)
+                self._seat(self._agents, identity, peer, message)
             case Speak():
                 if not peer.seated:
                     raise WireError("say hello first")
@@ -257,16 +259,9 @@ class Broker:
                 raise WireError(f"workers do not send {type(message).__name__}")
         self._hand_out()
 
-    def _seat(
-        self,
-        at: Reception,
-        identity: bytes,
-        peer: Peer,
-        hello: Hello,
-        brief: Brief | None = None,
-    ) -> None:
+    def _seat(self, at: Reception, identity: bytes, peer: Peer, hello: Hello) -> None:
         fresh = not peer.seated
-        if at.seat(identity, peer, hello, brief) and fresh:
+        if at.seat(identity, peer, hello) and fresh:
             self._heard_s = time.monotonic()
 
     def _give_up(self, dispatch: Dispatch) -> None:

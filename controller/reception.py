@@ -60,17 +60,22 @@ class Reception:
             why = f"BUSY: at most {peer.rate.rate_hz:g} messages a second unasked for"
             self.send(identity, Refuse(Code.REJECTED, why, wait_s))
 
-    def only_asks(self, identity: bytes, hello: Hello) -> bool:
-        """Welcome who only wants to know whether he would be let in; he takes nobody's seat."""
+    def only_asks(self, identity: bytes, hello: Hello, brief: Brief | None = None) -> bool:
+        """Welcome who only wants to know whether he would be let in; he takes nobody's seat.
+
+        ``brief`` is what he asks for beside.
+        """
         if PROBE not in hello.features:
             return False
         self._welcome(identity, 0, hello)
+        if brief is not None:
+            self.send(identity, brief)
         return True
 
-    def seat(self, identity: bytes, peer: Peer, hello: Hello, brief: Brief | None = None) -> bool:
+    def seat(self, identity: bytes, peer: Peer, hello: Hello) -> bool:
         """Welcome a peer, and give it again what was under way on a connection that it lost.
 
-        ``brief`` is what it has to know first. Tells whether it has its seat now.
+        Tells whether it has its seat now.
         """
         now_s = time.monotonic()
         if peer.seated:
@@ -82,8 +87,6 @@ class Reception:
         note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
         peer.identity, peer.resumes = identity, "resume" in hello.features
         self._welcome(identity, max(peer.group, 0), hello)
-        if brief is not None:
-            self.send(identity, brief)
         for message in peer.under_way():
             self.send(identity, message)
         return True

@@ -102,7 +102,7 @@ class Welcome(Frame, frozen=True, tag="welcome"):
 
 
 class Brief(Frame, frozen=True, tag="brief"):
-    """Tell an agent that was started by itself what it has to know: sent after its welcome.
+    """Tell an agent that was started by itself what it has to know, before it takes its seat.
 
     It speaks for ``nodes``; ``setting`` is the run's as JSON, ``targets`` (one for every link) and
     ``policy`` (weights, empty where learning starts at the heuristic) are float64. The rest says
