@@ -133,7 +133,7 @@ class Loop:
         desk, now_s = self.desk, self._clock()
         wait_ms = 0
         if not desk.behind(now_s):
-            wait_ms = min(_LOOK_MS, 1 + int(desk.next_slot_s(now_s) * 1e3))
+            wait_ms = min(_LOOK_MS, 1 + int(desk.pace.next_slot_s(now_s) * 1e3))
         if self.workers is not None:
             # Whoever speaks first is heard; then nobody is waited for.
             self._poller.poll(wait_ms)

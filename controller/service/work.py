@@ -15,6 +15,7 @@ import numpy as np
 from controller.results import fits
 from controller.service.answers import Party, Waiting
 from controller.service.journal import Entry, Expiry, Sent, Settled
+from controller.service.sessions import Sessions
 from controller.service.stock import Stock
 from controller.service.terms import WorkCounts, WorkTerms
 from controller.service.turn import Reply, Turn
@@ -23,7 +24,7 @@ from quantum.errors import Code
 from quantum.kernels import Table
 from quantum.ledger.events import draw_tests, making_of, programs_of
 from quantum.ledger.state import DELIVERED, LOST, Ints
-from quantum.requests import Expired, encode_request
+from quantum.requests import Denied, Expired, Granted, encode_request
 
 __all__ = ["Orders", "Work"]
 
@@ -113,18 +114,24 @@ class Work:
             else:
                 self._count["untested"] += 1
 
-    def order(self, waiting: Waiting, now_s: float) -> None:
-        """Have the pairs of a request executed that is granted in this turn."""
+    def end(self, waiting: Waiting, answer: Granted | Denied, now_s: float) -> None:
+        """Have the pairs of a request executed that is granted in this turn.
+
+        Those of one that is denied are spent, and nobody has them.
+        """
+        held = [(pair[0], *self._held.pop(pair[0])) for pair in waiting.pairs]
+        if isinstance(answer, Denied):
+            return
         orders = Orders(waiting.party, waiting.ask.rid, waiting.ask.session)
         self._fresh.append(orders)
-        for sequence, _, _ in waiting.pairs:
-            task, hops = self._held.pop(sequence)
+        for sequence, task, hops in held:
             self._line.append(_Piece(task, hops, sequence, orders, now_s))
 
-    def forget(self, waiting: Waiting) -> None:
-        """Let the pairs of a request go that was denied: they are spent, and nobody has them."""
-        for sequence, _, _ in waiting.pairs:
-            self._held.pop(sequence, None)
+    def tidy(self, sessions: Sessions) -> int:
+        """Forget where sessions spoke that are over; return the last job."""
+        if len(self.places) > 2 * len(sessions):
+            self.places = {name: at for name, at in self.places.items() if name in sessions}
+        return self.job
 
     def why_not(self) -> str:
         """Say why no request is taken in, where none is."""

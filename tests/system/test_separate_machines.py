@@ -172,6 +172,31 @@ def test_a_service_its_worker_and_an_application_each_on_a_machine(tmp_path):
         assert worker.returncode == 130
 
 
+def test_a_service_starts_its_own_workers_again(tmp_path):
+    with site(tmp_path) as at:
+        file = at["hub"].folder / "site.toml"
+        file.write_text(file.read_text().replace("[serve.workers]", "[serve.workers]\nstart = 1"))
+        hub = at["hub"].start("serve", "--config", "site.toml")
+        read_until(hub, "workers with backend analytic")
+        for _ in range(2):
+            request(at["agents"])
+            found = subprocess.run(
+                ["pgrep", "-P", str(hub.pid), "-f", "backends.worker"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            [worker] = map(int, found.stdout.split())
+            os.kill(worker, signal.SIGKILL)
+            said = read_until(hub, "is started again")
+            assert "worker own-worker-0 ended with code -9" in said
+        request(at["agents"])
+        hub.send_signal(signal.SIGTERM)
+        hub.communicate(timeout=60)
+        assert hub.returncode == 0
+        assert check(at["hub"].folder / "journal.db").granted == 3
+
+
 def start_part(at, which):
     """Start agent 0, agent 1 or the worker (2) of a run on its machine."""
     if which == 2:
