@@ -10,7 +10,7 @@ from typing import Self
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from quantum.egp import BACKEND, BOOT, VERSION, Hello, Message
+from quantum.egp import BACKEND, BOOT, VERSION, Hello, Job, Message
 from quantum.errors import InputError, WireError
 from quantum.joining import STEADY, Joining, WorkerConfig, waiting
 from quantum.wire import MAX_BYTES, decode, encode
@@ -44,6 +44,7 @@ class Seat:
         hello = Hello(VERSION, "worker", config.name, keeps=keeps, features=told)
         patience = waiting(config.connect_s) if config.alone else STEADY
         self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=patience)
+        self._next: Message | None = None
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -55,6 +56,9 @@ class Seat:
         ``idle`` is what a backend does between jobs, a short step at a time; False where it has
         nothing to do. Raises :class:`InputError` where this worker is not welcome.
         """
+        if self._next is not None:
+            kept, self._next = self._next, None
+            return kept
         until = time.monotonic() + TICK_MS * 1e-3
         while True:
             wait_ms = TICK_MS if idle is None else 0 if idle_now(self._poller, idle) else IDLE_MS
@@ -66,6 +70,17 @@ class Seat:
             self._greet()
             if message is not None or time.monotonic() >= until:
                 return message
+
+    def more_jobs(self, most: int) -> list[Job]:
+        """Return jobs that have come already, at most so many; another message is heard next."""
+        jobs: list[Job] = []
+        while len(jobs) < most and self._socket.poll(0):
+            message = self._take()
+            if not isinstance(message, Job):
+                self._next = message
+                break
+            jobs.append(message)
+        return jobs
 
     def _watch(self) -> None:
         while self._monitor.poll(0):

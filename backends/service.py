@@ -1,17 +1,20 @@
 """From Job to Done: executes tasks on a backend. No sockets here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from backends.contract import Backend, Outcome, Plan
-from quantum.batch import Batch, stack
+from quantum.batch import Batch, Skeleton, stack
+from quantum.blocks import open_block
 from quantum.egp import Done, Failed, Fault, Job, Task
 from quantum.errors import Code, DeviceError, InputError, RequestError
-from quantum.program import check
+from quantum.program import Gates, Memory, check
 
-__all__ = ["execute"]
+__all__ = ["execute", "execute_all"]
 
 Ints = NDArray[np.int64]
 
@@ -22,38 +25,110 @@ def execute(backend: Backend, job: Job, rng: np.random.Generator) -> Done | Fail
     A task that cannot be executed is a fault and does not harm the others; a job of faults only
     has failed. What cannot be held gets UNSUPP where its pair would be kept.
     """
-    tasks = job.tasks
-    faults = dict(_refused(backend, tasks))
-    passed = np.full(len(tasks), -1, dtype=np.int64)
-    fidelity = np.full(len(tasks), np.nan)
-    source = "sim"
-    fit = [i for i in range(len(tasks)) if i not in faults]
-    calibration = [""] * len(tasks)
-    for members, batch, plan in _batches(tasks, fit):
+    return execute_all(backend, [job], rng)[0]
+
+
+def execute_all(
+    backend: Backend, jobs: Sequence[Job], rng: np.random.Generator
+) -> list[Done | Failed]:
+    """Execute several jobs, each answered for itself; blocks of one skeleton run as one batch.
+
+    A simulator's outcomes do not depend on the batch around a program (:mod:`backends.contract`).
+    """
+    firsts = np.cumsum([0, *(job.programs for job in jobs)])
+    sheet = _Sheet.of(int(firsts[-1]))
+    alike: dict[tuple[Skeleton, Memory, Gates], list[_Part]] = {}
+    for job, first in zip(jobs, firsts.tolist(), strict=False):
+        refused = dict(_refused(backend, job.tasks))
+        fit = [i for i in range(len(job.tasks)) if i not in refused]
+        for members, batch, plan in _batches(job.tasks, fit):
+            sheet.run(backend, (members + first, batch, plan), rng)
+        opened, wrong = _opened(backend, job)
+        for members, batch, plan in opened:
+            part = members + first, batch, plan
+            alike.setdefault((batch.skeleton, batch.memory, batch.gates), []).append(part)
+        sheet.faults.update((first + i, fault) for i, fault in {**refused, **wrong}.items())
+    for parts in alike.values():
+        sheet.run(backend, _joined(parts), rng)
+    return [
+        sheet.answer(job.job, first, first + job.programs)
+        for job, first in zip(jobs, firsts.tolist(), strict=False)
+    ]
+
+
+#: Places among all programs, the programs, and how each of them ends.
+_Part = tuple[Ints, Batch, Plan]
+
+
+class _Sheet(NamedTuple):
+    """What came of each program of some jobs, in their order."""
+
+    passed: Ints
+    fidelity: NDArray[np.float64]
+    source: list[str]
+    calibration: list[str]
+    faults: dict[int, Fault]
+
+    @classmethod
+    def of(cls, size: int) -> "_Sheet":
+        passed = np.full(size, -1, dtype=np.int64)
+        return cls(passed, np.full(size, np.nan), ["sim"] * size, [""] * size, {})
+
+    def run(self, backend: Backend, part: _Part, rng: np.random.Generator) -> None:
+        """Execute a batch, and note what came of it."""
+        members, batch, plan = part
         try:
             outcome = backend.run(batch, plan, rng)
-            passed[members] = _passes(outcome, plan.basis)
+            self.passed[members] = _passes(outcome, plan.basis)
         except (InputError, RequestError, DeviceError) as wrong:
-            faults.update({i: _fault(i, wrong) for i in members.tolist()})
-            continue
-        source = outcome.source
+            self.faults.update({i: _fault(i, wrong) for i in members.tolist()})
+            return
+        if outcome.source != "sim":
+            for i in members.tolist():
+                self.source[i] = outcome.source
         for i, name in zip(members.tolist(), outcome.calibration, strict=False):
-            calibration[i] = name
+            self.calibration[i] = name
         if outcome.truth is not None:
-            fidelity[members] = outcome.truth.populations[:, 0]
-    if tasks and len(faults) == len(tasks):
-        first = faults[min(faults)]
-        return Failed(job.job, first.code, first.detail)
-    gone = list(faults)
-    fidelity[gone] = 0.0
-    told = len(tasks) > 0 and bool(np.all(np.isfinite(fidelity)))
-    return Done(
-        job=job.job,
-        passed=tuple(passed.tolist()),
-        fidelity=tuple(fidelity.tolist()) if told else (),
-        source_of_truth=source,
-        faults=tuple(faults[i] for i in sorted(gone)),
-        calibration=tuple(calibration) if any(calibration) else (),
+            self.fidelity[members] = outcome.truth.populations[:, 0]
+
+    def answer(self, job: int, first: int, stop: int) -> Done | Failed:
+        """Return the answer to the job whose programs are those from ``first`` to ``stop``."""
+        gone = sorted(i for i in self.faults if first <= i < stop)
+        size = stop - first
+        if size and len(gone) == size:
+            fault = self.faults[gone[0]]
+            return Failed(job, fault.code, fault.detail)
+        self.fidelity[gone] = 0.0
+        told = size > 0 and bool(np.all(np.isfinite(self.fidelity[first:stop])))
+        sources = [self.source[i] for i in range(first, stop) if i not in self.faults]
+        calibration = self.calibration[first:stop]
+        return Done(
+            job=job,
+            passed=tuple(self.passed[first:stop].tolist()),
+            fidelity=tuple(self.fidelity[first:stop].tolist()) if told else (),
+            source_of_truth=sources[-1] if sources else "sim",
+            faults=tuple(structs.replace(self.faults[i], task=i - first) for i in gone),
+            calibration=tuple(calibration) if any(calibration) else (),
+        )
+
+
+def _joined(parts: list[_Part]) -> _Part:
+    """Return parts of one skeleton on one hardware as one."""
+    if len(parts) == 1:
+        return parts[0]
+    members, batches, plans = zip(*parts, strict=True)
+    batch = Batch(
+        skeleton=batches[0].skeleton,
+        populations=np.concatenate([batch.populations for batch in batches]),
+        waits_s=np.concatenate([batch.waits_s for batch in batches]),
+        memory=batches[0].memory,
+        gates=batches[0].gates,
+    )
+    columns = ("basis", "shots", "draw")
+    return (
+        np.concatenate(members),
+        batch,
+        Plan(*(np.concatenate([getattr(plan, name) for plan in plans]) for name in columns)),
     )
 
 
@@ -72,6 +147,24 @@ def _batches(tasks: tuple[Task, ...], fit: list[int]) -> Iterator[tuple[Ints, Ba
             draw = np.array([tasks[i].draw for i in members], dtype=np.float64)
             links = np.full(len(members), link) if link >= 0 else None
             yield members, batch, Plan(basis, (basis >= 0).astype(np.int64), draw, links)
+
+
+def _opened(backend: Backend, job: Job) -> tuple[list[tuple[Ints, Batch, Plan]], dict[int, Fault]]:
+    """Return the blocks of a job as batches, and the faults of those that cannot be executed."""
+    out, faults, first = [], dict[int, Fault](), len(job.tasks)
+    for block in job.blocks:
+        members = np.arange(first, first + len(block.basis))
+        first += len(members)
+        if len(members) == 0:
+            continue
+        try:
+            batch, basis, draw = open_block(block)
+            if not backend.keeps and (basis < 0).any():
+                raise RequestError(Code.UNSUPP, f"backend {backend.name} cannot keep pairs")
+            out.append((members, batch, Plan(basis, (basis >= 0).astype(np.int64), draw)))
+        except (InputError, RequestError) as wrong:
+            faults.update((i, _fault(i, wrong)) for i in members.tolist())
+    return out, faults
 
 
 def _refused(backend: Backend, tasks: tuple[Task, ...]) -> Iterator[tuple[int, Fault]]:

@@ -15,7 +15,7 @@ import msgspec
 
 from backends.contract import Backend, Follower
 from backends.seat import Seat
-from backends.service import execute
+from backends.service import execute_all
 from quantum.egp import Bye, Done, Failed, Job
 from quantum.errors import DeviceError, InputError, RequestError
 from quantum.joining import WorkerConfig
@@ -25,6 +25,8 @@ from quantum.wire import encode
 
 __all__ = ["known_backends", "main", "open_backend", "work"]
 
+#: Jobs that are executed together where several wait: what a batch costs is shared.
+AT_ONCE = 4
 #: Answers that are kept, in case the broker did not get them.
 REMEMBERED = 64
 
@@ -65,12 +67,18 @@ def work(config: WorkerConfig) -> None:
             while True:
                 match seat.hear(idle):
                     case Job() as job:
+                        jobs = [job, *(seat.more_jobs(AT_ONCE - 1) if job.blocks else ())]
                         # Asked again after a lost connection: said again, and not done again.
-                        if not job.again or job.job not in answers:
-                            answer = execute(backend, job, rng)
+                        fresh = {j.job: j for j in jobs if not (j.again and j.job in answers)}
+                        for job, answer in zip(
+                            fresh.values(),
+                            execute_all(backend, list(fresh.values()), rng),
+                            strict=True,
+                        ):
                             answers[job.job] = encode(answer)
                             _note(job, answer)
-                        seat.say(answers[job.job])
+                        for job in jobs:
+                            seat.say(answers[job.job])
                         while len(answers) > REMEMBERED:
                             answers.popitem(last=False)
                     case Bye():
@@ -88,7 +96,7 @@ def _note(job: Job, answer: Done | Failed) -> None:
     if isinstance(answer, Failed):
         note("job failed", level="warning", job=job.job, code=answer.code.name, why=answer.detail)
     else:
-        note("job done", level="debug", job=job.job, tasks=len(job.tasks), again=job.again)
+        note("job done", level="debug", job=job.job, programs=job.programs, again=job.again)
 
 
 def main() -> None:

@@ -83,20 +83,23 @@ class Admission:
                     yields[given.node] = given.position
                     surplus[given.node] = given.surplus
             self._foresee(group, speak.forecast)
-        for hold in self._holds:
-            ledger.choice[hold.node, hold.number] = hold.position
-            ledger.urgency[hold.node, hold.number] = hold.create.urgency
+        if self._holds:
+            creates, nodes, numbers, positions = zip(*self._holds, strict=True)
+            at = np.array(nodes), np.array(numbers)
+            ledger.choice[at] = positions
+            ledger.urgency[at] = [create.urgency for create in creates]
         return asked
 
     def report(self) -> None:
         """Answer the creates that hold pairs, after generation."""
+        made, group, answer = self._ledger.made.tolist(), self._group, self._answer
         for create, node, number, _ in self._holds:
-            made = int(self._ledger.made[node, number])
-            self._answer(
-                self._group[node],
-                Ok(create.create_id, node, create.destination, made)
-                if made >= 0
-                else Err(create.create_id, node, Code.NORES),
+            pair, name = made[node][number], create.create_id
+            answer(
+                group[node],
+                Ok(name, node, create.destination, pair)
+                if pair >= 0
+                else Err(name, node, Code.NORES),
             )
 
     def _hold(

@@ -225,7 +225,7 @@ class Broker:
             case Speak():
                 if not peer.seated:
                     raise WireError("say hello first")
-                if peer.look is None and peer.repeats(message.slot):
+                if not peer.is_shown(message.slot) and peer.repeats(message.slot):
                     return
                 dispatch.hear(peer.group, message)
                 self._heard_s = time.monotonic()
@@ -281,8 +281,7 @@ class Broker:
                 return
             job = self._queue.popleft()
             self._jobs.give(job.job, peer.client.public.encode(), time.monotonic())
-            peer.give(job)
-            self._workers.send(peer.identity, job)
+            self._workers.send(peer.identity, peer.give(job))
 
     def _publish(self, dispatch: Dispatch, progress: Callable[[Telemetry], None]) -> None:
         telemetry = telemetry_of(dispatch)

@@ -1,5 +1,6 @@
 """A slot as the record and the digest know it: plain lists of what was decided and served."""
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -71,12 +72,15 @@ def rows_of(events: Table) -> list[Row]:
 def note(digest: Digest, slot: int, acts: list[Act], served: list[Row]) -> None:
     """Add the decisions of a slot to the decision digest."""
     digest.update(slot)
-    for act in acts:
-        digest.update(*act[:3])
+    digest.update_rows(act[:3] for act in acts)
+    plain: list[Sequence[int]] = []
     for row in served:
-        digest.update(*row[:4], *row[4], *row[5])
+        plain.append((*row[:4], *row[4], *row[5]))
         for more in row[6:]:
             if isinstance(more[0], int):
-                digest.update(*more)
+                plain.append(more)
             else:
+                digest.update_rows(plain)
+                plain.clear()
                 digest.update("distilled", *chain.from_iterable(more))
+    digest.update_rows(plain)

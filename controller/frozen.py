@@ -11,7 +11,7 @@ from controller.decide import Memory, decide, new_memory
 from controller.foreseen import Foreseen, nothing_foreseen
 from controller.policy import Actor
 from controller.rivals.allocator import Player
-from quantum.kernels import kernel
+from quantum.kernels import threaded
 from quantum.ledger import Ledger, Rule, World, close_slot, generate, open_slot, serve
 from quantum.ledger.expected import claim_expected, slack_of
 from quantum.ledger.generate import NEVER
@@ -61,7 +61,7 @@ def frozen_player(
     return play
 
 
-@kernel
+@threaded
 def _advance(
     world: World,
     bare: World,

@@ -26,7 +26,7 @@ _SIZES = {"paper": 9, "metro": 48, "fast": 24}
 _SEEDS = 8
 #: What counts; before it 10 s are played, and before those 20 s are only heard of.
 _SECONDS = 30.0
-#: What is compared: forecasts alone, the shipped policy, what it adds to them, and what PPO adds.
+#: What is compared: forecasts (and swaps ahead), the shipped policy, what it adds, what PPO adds.
 _PAIRS = (
     ("heuristic", RIVAL),
     ("shipped", RIVAL),
@@ -52,8 +52,8 @@ def policy() -> dict[str, Any]:
         "ratio": {f"{name}_minus_{other}": every[f"{name} - {other}"] for name, other in _PAIRS},
         "table": _table(rows),
         "regimes": rows,
-        "notes": "heuristic is mean-rate with forecasts, shipped what evolution found; ppo goes on "
-        "from it, leashed to it",
+        "notes": "heuristic is mean-rate with forecasts and swaps ahead, shipped what evolution "
+        "found; ppo goes on from it, leashed to it",
     }
 
 

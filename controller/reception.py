@@ -85,7 +85,7 @@ class Reception:
                 self.put_off(identity, peer, wait_s, now_s)
                 return False
         note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
-        peer.identity, peer.resumes = identity, "resume" in hello.features
+        peer.identity, peer.features = identity, hello.features
         self._welcome(identity, max(peer.group, 0), hello)
         for message in peer.under_way():
             self.send(identity, message)

@@ -1,8 +1,10 @@
 """What becomes of assembled pairs: executed once, counted in order, paid by measured trust."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from controller.pools import Pools, own_links
 from controller.rules import Answer, Journal, Rules
@@ -19,6 +21,7 @@ from quantum.ledger.events import (
     pay,
     programs_of,
 )
+from quantum.ledger.histories import Histories
 from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 
 __all__ = ["Results", "fits"]
@@ -36,6 +39,8 @@ class _Result:
     events: Table
     basis: Ints
     draw: Floats
+    order: Ints
+    """Which event each program of the job in turn is."""
     answer: Done | Failed | None = None
 
 
@@ -48,7 +53,9 @@ class Results:
         self._journal, self._answer = journal, answer
         self._open: dict[int, _Result] = {}
         self._failing_since: int | None = None
-        self._making = making_of(world, rules.network.populations)
+        net = rules.network
+        self._making = making_of(world, net.populations)
+        self._histories = Histories(self._making, world.slot_s, net.memory, net.gates)
         self._classes: list[tuple[int, int, float]] = list(
             zip(
                 world.cls["a"].tolist(),
@@ -77,28 +84,35 @@ class Results:
         """Write the slot's pairs as programs; each is executed once."""
         if len(events) == 0:
             return None
-        rules, net = self._rules, self._rules.network
+        rules = self._rules
         basis, draw = draw_tests(seed_at(rules.world, slot), events, rules.measured)
-        programs = programs_of(events, self._making, rules.world.slot_s, net.memory, net.gates)
-        links = _measured_links(events) if rules.measured else np.full(len(events), -1)
-        tasks = map(Task, programs, basis.tolist(), draw.tolist(), links.tolist())
-        self._open[slot] = _Result(slot, events, basis, draw)
-        return Job(slot, tuple(tasks))
+        if rules.measured:
+            net = rules.network
+            programs = programs_of(events, self._making, rules.world.slot_s, net.memory, net.gates)
+            links = _measured_links(events)
+            tasks = map(Task, programs, basis.tolist(), draw.tolist(), links.tolist())
+            self._open[slot] = _Result(slot, events, basis, draw, np.arange(len(events)))
+            return Job(slot, tuple(tasks))
+        blocks, order = self._histories.blocks(events, basis, draw)
+        self._open[slot] = _Result(slot, events, basis, draw, order)
+        return Job(slot, (), blocks=tuple(blocks))
 
     def settle(self, answer: Done | Failed) -> None:
         """Take the answer to a job; an unknown or repeated one is refused."""
         result = self._open.get(answer.job)
         if result is None or result.answer is not None:
             raise WireError(f"job {answer.job} is not open")
-        if isinstance(answer, Done) and not fits(answer, result.basis):
-            raise WireError(f"job {answer.job}: outcomes do not fit its tasks")
+        if isinstance(answer, Done):
+            if not fits(answer, result.basis[result.order]):
+                raise WireError(f"job {answer.job}: outcomes do not fit its tasks")
+            answer = _in_order(answer, result.order.tolist())
         result.answer = answer
 
     def by_closed_form(self, job: int) -> Done:
         """Answer a job by the ledger's closed form: the twin's backend."""
         result = self._open[job]
-        passed = closed_form_passes(result.events, result.basis, result.draw)
-        return Done(job, tuple(passed.tolist()), tuple(result.events.true.tolist()))
+        passed, order = closed_form_passes(result.events, result.basis, result.draw), result.order
+        return Done(job, tuple(passed[order].tolist()), tuple(result.events.true[order].tolist()))
 
     def count(self, until: int) -> None:
         """Count the results of all jobs up to slot ``until``, in the order of the slots."""
@@ -211,6 +225,22 @@ class Results:
                 # Nobody knows the true state of a real pair: it counts if tests say it is good.
                 good[number] -= 1
             self._answer(group, Ok(number, a, b, attempt, goodness[kind], source))
+
+
+def _in_order(answer: Done, order: list[int]) -> Done:
+    """Return an answer whose outcomes are in the order of the events, not of the programs."""
+    places = np.argsort(order).tolist()
+
+    def sorted_out(column: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple([column[place] for place in places]) if column else ()
+
+    return structs.replace(
+        answer,
+        passed=sorted_out(answer.passed),
+        fidelity=sorted_out(answer.fidelity),
+        calibration=sorted_out(answer.calibration),
+        faults=tuple(structs.replace(fault, task=order[fault.task]) for fault in answer.faults),
+    )
 
 
 def _measured_links(events: Table) -> Ints:

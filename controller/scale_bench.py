@@ -6,18 +6,14 @@ each process from the first telemetry to the last, so that they hold on a busy m
 targets come from shortest paths: the linear program that spreads them is planned offline.
 """
 
-import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from controller.live import run_live
 from controller.setting import Setting
+from controller.usage import Point, grouped, need_proc, points
 from quantum.egp import Telemetry
-from quantum.errors import InputError
 from quantum.presets import LOAD_PER_NODE_HZ
 
 __all__ = ["SIZES", "measured", "scale"]
@@ -26,15 +22,6 @@ __all__ = ["SIZES", "measured", "scale"]
 SIZES = (100, 300, 1000)
 AGENTS = 4
 _SECONDS = 4.0
-_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
-_MIB = 1024.0
-
-
-class Point(msgspec.Struct, frozen=True):
-    """What a process has used so far: processor seconds, resident MiB."""
-
-    cpu_s: float
-    memory_mib: float
 
 
 def scale() -> dict[str, Any]:
@@ -65,13 +52,12 @@ def measured(nodes: int, *, seconds: float = _SECONDS) -> dict[str, Any]:
     Microseconds of processor time per node and slot, MiB of the processes at the end, and KiB that
     a node more costs in its agent process, on top of what the process itself needs.
     """
-    if not Path("/proc/self/stat").exists():
-        raise InputError("dpem bench scale reads /proc, which only Linux has")
+    need_proc("dpem bench scale")
     seen: list[tuple[int, dict[str, Point]]] = []
 
     def stage(_: str, telemetry: Telemetry | None) -> None:
         if telemetry is not None:
-            seen.append((telemetry.slot, _points()))
+            seen.append((telemetry.slot, points()))
 
     setting = Setting(
         topology=f"mesh-{nodes}",
@@ -89,8 +75,8 @@ def measured(nodes: int, *, seconds: float = _SECONDS) -> dict[str, Any]:
     # The first slots compile kernels.
     begun = next(n for n, (slot, _) in enumerate(seen) if slot >= 1.0 / 0.02)
     (first, before), (last, after) = seen[begun], seen[-2]
-    spent = _grouped({name: after[name].cpu_s - before[name].cpu_s for name in after})
-    memory = _grouped({name: point.memory_mib for name, point in after.items()})
+    spent = grouped({name: after[name].cpu_s - before[name].cpu_s for name in after})
+    memory = grouped({name: point.memory_mib for name, point in after.items()})
     return {
         "nodes": nodes,
         "slots": last - first,
@@ -101,29 +87,3 @@ def measured(nodes: int, *, seconds: float = _SECONDS) -> dict[str, Any]:
         },
         **{f"{part}_mib": mib for part, mib in memory.items()},
     }
-
-
-def _grouped(values: Mapping[str, float]) -> dict[str, float]:
-    """Sum what belongs to the broker, to all agents and to all workers."""
-    kinds = {"broker": "broker", "agent": "agents", "worker": "workers"}
-    return {
-        plural: sum(value for name, value in values.items() if name.startswith(kind))
-        for kind, plural in kinds.items()
-    }
-
-
-def _points() -> dict[str, Point]:
-    """Look at this process, the broker, and at the agents and workers that it has started."""
-    found = {"broker": _point(os.getpid())}
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"-m" in words:
-            found[Path(words[-2].decode()).stem] = _point(int(pid))
-    return found
-
-
-def _point(pid: int) -> Point:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    status = Path(f"/proc/{pid}/status").read_text()
-    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return Point((int(fields[11]) + int(fields[12])) * _TICK_S, int(resident.split()[1]) / _MIB)

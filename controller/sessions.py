@@ -1,17 +1,22 @@
 """Who sits where in a run: peers by their keys, and what each of them was given. No sockets.
 
 A key has one seat; whoever comes again with it takes the seat of his lost connection, and is given
-again what was under way. Answers may then come twice: the second one counts for nothing.
+again what was under way. It may then be answered as often as it was given: the first answer counts.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from msgspec import structs
 
 from controller.security import Client, Limits, RateLimit
+from quantum.blocks import spelled_out
 from quantum.egp import Job, Look
 
 __all__ = ["Peer", "Room"]
+
+#: Things given again that are remembered; copies that were lost with a connection have no answer.
+_REMEMBERED = 1024
 
 
 @dataclass
@@ -21,14 +26,15 @@ class Peer:
     client: Client
     rate: RateLimit
     identity: bytes = b""
-    resumes: bool = False
+    features: tuple[str, ...] = ()
     group: int = -1
     look: Look | None = None
     """What an agent was shown and has not answered."""
     jobs: dict[int, Job] = field(default_factory=dict)
     """What a worker has to do."""
     _owed: int = 0
-    _again: set[int] = field(default_factory=set)
+    _again: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    """How many more copies of a slot or job were given than the first."""
     _told_s: float = 0.0
 
     @property
@@ -41,30 +47,38 @@ class Peer:
         self.look = look
         self._owed += 1
 
-    def give(self, job: Job) -> None:
-        """Note that a worker is given a job."""
-        self.jobs[job.job] = job
+    def is_shown(self, slot: int) -> bool:
+        """Tell whether this slot is what an agent has not answered."""
+        return self.look is not None and self.look.slot == slot
+
+    def give(self, job: Job) -> Job:
+        """Note that a worker is given a job; returns it as this worker can read it."""
+        readable = job if "blocks" in self.features else spelled_out(job)
+        self.jobs[job.job] = readable
         self._owed += 1
+        return readable
 
     def under_way(self) -> list[Look | Job]:
         """Return what is to be given once more to a peer that came again."""
-        if not self.resumes:
+        if "resume" not in self.features:
             return []
         out: list[Look | Job] = [structs.replace(job, again=True) for job in self.jobs.values()]
-        self._again.update(self.jobs)
         if self.look is not None:
             out.append(self.look)
-            self._again.add(self.look.slot)
-        # Two answers to each may come; whoever asks for them often earns no more.
+        for number in (*self.jobs, *(() if self.look is None else (self.look.slot,))):
+            self._again[number] = self._again.pop(number, 0) + 1
+        while len(self._again) > _REMEMBERED:
+            self._again.popitem(last=False)
+        # Who comes again while we are busy is given a copy each time, and is free to answer two.
         self._owed = max(self._owed, min(self._owed + len(out), 2 * len(out)))
         return out
 
     def repeats(self, number: int) -> bool:
-        """Tell, once, that an answer to this slot or job may be the second one."""
-        if number in self._again:
-            self._again.discard(number)
-            return True
-        return False
+        """Tell, once for each further copy, that this slot or job may be answered once more."""
+        left = self._again.pop(number, 0)
+        if left > 1:
+            self._again[number] = left - 1
+        return left > 0
 
     def busy(self, now_s: float) -> float:
         """Count a message: 0, or the seconds after which this peer may speak again.

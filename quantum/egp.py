@@ -11,13 +11,13 @@ draft-dahlberg-ll-quantum-03): CREATE, OK, ERR, purpose, minimum fidelity, goodn
 Nodes and links travel as the numbers of the run's network; Bell states and bases by name.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from quantum.errors import Code
 from quantum.estimate import Estimate
-from quantum.program import Program
+from quantum.program import Gates, Memory, Program
 from quantum.roles import Role
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "PROBE",
     "VERSION",
     "Beat",
+    "Block",
     "Brief",
     "Bye",
     "Create",
@@ -50,13 +51,16 @@ __all__ = [
 
 VERSION = 1
 #: What this version has beyond the first: ``busy`` is a refusal with a time to ask again, ``clock``
-#: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again.
-FEATURES = ("busy", "clock", "resume")
+#: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again,
+#: ``blocks`` are programs as columns.
+FEATURES = ("busy", "clock", "resume", "blocks")
 #: A worker tells its backend as the feature ``backend:NAME``, and which process it is as
 #: ``boot:HEX``; who only wants to know whether he would be let in says ``probe``, and who has to be
 #: told what an agent has to know says ``brief``. Older brokers leave all of them aside.
 BACKEND, BOOT, PROBE, BRIEF = "backend", "boot", "probe", "brief"
 
+#: Steps that blocks may have.
+StepKind = Literal["generate", "wait", "dejmps", "bbpssw", "epl", "swap"]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
 Features = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=32)], ...], msgspec.Meta(max_length=32)
@@ -237,12 +241,40 @@ class Task(Frame, frozen=True):
     link: int = -1
 
 
+class Block(Frame, frozen=True):
+    """Programs of one skeleton as columns, each to be executed once.
+
+    The ``skeleton`` are the steps without their numbers: (kind, first pair, second pair or -1).
+    ``basis`` is one signed byte for each program, ``draw`` one float, both as in :class:`Task`.
+    ``populations`` are the Bell populations of its generated pairs, four floats each, ``waits_s``
+    the times of its waits, left and right; program by program, in the order of the skeleton. Floats
+    are little-endian float64.
+    """
+
+    skeleton: Annotated[tuple[tuple[StepKind, int, int], ...], msgspec.Meta(max_length=1024)]
+    populations: bytes
+    waits_s: bytes
+    basis: bytes
+    draw: bytes
+    memory: Memory = Memory()
+    gates: Gates = Gates()
+
+
 class Job(Frame, frozen=True, tag="job"):
-    """Programs to execute, each once: a job that is given ``again`` was perhaps done already."""
+    """Programs to execute, each once: a job that is given ``again`` was perhaps done already.
+
+    Its ``tasks`` come first, then the programs of its ``blocks``, to peers with feature blocks.
+    """
 
     job: int
     tasks: tuple[Task, ...]
     again: bool = False
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def programs(self) -> int:
+        """How many programs there are."""
+        return len(self.tasks) + sum(len(block.basis) for block in self.blocks)
 
 
 class Fault(Frame, frozen=True):

@@ -21,12 +21,14 @@ import numba
 import numpy as np
 from numba.core.options import DefaultOptions
 
-__all__ = ["Table", "cache_folder", "kernel", "lean", "small", "sources_of", "table"]
+__all__ = ["Table", "cache_folder", "kernel", "lean", "small", "sources_of", "table", "threaded"]
 
 #: A structured array with named columns; kernels write ``ledger.node[u].used``.
 Table = Any
 
 _PACKAGES = ("quantum", "controller", "backends")
+#: Files with one of these hold kernels.
+_MARKS = (b"@kernel", b"@small", b"@lean", b"@threaded")
 #: Folders that no kernel asked for in this time are removed.
 _KEPT_S = 30 * 86400.0
 #: How often the time of a folder's last use is noted.
@@ -38,7 +40,7 @@ def cache_folder(source: str | Path) -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(_closure(Path(source).resolve())):
         text = path.read_bytes()
-        if b"@kernel" in text or b"@small" in text or b"@lean" in text:
+        if any(mark in text for mark in _MARKS):
             digest.update(text)
     base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "dpem" / "kernels" / digest.hexdigest()[:16]
@@ -116,6 +118,8 @@ def _ready(source: str) -> Path:
 _ALL: dict[str, Any] = {"no_cfunc_wrapper": True}
 #: Decorate a kernel.
 kernel: Any = _decorated(numba.njit(cache=True, error_model="numpy", **_ALL))
+#: Decorate a kernel that several threads run at once, on arrays of their own.
+threaded: Any = _decorated(numba.njit(cache=True, error_model="numpy", nogil=True, **_ALL))
 #: Decorate a kernel of the slot's loop, which makes no array and counts no references: a tuple of
 #: arrays costs any other kernel two atomic operations for each array, more than most steps take.
 #: ``_nrt`` is numba's own option and not documented; without it the same kernels run, only slower.

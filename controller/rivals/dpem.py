@@ -273,7 +273,7 @@ def _forecasting(game: Game) -> Player:
 forecasting = replace(
     allocator,
     name="dpem-forecast",
-    sentence="Tuned mean-rate at the nodes, which forecast: dpem without a learned policy.",
+    sentence="Tuned mean-rate at the nodes, with forecasts and swaps ahead: dpem without a policy.",
     play=_forecasting,
     make=None,
     levers={},

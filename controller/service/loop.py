@@ -24,6 +24,10 @@ from quantum.requests import MAX_ASK_BYTES, Closed, Open, decode_ask, encode_req
 
 __all__ = ["Loop"]
 
+# Plain numbers: looking a name up and joining flags costs as much as sending a frame.
+_MORE, _EVENTS = int(zmq.RCVMORE), int(zmq.EVENTS)
+_HAS, _NOW, _FIRST_NOW = int(zmq.POLLIN), int(zmq.NOBLOCK), int(zmq.SNDMORE | zmq.NOBLOCK)
+
 #: Frames that are handled together at most.
 BATCH = 256
 #: Frames in each direction that wait for one connection.
@@ -33,6 +37,8 @@ QUEUE = 256
 _CARE_S = 1.0
 #: The loop looks up so often when nothing comes, and lets time go on so often when frames do.
 _LOOK_MS, _LOOK_S = 50, 0.05
+#: While frames come, everything else is looked after so often.
+_CHORES_S = 0.02
 #: The log is told so often what was done.
 _SUM_S = 60.0
 
@@ -81,6 +87,7 @@ class Loop:
         self._socket.rcvtimeo = _LOOK_MS
         self._timeout_ms = _LOOK_MS
         self._care_until_s = self._looked_s = 0.0
+        self._busy = False
 
     def run(
         self,
@@ -97,8 +104,12 @@ class Loop:
         told, until_s = "", 0.0
         self.desk.tells = logs("debug")
         summed_s = self._clock()
+        look_s = summed_s
         while True:
             now_s = self._step()
+            if self._busy and now_s < look_s:
+                continue
+            look_s = now_s + _CHORES_S
             for line in self._gate.news():
                 tell(line)
             trouble = self.desk.broken or self.desk.trouble
@@ -142,6 +153,7 @@ class Loop:
         careful = now_s < self._care_until_s
         messages, opens = self._carefully(wait_ms) if careful else self._quickly(wait_ms)
         now_s = self._clock()
+        self._busy = bool(messages)
         if messages:
             desk.sessions.ring = self._gate.ring
             replies = desk.hear(messages, now_s)
@@ -185,17 +197,20 @@ class Loop:
         peer = self._first(wait_ms)
         if peer is None:
             return messages, []
-        receive = socket.recv
+        receive, get = socket.recv, socket.get
         try:
             while True:
                 body = receive()
-                if socket.rcvmore:
+                if get(_MORE):
                     self._skip()
                 else:
                     messages.append((peer, body))
+                    # To be told that nothing more has come costs less than to try in vain.
+                    if len(messages) == 1 and not int(get(_EVENTS)) & _HAS:
+                        break
                 if len(messages) >= BATCH:
                     break
-                peer = receive(zmq.NOBLOCK)
+                peer = receive(_NOW)
         except zmq.Again:
             pass
         return messages, []
@@ -224,7 +239,7 @@ class Loop:
 
     def _skip(self) -> None:
         """Drop the rest of a message: ours have one frame."""
-        while self._socket.rcvmore:
+        while self._socket.get(_MORE):
             self._socket.recv()
 
     def _opened(self, frame: zmq.Frame) -> bytes | None:
@@ -249,8 +264,8 @@ class Loop:
         for peer, frame in replies:
             try:
                 # Whoever does not read must not keep the others waiting: he asks again.
-                send(peer, zmq.SNDMORE | zmq.NOBLOCK)
-                send(frame, zmq.NOBLOCK)
+                send(peer, _FIRST_NOW)
+                send(frame, _NOW)
             except zmq.ZMQError as wrong:
                 if wrong.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                     raise

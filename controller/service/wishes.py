@@ -25,6 +25,16 @@ def refusal(
 ) -> Refusal | None:
     """Say what is wrong with a request itself, naming the field and what is allowed."""
     left_s = ask.deadline_s - now_s
+    a, b = ask.source, ask.destination
+    if (
+        0.0 < left_s <= terms.most_s
+        and 1 <= ask.pairs <= terms.most_pairs
+        and 0.0 <= ask.minimum_fidelity <= 1.0
+        and a in nodes
+        and b in nodes
+        and a != b
+    ):
+        return None
     if not left_s > 0.0:
         return Refusal(Code.NOTIME, "the deadline has passed")
     if left_s > terms.most_s:
@@ -33,17 +43,18 @@ def refusal(
         return Refusal(Code.CREATE, f"pairs must be 1 to {terms.most_pairs}, got {ask.pairs}")
     if not 0.0 <= ask.minimum_fidelity <= 1.0:
         return Refusal(Code.CREATE, "minimum_fidelity must be between 0 and 1")
-    for what, name in (("source", ask.source), ("destination", ask.destination)):
+    for what, name in (("source", a), ("destination", b)):
         if name not in nodes:
             return Refusal(Code.CREATE, f"{what} {name!r} is no node of network {network}")
-    if ask.source == ask.destination:
-        return Refusal(Code.CREATE, "source and destination must be two nodes")
-    return None
+    return Refusal(Code.CREATE, "source and destination must be two nodes")
 
 
 def pairs_of(waiting: Waiting, stock: Stock) -> tuple[tuple[Pair, ...], tuple[Measured, ...]]:
     """Return the pairs that a request has got, and the measured fidelities of their kinds."""
     a, b = waiting.ask.source, waiting.ask.destination
+    if len(waiting.pairs) == 1:
+        ((number, hops, fidelity),) = waiting.pairs
+        return (Pair(a, b, number, fidelity, 0),), (stock.measured(hops),)
     kinds: dict[int, int] = {}
     # Lists are made faster than what a generator gives.
     pairs = [

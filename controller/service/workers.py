@@ -133,7 +133,6 @@ class Workers:
             peer = min(there, key=lambda w: (len(w.jobs), w.client.public))
             job = jobs.popleft()
             self._jobs.give(job.job, peer.client.public.encode(), now_s)
-            peer.give(job)
-            if not self._reception.send(peer.identity, job):
+            if not self._reception.send(peer.identity, peer.give(job)):
                 # He may come back for it; until then he is given nothing else.
                 self._doubted.add(peer.client.public)

@@ -2,6 +2,8 @@
 
 import hashlib
 import operator
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,20 @@ class Digest:
         parts.append(b")")
         self._sha.update(b"".join(parts))
 
+    def update_rows(self, rows: Iterable[Sequence[int]]) -> None:
+        """Add tuples of integers, each as :meth:`update` would; many at once are added faster.
+
+        >>> one, many = Digest(), Digest()
+        >>> one.update(3, -14)
+        >>> one.update()
+        >>> many.update_rows([(3, -14), ()])
+        >>> one.hexdigest() == many.hexdigest()
+        True
+        """
+        index = operator.index
+        written = [_form(len(row)) % tuple(map(index, row)) for row in rows]
+        self._sha.update(b"".join(written))
+
     def update_array(self, array: NDArray[Any]) -> None:
         """Add an array: its shape, then its values as little-endian int64 or float64 in C order.
 
@@ -67,3 +83,9 @@ class Digest:
     def hexdigest(self) -> str:
         """Return the digest of everything added so far, 64 hexadecimal digits."""
         return self._sha.hexdigest()
+
+
+@cache
+def _form(size: int) -> bytes:
+    """Return what writes a tuple of so many integers."""
+    return b"(%b)" % (b"i%d;" * size)

@@ -2,6 +2,7 @@
 
 import random
 import resource
+import struct
 import typing
 
 import pytest
@@ -11,6 +12,7 @@ from quantum import egp
 from quantum.egp import (
     FEATURES,
     Beat,
+    Block,
     Brief,
     Bye,
     Create,
@@ -45,12 +47,23 @@ PROGRAM = Program(
     ),
     Memory(t1_s=3600.0, t2_s=60.0),
 )
+#: What version 1 had before there were blocks.
+BEFORE = ("busy", "clock", "resume")
+BLOCK = Block(
+    skeleton=(("generate", 0, -1), ("wait", 0, -1)),
+    populations=struct.pack("<8d", 0.97, 0.01, 0.01, 0.01, 1.0, 0.0, 0.0, 0.0),
+    waits_s=struct.pack("<4d", 0.25, 0.5, 0.0, 0.0),
+    basis=b"\xff\x02",
+    draw=struct.pack("<2d", 0.0, 0.5),
+    memory=Memory(t1_s=3600.0, t2_s=60.0),
+)
 MESSAGES = {
     "hello, first": Hello(1, "agent", "agent-0", (0, 1, 2)),
     "welcome, first": Welcome(1, 3),
     "refuse, first": Refuse(Code.CREATE, "no"),
-    "hello": Hello(1, "worker", "w", keeps=False, features=FEATURES, sent_s=1764475200.5),
-    "welcome": Welcome(1, 0, FEATURES, 4, 65536, 20.0, 1764475201.0, 1764475200.5),
+    "hello": Hello(1, "worker", "w", keeps=False, features=BEFORE, sent_s=1764475200.5),
+    "welcome": Welcome(1, 0, BEFORE, 4, 65536, 20.0, 1764475201.0, 1764475200.5),
+    "hello, blocks": Hello(1, "worker", "w", features=FEATURES, sent_s=1764475200.5),
     "brief": Brief((2, 3), b'{"seed":3}', bytes(8), b"\4" * 8, 0.5, 0.25, secret=True),
     "refuse": Refuse(Code.REJECTED, "BUSY", 0.25),
     "bye": Bye(interrupted=True),
@@ -75,6 +88,7 @@ MESSAGES = {
     ),
     "job": Job(250, (Task(PROGRAM, 2, 0.5, 1),)),
     "job, again": Job(250, (), again=True),
+    "job, blocks": Job(250, (), blocks=(BLOCK,)),
     "done": Done(
         250,
         (1, -1),

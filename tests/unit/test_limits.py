@@ -65,7 +65,7 @@ def test_what_was_under_way_is_given_again_and_answered_once():
     one.give(Job(7, ()))
     one.show(Look(3))
     assert one.under_way() == [], "an old version would do it twice"
-    one.resumes = True
+    one.features = ("resume",)
     assert one.under_way() == [Job(7, (), again=True), Look(3)]
     assert [one.repeats(7), one.repeats(7), one.repeats(3), one.repeats(9)] == [
         True,
@@ -73,3 +73,25 @@ def test_what_was_under_way_is_given_again_and_answered_once():
         True,
         False,
     ]
+
+
+def test_each_copy_may_be_answered_once():
+    """Who hears nothing from a busy broker greets again and again, and gets a copy each time."""
+    one = peer()
+    one.features = ("resume",)
+    one.show(Look(3))
+    for _ in range(3):
+        assert one.under_way() == [Look(3)]
+    assert one.is_shown(3) and not one.is_shown(2)
+    one.show(Look(4))
+    assert [one.repeats(3) for _ in range(4)] == [True, True, True, False]
+
+
+def test_copies_that_are_never_answered_are_forgotten():
+    one = peer()
+    one.features = ("resume",)
+    for slot in range(3000):
+        one.show(Look(slot))
+        one.under_way()
+    assert len(one._again) == 1024
+    assert one.repeats(2999) and not one.repeats(0)

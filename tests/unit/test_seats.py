@@ -4,9 +4,11 @@ import threading
 
 import msgspec
 import pytest
-from broker_stage import SETTING, expected_digest, setup
+from broker_stage import SETTING, expected_digest, minds, setup
 from guests import dealer, hear, ring_of
 
+from backends.analytic import AnalyticBackend
+from backends.service import execute
 from backends.worker import work
 from controller.agent import AgentConfig, act
 from controller.broker import Broker
@@ -14,9 +16,10 @@ from controller.dispatch import Dispatch
 from controller.security import new_keys
 from controller.security.cutting import cut
 from controller.security.limits import AGENT
-from quantum.egp import FEATURES, VERSION, Hello, Look, Refuse, Speak, Welcome
+from quantum.egp import FEATURES, VERSION, Bye, Hello, Job, Look, Refuse, Speak, Welcome
 from quantum.errors import DpemError
 from quantum.joining import WorkerConfig
+from quantum.seeding import generator
 from quantum.wire import encode
 
 
@@ -132,6 +135,56 @@ def test_coming_again_and_again_earns_nothing(monkeypatch):
         broker.close()
     assert isinstance(heard[-1], Refuse) and heard[-1].detail.startswith("BUSY")
     assert sum(isinstance(message, Welcome) for message in heard) == 10
+
+
+def test_who_greets_again_and_again_while_a_busy_broker_is_silent_plays_on():
+    """Each hello brings a copy of what is under way; an answer to each is no reason to go."""
+    expected = expected_digest()  # compiles kernels
+    rules = setup()[1]
+    server, *keys = (new_keys() for _ in range(4))
+    broker = Broker(server, ring_of(keys))
+    dispatch, refused, copies = Dispatch(rules, lambda _: None), [], []
+
+    def guest(number, hello, address, answer):
+        said, greeted = {}, 0
+        with dealer(address, server, keys[number]) as socket:
+            socket.send(encode(hello))
+            while not isinstance(message := hear(socket, 60_000), Bye | None):
+                if isinstance(message, Refuse):
+                    refused.append(message.detail)
+                if not isinstance(message, Look | Job):
+                    continue
+                about = message.slot if isinstance(message, Look) else message.job
+                copies.append(about in said)
+                if about not in said:
+                    said[about] = encode(answer(message))
+                    if len(said) in (3, 6) and greeted < 6:
+                        greeted += 3
+                        for _ in range(3):
+                            socket.send(encode(hello))
+                socket.send(said[about])
+
+    backend, rng = AnalyticBackend(), generator(1, "worker")
+    at, again = broker.endpoints, {"features": FEATURES}
+    told = [
+        (Hello(VERSION, "agent", name, nodes, **again), at.agents, mind.speak)
+        for name, nodes, mind in zip("ab", rules.groups, minds(), strict=True)
+    ]
+    hello = Hello(VERSION, "worker", "w", **again)
+    told.append((hello, at.workers, lambda job: execute(backend, job, rng)))
+    threads = [threading.Thread(target=guest, args=(k, *each)) for k, each in enumerate(told)]
+    for thread in threads:
+        thread.start()
+    try:
+        broker.gather(dispatch, 1, timeout_s=60.0)
+        broker.play(dispatch)
+    finally:
+        broker.close()
+        for thread in threads:
+            thread.join(60.0)
+    assert refused == []
+    assert sum(copies) >= 12
+    assert dispatch.digest.hexdigest() == expected
 
 
 def test_what_is_of_no_use_does_not_keep_a_run_waiting(monkeypatch):

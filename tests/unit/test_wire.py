@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantum.egp import (
+    Block,
     Bye,
     Create,
     Done,
@@ -107,6 +108,21 @@ MESSAGES = {
         updates_done=whole,
     ),
     "job": st.builds(Job, whole, many(st.builds(Task, programs, whole, share))),
+    "job, blocks": st.builds(
+        Job,
+        whole,
+        st.just(()),
+        st.booleans(),
+        many(
+            st.builds(
+                Block,
+                many(
+                    st.tuples(st.sampled_from(("generate", "wait", "swap", "dejmps")), whole, whole)
+                ),
+                *[st.binary(max_size=40)] * 4,
+            )
+        ),
+    ),
     "done": st.builds(
         Done, whole, many(whole), many(share), text, many(st.builds(Fault, whole, codes, text))
     ),
