@@ -65,6 +65,7 @@ class Seat:
             ready = dict(self._poller.poll(wait_ms))
             if self._monitor in ready:
                 self._watch()
+            self._redial()
             # Who hears something is not silent, so the message comes first.
             message = self._take() if self._socket in ready else None
             self._greet()
@@ -87,6 +88,13 @@ class Seat:
             seen = recv_monitor_message(self._monitor)
             name = zmq.Event(seen["event"]).name or ""
             self._joining.event(name, int(seen["value"]), time.monotonic())
+
+    def _redial(self) -> None:
+        """Connect again where libzmq has given a connection up for good."""
+        if self._joining.redials(time.monotonic()):
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.disconnect(self._joining.address)
+            self._socket.connect(self._joining.address)
 
     def _greet(self) -> None:
         now_s = time.monotonic()

@@ -69,6 +69,8 @@ def waiting(connect_s: float) -> Patience:
 
 #: Handshakes that end without a reason before the key is blamed: a broker that starts may drop one.
 _DROPS = 3
+#: How soon a socket is connected again that libzmq has given up.
+_REDIAL_S = 0.2
 
 
 class Joining:
@@ -93,7 +95,7 @@ class Joining:
         self._began_s, self._open_s = now_s, -1.0
         self._due_s = now_s
         self._stage: Literal["silent", "closed", "connected", "open"] = "silent"
-        self._drops = 0
+        self._drops, self._redial_s = 0, float("inf")
 
     def event(self, name: str, value: int, now_s: float) -> None:
         """Take an event of the socket's monitor, by its name in libzmq."""
@@ -110,7 +112,10 @@ class Joining:
                 self._stage, self._began_s, self._open_s = "silent", now_s, -1.0
             case "HANDSHAKE_FAILED_AUTH":
                 raise InputError(self._turned_away(value))
-            case "HANDSHAKE_FAILED_PROTOCOL" if self.welcome is None:
+            case "HANDSHAKE_FAILED_PROTOCOL" if self._may_come_back(now_s):
+                # libzmq comes again after every other failure, and never after this one.
+                self._stage, self._redial_s = "silent", now_s + _REDIAL_S
+            case "HANDSHAKE_FAILED_PROTOCOL":
                 raise InputError(
                     f"what listens at {self.address} is no broker of DPEM (it asks for no keys, "
                     "or for others): check the port"
@@ -123,6 +128,17 @@ class Joining:
                     and now_s - self._began_s >= self._patience.blame_s
                 ):
                     raise InputError(self._dropped())
+
+    def _may_come_back(self, now_s: float) -> bool:
+        """Tell whether what does not speak our language may only be in a broker's place for now."""
+        return self.welcome is not None or now_s - self._began_s < self._patience.blame_s
+
+    def redials(self, now_s: float) -> bool:
+        """Tell, once, that the socket has to be disconnected and connected again."""
+        due = now_s >= self._redial_s
+        if due:
+            self._redial_s = float("inf")
+        return due
 
     def hear(self, message: Message, now_s: float, clock_s: float) -> None:
         """Take what the broker said; ``clock_s`` is this machine's clock (UTC)."""

@@ -1,6 +1,7 @@
 """Workers and agents that come from elsewhere: real sockets, keys in folders, one file for all."""
 
 import contextlib
+import socket as net
 import threading
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from guests import dealer, hear
 from msgspec import structs
 from service_stage import desk_on
 
+from backends.seat import Seat
 from backends.worker import work
 from controller.agent import act_by_brief
 from controller.broker import Broker
@@ -20,7 +22,7 @@ from controller.dispatch import Dispatch
 from controller.live import _briefs
 from controller.machines import agent_of, worker_of
 from controller.meeting import read_run
-from controller.security import KeyFolder
+from controller.security import KeyFolder, new_keys
 from controller.security.checks import checks
 from controller.security.keys import load_pair, new_key, revoke_key
 from controller.service.config import load_config
@@ -31,6 +33,7 @@ from controller.site import part_of
 from quantum.commands.findings import endpoints_of
 from quantum.egp import PROBE, VERSION, Done, Hello, Job, Refuse, Welcome
 from quantum.errors import Code, InputError
+from quantum.joining import WorkerConfig
 from quantum.wire import encode
 
 LONG_MS = 20_000
@@ -180,6 +183,52 @@ def test_a_silent_worker_is_given_nothing_more_until_he_speaks(tmp_path):
         socket.send(encode(done(job)))
         until(lambda: loop.desk.work.workers == 1)
         assert loop.desk.work.counts().executed == 0
+
+
+@contextlib.contextmanager
+def babbling():
+    """A port whose first caller hears his own words; whoever comes next is passed on by hand."""
+    with net.create_server(("127.0.0.1", 0)) as listener:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", listener
+
+
+def test_a_worker_comes_again_where_libzmq_would_not(tmp_path):
+    """Who once hears nonsense in a handshake is given up by libzmq: its socket is dialled anew."""
+    with babbling() as (address, listener):
+        pair, server = new_keys(), new_keys()
+        config = WorkerConfig(
+            server_key=server.public,
+            public_key=pair.public,
+            secret_key=pair.secret,
+            address=address,
+            name="w",
+            backend="analytic",
+            seed=0,
+            alone=True,
+            connect_s=600.0,
+        )
+        listener.settimeout(60.0)
+        with Seat(config, keeps=True) as seat:
+            over = threading.Event()
+
+            def listen():
+                while not over.is_set():
+                    seat.hear(None)
+
+            thread = threading.Thread(target=listen)
+            thread.start()
+            try:
+                first, _ = listener.accept()
+                with first:
+                    first.settimeout(60.0)
+                    with contextlib.suppress(OSError):
+                        while data := first.recv(4096):
+                            first.sendall(data)
+                second, _ = listener.accept()
+                second.close()
+            finally:
+                over.set()
+                thread.join(60.0)
 
 
 def test_who_may_not_work_is_told_why(tmp_path):
