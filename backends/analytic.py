@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backends import pauli, registers
-from backends.contract import Outcome, Plan, Truth
+from backends.contract import Bits, Outcome, Plan, Truth
 from backends.registers import Register
-from backends.sampling import check_plan, sample
+from backends.sampling import check_angles, check_plan, pick, sample
 from quantum import bell, ghz, noise, werner
 from quantum.batch import Batch, check_batch
 from quantum.program import End
@@ -43,6 +43,14 @@ class AnalyticBackend:
         truth = exact(batch)
         return Outcome(counts=sample(truth, plan, rng), truth=truth, source="sim")
 
+    def analyse(
+        self, batch: Batch, angles_rad: Floats, draw: Floats, rng: np.random.Generator
+    ) -> Bits:
+        """Execute each program once and measure both qubits of its pair, each in its basis."""
+        check_angles(angles_rad, draw, len(check_batch(batch)), batch.qubits)
+        chances, success = _analysed(batch, angles_rad)
+        return Bits(pick(chances, success, draw, rng), "sim")
+
     def close(self) -> None:
         """Release nothing; safe to call twice."""
 
@@ -65,6 +73,15 @@ def exact(batch: Batch) -> Truth:
         out.populations[part] = np.clip(given, 0.0, 1.0)
         out.success[part] = success
     return out
+
+
+def _analysed(batch: Batch, angles_rad: Floats) -> tuple[Floats, Floats]:
+    """Return (chances ``(B, 4)`` of the results 00, 01, 10, 11, success ``(B,)``).
+
+    Local results and mixed terms count here, so the full states are carried in any case.
+    """
+    state, success = _states(_FullStates(batch))
+    return pauli.chances(_pair(state), angles_rad), success
 
 
 def correlators_suffice(batch: Batch) -> bool:
@@ -126,6 +143,12 @@ class _Rules(Protocol[State]):
 
 def _walk(rules: _Rules[State]) -> tuple[Floats, Floats]:
     """Follow the skeleton: (correlators ``(B, 2^n - 1)``, success ``(B,)``)."""
+    state, success = _states(rules)
+    return rules.correlators(state), success
+
+
+def _states(rules: _Rules[State]) -> tuple[State, Floats]:
+    """Follow the skeleton: (what is left at its end, success ``(B,)``)."""
     batch = rules.batch
     success = np.ones(len(batch))
     states: dict[int, State] = {}
@@ -151,7 +174,7 @@ def _walk(rules: _Rules[State]) -> tuple[Floats, Floats]:
                 at: End = "first" if kind == "merge_first" else "last"
                 states[first] = rules.merge(states[first], states.pop(second), at)
                 success = success * batch.gates.success
-    return rules.correlators(states[batch.last_pair]), success
+    return states[batch.last_pair], success
 
 
 class _ClosedForms:

@@ -11,7 +11,18 @@ from quantum.errors import Code, RequestError
 from quantum.joining import Connection
 from quantum.program import Program
 
-__all__ = ["KEEP", "RANDOM", "Backend", "Follower", "Outcome", "Plan", "Truth", "plan_of"]
+__all__ = [
+    "KEEP",
+    "RANDOM",
+    "Analyser",
+    "Backend",
+    "Bits",
+    "Follower",
+    "Outcome",
+    "Plan",
+    "Truth",
+    "plan_of",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -84,6 +95,36 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bits:
+    """What two detectors said of each pair: ``both`` (B,) is 2 left + right, 0 to 3.
+
+    -1 where a pair can never succeed. ``source`` is that of an :class:`Outcome`.
+    """
+
+    both: Ints
+    source: str
+
+
+@runtime_checkable
+class Analyser(Protocol):
+    """A backend that measures each qubit of a pair in a basis of its own.
+
+    Not every backend can: who lacks ``analyse`` is told to measure parities only.
+    """
+
+    def analyse(
+        self, batch: Batch, angles_rad: Floats, draw: Floats, rng: np.random.Generator
+    ) -> Bits:
+        """Execute each program of the batch once and measure both qubits of its pair.
+
+        ``angles_rad`` (B, 2), left and right: angle t measures cos t Z + sin t X, and bit 0 is the
+        eigenvalue +1. ``draw`` (B,) is the keyed uniform that decides: the outcome is the first of
+        00, 01, 10, 11 (left, right) up to which the chances sum to more than it; NaN where the
+        backend draws for itself.
+        """
 
 
 @runtime_checkable

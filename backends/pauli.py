@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quantum import bell, werner
 from quantum.program import Gates, Protocol
 
-__all__ = ["correlators", "distill", "from_correlators", "swap", "wait"]
+__all__ = ["chances", "correlators", "distill", "from_correlators", "swap", "wait"]
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +39,27 @@ def correlators(tensor: Floats) -> Floats:
     """
     diagonal: Floats = (np.diagonal(tensor, axis1=-2, axis2=-1) * _SIGN)[..., 1:]
     return diagonal
+
+
+def chances(tensor: Floats, angles_rad: Floats) -> Floats:
+    """Return the chances ``(B, 4)`` of the results 00, 01, 10, 11 of states ``(B, 4, 4)``.
+
+    Qubits are measured in cos t Z + sin t X, ``angles_rad`` ``(B, 2)``, left and right.
+
+    >>> best = from_correlators(np.ones((1, 3)))
+    >>> chances(best, np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.0, 0.0, 0.5]]
+    >>> round(float(chances(best, np.array([[0.0, np.pi / 4]]))[0] @ [1, -1, -1, 1]), 6)
+    0.707107
+    """
+    bits = np.array([1.0, -1.0])
+    seen = np.zeros((*angles_rad.shape, 2, 4))
+    seen[..., 0] = 1.0
+    seen[..., 1] = np.sin(angles_rad)[..., None] * bits
+    seen[..., 3] = np.cos(angles_rad)[..., None] * bits
+    both = np.einsum("bia,bac,bjc->bij", seen[:, 0], tensor, seen[:, 1]) / 4.0
+    out: Floats = np.clip(both.reshape(-1, 4), 0.0, 1.0)
+    return out
 
 
 def wait(tensor: Floats, damping: Floats, coherence: Floats) -> Floats:

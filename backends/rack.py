@@ -18,6 +18,7 @@ from backends.drivers.session_lines import Channel
 from backends.drivers.sessions import Session
 from quantum.errors import DeviceError, DeviceTimeout, InputError, RecordError
 from quantum.rack import STUB, InstrumentEntry
+from quantum.words import near
 
 __all__ = [
     "FOUR_LINKS",
@@ -125,7 +126,9 @@ def driver_of(kind: str) -> Callable[..., PairTester]:
     """Return what opens an instrument of a kind (entry points of the group ``dpem.drivers``)."""
     known = {point.name: point for point in entry_points(group="dpem.drivers")}
     if kind not in known:
-        raise InputError(f"instrument kind {kind!r} is unknown; known: {', '.join(sorted(known))}")
+        names = sorted(known)
+        meant = near(kind, names)
+        raise InputError(f"instrument kind {kind!r} is unknown{meant}; known: {', '.join(names)}")
     return cast(Callable[..., PairTester], known[kind].load())
 
 

@@ -11,7 +11,7 @@ from backends.contract import KEEP, RANDOM, Plan, Truth
 from quantum.errors import InputError
 from quantum.ghz import pass_probability
 
-__all__ = ["check_plan", "sample"]
+__all__ = ["check_angles", "check_plan", "pick", "sample"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -71,6 +71,40 @@ def sample(truth: Truth, plan: Plan, rng: np.random.Generator) -> Ints:
     if len(random):
         counts[random] = _random_tests(truth.populations[random], plan.shots[random], rng)
     return counts
+
+
+def check_angles(angles_rad: Floats, draw: Floats, size: int, qubits: int = 2) -> None:
+    """Refuse angles and draws that do not fit ``size`` programs of pairs."""
+    if qubits != 2:
+        raise InputError(f"angles are for pairs, this program ends with {qubits} qubits")
+    if angles_rad.shape != (size, 2) or draw.shape != (size,):
+        raise InputError(
+            f"angles_rad must have shape ({size}, 2) and draw ({size},), got {angles_rad.shape} "
+            f"and {draw.shape}"
+        )
+    if not np.isfinite(angles_rad).all():
+        raise InputError("angles_rad must be finite")
+    if ((draw < 0.0) | (draw >= 1.0)).any():
+        raise InputError("draw must be in [0, 1) or NaN")
+
+
+def pick(chances: Floats, success: Floats, draw: Floats, rng: np.random.Generator) -> Ints:
+    """Return the outcome (B,), 0 to 3, of each row of ``chances`` (B, 4) that its draw decides.
+
+    Rows sum to 1; where ``draw`` is NaN it is taken from ``rng``; -1 where ``success`` is 0.
+
+    >>> rng = np.random.default_rng(1)
+    >>> even = np.full((4, 4), 0.25)
+    >>> pick(even, np.ones(4), np.array([0.0, 0.25, 0.6, 0.99]), rng).tolist()
+    [0, 1, 2, 3]
+    """
+    free = np.isnan(draw)
+    uniform = draw.copy()
+    uniform[free] = rng.random(int(free.sum()))
+    # The last chance is what is left, whatever rounding made of the sum.
+    bounds = np.cumsum(chances, axis=1)[:, :3]
+    both = (uniform[:, None] >= bounds).sum(axis=1).astype(np.int64)
+    return np.where(success > 0.0, both, -1)
 
 
 def _random_tests(weights: Floats, shots: Ints, rng: np.random.Generator) -> Ints:

@@ -1,5 +1,6 @@
 """From Job to Done: executes tasks on a backend. No sockets here."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
-from backends.contract import Backend, Outcome, Plan
+from backends.contract import Analyser, Backend, Outcome, Plan
 from quantum.batch import Batch, Skeleton, stack
 from quantum.blocks import open_block
 from quantum.egp import Done, Failed, Fault, Job, Task
@@ -41,6 +42,11 @@ def execute_all(
     for job, first in zip(jobs, firsts.tolist(), strict=False):
         refused = dict(_refused(backend, job.tasks))
         fit = [i for i in range(len(job.tasks)) if i not in refused]
+        turned = [i for i in fit if job.tasks[i].angles_rad is not None]
+        for members, batch in _groups(job.tasks, turned):
+            mine = [job.tasks[i] for i in members.tolist()]
+            sheet.analyse(backend, members + first, batch, mine, rng)
+        fit = [i for i in fit if job.tasks[i].angles_rad is None]
         for members, batch, plan in _batches(job.tasks, fit):
             sheet.run(backend, (members + first, batch, plan), rng)
         opened, wrong = _opened(backend, job)
@@ -68,11 +74,14 @@ class _Sheet(NamedTuple):
     source: list[str]
     calibration: list[str]
     faults: dict[int, Fault]
+    bits: Ints
+    """Both results of programs at angles, 2 left + right; -1 for others."""
 
     @classmethod
     def of(cls, size: int) -> "_Sheet":
         passed = np.full(size, -1, dtype=np.int64)
-        return cls(passed, np.full(size, np.nan), ["sim"] * size, [""] * size, {})
+        fidelity = np.full(size, np.nan)
+        return cls(passed, fidelity, ["sim"] * size, [""] * size, {}, passed.copy())
 
     def run(self, backend: Backend, part: _Part, rng: np.random.Generator) -> None:
         """Execute a batch, and note what came of it."""
@@ -91,6 +100,25 @@ class _Sheet(NamedTuple):
         if outcome.truth is not None:
             self.fidelity[members] = outcome.truth.populations[:, 0]
 
+    def analyse(
+        self,
+        backend: Backend,
+        members: Ints,
+        batch: Batch,
+        tasks: list[Task],
+        rng: np.random.Generator,
+    ) -> None:
+        """Execute a batch, each qubit of its pairs measured at the angle of its task."""
+        try:
+            bits, source = _analyse(backend, batch, tasks, rng)
+        except (InputError, RequestError, DeviceError) as wrong:
+            self.faults.update({i: _fault(i, wrong) for i in members.tolist()})
+            return
+        self.bits[members] = bits
+        self.passed[members] = (bits == 0) | (bits == 3)
+        for i in members.tolist():
+            self.source[i] = source
+
     def answer(self, job: int, first: int, stop: int) -> Done | Failed:
         """Return the answer to the job whose programs are those from ``first`` to ``stop``."""
         gone = sorted(i for i in self.faults if first <= i < stop)
@@ -101,7 +129,7 @@ class _Sheet(NamedTuple):
         self.fidelity[gone] = 0.0
         told = size > 0 and bool(np.all(np.isfinite(self.fidelity[first:stop])))
         sources = [self.source[i] for i in range(first, stop) if i not in self.faults]
-        calibration = self.calibration[first:stop]
+        calibration, bits = self.calibration[first:stop], self.bits[first:stop]
         return Done(
             job=job,
             passed=tuple(self.passed[first:stop].tolist()),
@@ -109,7 +137,32 @@ class _Sheet(NamedTuple):
             source_of_truth=sources[-1] if sources else "sim",
             faults=tuple(structs.replace(self.faults[i], task=i - first) for i in gone),
             calibration=tuple(calibration) if any(calibration) else (),
+            bits=tuple(bits.tolist()) if np.any(bits >= 0) else (),
         )
+
+
+def _groups(tasks: tuple[Task, ...], chosen: list[int]) -> Iterator[tuple[Ints, Batch]]:
+    """Return the places in the job and the programs of chosen tasks that can run at once."""
+    for places, batch in stack([tasks[i].program for i in chosen]):
+        yield np.array(chosen, dtype=np.int64)[places], batch
+
+
+def _analyse(
+    backend: Backend, batch: Batch, tasks: list[Task], rng: np.random.Generator
+) -> tuple[Ints, str]:
+    """Return both results of each pair, 2 left + right, and their source."""
+    if not isinstance(backend, Analyser):
+        raise RequestError(
+            Code.UNSUPP,
+            f"backend {backend.name} measures parities in xx, yy and zz, not each qubit in a "
+            "basis of its own",
+        )
+    angles = np.array([task.angles_rad for task in tasks], dtype=np.float64)
+    draw = np.array([task.draw for task in tasks], dtype=np.float64)
+    found = backend.analyse(batch, angles, draw, rng)
+    if found.both.shape != (len(tasks),) or not np.all((found.both >= 0) & (found.both <= 3)):
+        raise RequestError(Code.OTHER, "a pair did not give exactly two results")
+    return found.both, found.source
 
 
 def _joined(parts: list[_Part]) -> _Part:
@@ -141,8 +194,7 @@ def _batches(tasks: tuple[Task, ...], fit: list[int]) -> Iterator[tuple[Ints, Ba
     for i in fit:
         by_link.setdefault(tasks[i].link, []).append(i)
     for link, mine in sorted(by_link.items()):
-        for places, batch in stack([tasks[i].program for i in mine]):
-            members = np.array(mine, dtype=np.int64)[places]
+        for members, batch in _groups(tasks, mine):
             basis = np.array([tasks[i].basis for i in members], dtype=np.int64)
             draw = np.array([tasks[i].draw for i in members], dtype=np.float64)
             links = np.full(len(members), link) if link >= 0 else None
@@ -171,7 +223,10 @@ def _refused(backend: Backend, tasks: tuple[Task, ...]) -> Iterator[tuple[int, F
     """Find the tasks that no backend could execute, or that this one cannot."""
     for index, task in enumerate(tasks):
         try:
-            if task.basis < 0 and (task.program.photonic or not backend.keeps):
+            angles = task.angles_rad
+            if angles is not None and not all(map(math.isfinite, angles)):
+                raise InputError(f"angles_rad must be two finite angles, got {angles}")
+            if angles is None and task.basis < 0 and (task.program.photonic or not backend.keeps):
                 what = "a photonic link" if task.program.photonic else f"backend {backend.name}"
                 raise RequestError(Code.UNSUPP, f"{what} cannot keep pairs")
             check(task.program)

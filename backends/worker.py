@@ -22,6 +22,7 @@ from quantum.joining import WorkerConfig
 from quantum.logs import note, start_in_child
 from quantum.seeding import generator
 from quantum.wire import encode
+from quantum.words import near
 
 __all__ = ["known_backends", "main", "open_backend", "work"]
 
@@ -44,7 +45,8 @@ def open_backend(name: str, rack: str | None = None) -> Backend:
             backend = factory(Path(rack)) if rack else factory()
             assert isinstance(backend, Backend)
             return backend
-    raise InputError(f"backend {name!r} is unknown; known: {', '.join(known_backends())}")
+    known = known_backends()
+    raise InputError(f"backend {name!r} is unknown{near(name, known)}; known: {', '.join(known)}")
 
 
 def work(config: WorkerConfig) -> None:

@@ -30,7 +30,9 @@ from controller.rivals.dpem import learning_of, rules_of
 from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
+from quantum import twin
 from quantum.changes import to_csv
+from quantum.compiled import is_compiled
 from quantum.egp import Brief, Telemetry
 from quantum.errors import DeviceError
 from quantum.flows import knee
@@ -43,6 +45,9 @@ __all__ = ["Run", "Stage", "live_rules", "run_live"]
 
 #: Results of instruments count after so long: a change of basis must not stop the clock.
 LAB_LAG_S = 0.5
+
+#: What is said besides where kernels of this version were never compiled.
+FIRST = "; kernels are compiled first, once, for about two minutes"
 
 #: Tells what a run is doing: a word for people, and the telemetry when there is some.
 Stage = Callable[[str, Telemetry | None], None]
@@ -104,7 +109,9 @@ def _run(
     meeting: BrokerConfig | None,
 ) -> Run:
     began = time.monotonic()
-    stage("preparing the network", None)
+    # Whoever waits for minutes wants to know why, and that it happens once.
+    once = "" if is_compiled(str(twin.__file__)) else FIRST
+    stage(f"preparing the network{once}", None)
     physics = setting.physics
     scenario = scenario_of(setting, partial(knee, max_rounds=physics.get("max_rounds", 0)))
     if setting.rack is None and setting.cell.knee_fraction is not None:
@@ -129,7 +136,7 @@ def _run(
                 record.write_file("changes.csv", to_csv(scenario.changes, scenario.network))
             rivals = {}
             for name in setting.rivals:
-                stage(f"playing {name} in the twin", None)
+                stage(f"playing {name} in the twin{once}", None)
                 rivals[name] = rival_rows(play(game, find(name)))
                 attended.check()
             parts: Parts

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from quantum.errors import InputError
 from quantum.output import json_option
+from quantum.words import near
 
 __all__ = ["command"]
 
@@ -124,7 +125,8 @@ def command(
 
     known = {point.name: point for point in entry_points(group="dpem.stubs")}
     if kind not in known:
-        raise InputError(f"stub {kind!r} is unknown; known: {', '.join(sorted(known))}")
+        names = sorted(known)
+        raise InputError(f"stub {kind!r} is unknown{near(kind, names)}; known: {', '.join(names)}")
     if not 0.0 < speed <= 1e6:
         raise InputError(f"--speed must be > 0 and at most 1e6, got {speed}")
     places = (("--bind", bind), ("--control", control), ("--datalink", datalink))

@@ -12,6 +12,7 @@ import click
 
 from quantum.errors import DpemError
 from quantum.quiet import with_quiet
+from quantum.words import near
 
 __all__ = ["main"]
 
@@ -31,6 +32,17 @@ class Commands(click.Group):
         command = point.load()
         assert isinstance(command, click.Command), f"{point.value} is not a click command"
         return with_quiet(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand that is asked for, or say which one may have been meant."""
+        name = args[0]
+        if not name.startswith("-") and name not in found():
+            raise click.UsageError(
+                f"no such command {name!r}{near(name, sorted(found()))}; dpem --help lists them"
+            )
+        return super().resolve_command(ctx, args)
 
 
 def found() -> dict[str, EntryPoint]:
@@ -52,6 +64,10 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except click.Abort:
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as wrong:
+        # Nothing was asked: the whole help, as it is, and not as an error in one line.
+        click.echo(wrong.format_message(), err=True)
+        sys.exit(wrong.exit_code)
     except click.ClickException as wrong:
         said = " ".join(wrong.format_message().split())
         click.echo(f"dpem: {said[:1].lower()}{said[1:]}", err=True)

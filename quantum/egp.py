@@ -232,13 +232,16 @@ class Task(Frame, frozen=True):
     """One program to execute once: ``basis`` -1 keeps the pair, 0 xx, 1 yy, 2 zz measures it.
 
     ``draw`` is the keyed uniform that decides a simulated outcome. ``link`` is the link of the
-    run's network whose pair is measured, where a laboratory has to know it, else -1.
+    run's network whose pair is measured, where a laboratory has to know it, else -1. With
+    ``angles_rad`` each qubit is measured in a basis of its own instead, left and right: angle t is
+    cos t Z + sin t X.
     """
 
     program: Program
     basis: int = -1
     draw: float = 0.0
     link: int = -1
+    angles_rad: tuple[float, float] | None = None
 
 
 class Block(Frame, frozen=True):
@@ -291,6 +294,8 @@ class Done(Frame, frozen=True, tag="done"):
     ``fidelity`` is the true one where a simulator knows it: recorded for checks, never a reward; it
     is 0 for a task that could not be executed. Those have a ``faults`` entry each. ``calibration``
     names, task by task, what a laboratory's link was calibrated by; empty where nothing is.
+    ``bits`` are the two results of tasks with angles, 2 left + right, and -1 for others; empty
+    where no task has angles. Such a task has passed where its two results are equal.
     """
 
     job: int
@@ -299,6 +304,7 @@ class Done(Frame, frozen=True, tag="done"):
     source_of_truth: str = "sim"
     faults: tuple[Fault, ...] = ()
     calibration: tuple[str, ...] = ()
+    bits: tuple[int, ...] = ()
 
 
 class Failed(Frame, frozen=True, tag="failed"):

@@ -52,8 +52,11 @@ def figure_kind(path: str | None) -> str:
     return Path(path).suffix[1:]
 
 
-def write_json(value: Any, path: str | None) -> None:
-    """Write a result as indented JSON; nothing where ``path`` is None."""
+def write_json(value: Any, path: str | None, *, secret: bool = False) -> None:
+    """Write a result as indented JSON; nothing where ``path`` is None.
+
+    A file with a ``secret`` in it can be read by its owner only.
+    """
     if path is None:
         return
     text = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2) + b"\n"
@@ -61,17 +64,17 @@ def write_json(value: Any, path: str | None) -> None:
         sys.stdout.write(text.decode())
         sys.stdout.flush()
     else:
-        write_whole(Path(path), text)
+        write_whole(Path(path), text, mode=0o600 if secret else 0o644)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it."""
     name = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException as wrong:
         if name is not None:

@@ -26,7 +26,7 @@ def told(wrong: msgspec.ValidationError, kind: Any) -> str:
     ...     _ = msgspec.json.decode(b'[{"name": "a", "qubit": 3}]', type=list[Node])
     ... except msgspec.ValidationError as wrong:
     ...     print(told(wrong, list[Node]))
-    Object contains unknown field `qubit` - at `$[0]`; close: qubits; allowed are name, qubits
+    Object contains unknown field `qubit` - at `$[0]`; did you mean qubits; allowed are name, qubits
     """
     said = " ".join(str(wrong).split())
     found = _UNKNOWN.fullmatch(said)

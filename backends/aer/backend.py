@@ -3,16 +3,19 @@
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from backends.aer.execution import cost_s, execute
+from backends.aer.execution import analyse, cost_s, execute
 from backends.aer.opening import open_path
 from backends.aer.pool import Pool
-from backends.contract import Outcome, Plan, Truth
-from backends.sampling import check_plan, sample
+from backends.contract import Bits, Outcome, Plan, Truth
+from backends.sampling import check_angles, check_plan, pick, sample
 from quantum.batch import Batch, check_batch
 from quantum.errors import InputError
 
 __all__ = ["AerBackend"]
+
+Floats = NDArray[np.float64]
 
 _MOST_PROCESSES = 256
 #: A batch of less work than this is not worth sending to other processes.
@@ -51,6 +54,14 @@ class AerBackend:
         check_plan(plan, len(check_batch(batch)), batch.qubits)
         truth = self.exact(batch)
         return Outcome(counts=sample(truth, plan, rng), truth=truth, source="sim")
+
+    def analyse(
+        self, batch: Batch, angles_rad: Floats, draw: Floats, rng: np.random.Generator
+    ) -> Bits:
+        """Execute each program once and measure both qubits of its pair, each in its basis."""
+        check_angles(angles_rad, draw, len(check_batch(batch)), batch.qubits)
+        chances, success = analyse(self._path, batch, angles_rad)
+        return Bits(pick(chances, success, draw, rng), "sim")
 
     def exact(self, batch: Batch) -> Truth:
         """Return the end states that Aer computes for a batch of right programs."""

@@ -23,6 +23,7 @@ __all__ = [
     "check_channel",
     "cnot_and_read",
     "decays",
+    "turned",
 ]
 
 Complex = NDArray[np.complex128]
@@ -148,6 +149,18 @@ def decays(damping: Floats, coherence: Floats) -> Complex:
     out[..., 1, 1] = out[..., 2, 2] = coherence
     out[..., 3, 3] = 1.0 - damping
     return out
+
+
+def turned(angles_rad: Floats) -> Complex:
+    """Return channels ``(B, 4, 4)`` after which Z shows what cos t Z + sin t X showed before.
+
+    That is a rotation about y by -t, for ``angles_rad`` (B,).
+    """
+    c, s = np.cos(angles_rad / 2.0), np.sin(angles_rad / 2.0)
+    gate = np.array([[c, s], [-s, c]]).transpose(2, 0, 1)
+    # Real gates: the superoperator is the product of a gate with itself.
+    both = gate[:, :, None, :, None] * gate[:, None, :, None, :]
+    return np.ascontiguousarray(both.reshape(-1, 4, 4).astype(complex))
 
 
 def after(channel: Complex, one: Complex, place: int) -> Complex:

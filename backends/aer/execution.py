@@ -14,7 +14,7 @@ from backends.contract import Truth
 from quantum.batch import Batch, Skeleton
 from quantum.werner import IMPOSSIBLE
 
-__all__ = ["Path", "at_once", "cost_s", "execute", "heralded", "joined"]
+__all__ = ["Path", "analyse", "at_once", "cost_s", "execute", "heralded", "joined"]
 
 Complex = NDArray[np.complex128]
 Floats = NDArray[np.float64]
@@ -44,14 +44,49 @@ def execute(path: Path, batch: Batch) -> Truth:
     if size > recipe.at_once:
         step = recipe.at_once
         return joined([execute(path, batch.part(i, i + step)) for i in range(0, size, step)])
-    jobs = recipe.jobs
     if size == 0:
-        return Truth(populations=np.empty((0, 2 ** jobs[-1].qubits)), success=np.empty(0))
+        return Truth(populations=np.empty((0, 2 ** recipe.jobs[-1].qubits)), success=np.empty(0))
+    left, success = _played(path, batch)
+    weights = states.populations(left)
+    if not success.all():
+        weights[success == 0.0] = 1.0 / weights.shape[1]
+    weights = np.minimum(np.maximum(weights, 0.0, out=weights), 1.0, out=weights)
+    return Truth(populations=weights, success=success)
+
+
+def analyse(path: Path, batch: Batch, angles_rad: Floats) -> tuple[Floats, Floats]:
+    """Return (chances ``(B, 4)`` of the results 00, 01, 10, 11, success ``(B,)``).
+
+    ``angles_rad`` (B, 2): the pairs' qubits are turned in their circuits before they are measured,
+    so the diagonal of the state that Aer saves is what detectors see.
+    """
+    size, step = len(batch), _recipe(batch.skeleton).at_once
+    chances, success = np.empty((size, 4)), np.empty(size)
+    for start in range(0, size, step):
+        part = slice(start, start + step)
+        left, success[part] = _played(path, batch.part(start, start + step), angles_rad[part])
+        diagonal = np.diagonal(left, axis1=1, axis2=2).real
+        # The left qubit is the less significant in Aer, the more significant in the results.
+        chances[part] = np.clip(diagonal[:, [0, 2, 1, 3]], 0.0, 1.0)
+    return chances, success
+
+
+def _played(path: Path, batch: Batch, angles_rad: Floats | None = None) -> tuple[Complex, Floats]:
+    """Return the states ``(B, d, d)`` that are left, given success, and its chance ``(B,)``."""
+    size, recipe = len(batch), _recipe(batch.skeleton)
+    jobs = recipe.jobs
     success = np.full(size, batch.gates.success**recipe.fallible)
     stored: dict[int, Complex] = {}
     for groups in recipe.levels:
         for numbers in groups:
-            tape = side_by_side([lower(jobs[n], batch, stored) for n in numbers])
+            last = len(jobs) - 1
+            turns = [angles_rad if n == last else None for n in numbers]
+            tape = side_by_side(
+                [
+                    lower(jobs[n], batch, stored, turn)
+                    for n, turn in zip(numbers, turns, strict=True)
+                ]
+            )
             saved = path.play(tape)
             if tape.heralded:
                 saved, chance = heralded(saved)
@@ -59,11 +94,7 @@ def execute(path: Path, batch: Batch) -> Truth:
                     success = success * part
             for place, number in enumerate(numbers):
                 stored[number] = saved[place * size : (place + 1) * size]
-    weights = states.populations(stored[len(jobs) - 1])
-    if not success.all():
-        weights[success == 0.0] = 1.0 / weights.shape[1]
-    weights = np.minimum(np.maximum(weights, 0.0, out=weights), 1.0, out=weights)
-    return Truth(populations=weights, success=success)
+    return stored[len(jobs) - 1], success
 
 
 class _Recipe(NamedTuple):

@@ -105,8 +105,13 @@ class _Writer:
         return register
 
 
-def lower(job: Job, batch: Batch, stored: dict[int, Complex]) -> Tape:
+def lower(
+    job: Job, batch: Batch, stored: dict[int, Complex], angles_rad: Floats | None = None
+) -> Tape:
     """Write a job of a batch as a tape; ``stored`` holds the states ``(B, d, d)`` that re-enter.
+
+    With ``angles_rad`` (B, 2) both qubits of the pair that is left are turned before they are
+    measured, see :func:`backends.aer.channels.turned`.
 
     What enters first and second is there when a program starts; later pairs replace what is left
     of measured ones.
@@ -142,4 +147,7 @@ def lower(job: Job, batch: Batch, stored: dict[int, Complex]) -> Tape:
         save = (*(running if job.end.running_is_kept else free), herald)
     elif isinstance(job.end, Fuse):
         save = writer.fuse(job.end, running, free)
+    if angles_rad is not None:
+        for place, qubit in enumerate(save[:2]):
+            writer.operations.append(Operation((qubit,), channels.turned(angles_rad[:, place])))
     return Tape(job.width, len(batch), start, fold(writer.operations), save, heralded)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from quantum.errors import InputError
+from quantum.words import near
 
 if TYPE_CHECKING:
     from backends.contract import Backend
@@ -21,7 +22,9 @@ def open_backend(
     """
     found = {point.name: point for point in entry_points(group="dpem.backends")}
     if name not in found:
-        raise InputError(f"backend {name!r} is unknown; known: {', '.join(sorted(found))}")
+        names = sorted(found)
+        meant = near(name, names)
+        raise InputError(f"backend {name!r} is unknown{meant}; known: {', '.join(names)}")
     if processes > 1 and name != "aer":
         raise InputError(f"processes are for backend aer only, the backend is {name}")
     if rack is not None and name != "lab":

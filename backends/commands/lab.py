@@ -136,10 +136,12 @@ def rearm(rack: Path, key: Path | None, reason: str, json_path: str | None) -> N
     help="sim: stubs in the place of all; shadow: instruments are only read; armed: instruments.",
 )
 @_KEY
-def supervise(rack: Path, mode: str, key: Path | None) -> None:
+@json_option
+def supervise(rack: Path, mode: str, key: Path | None, json_path: str | None) -> None:
     """Run the supervisor of RACK.toml until Ctrl-C; runs on this rack then use it.
 
-    Shadow and armed open real instruments: they need a key of role arm.
+    Shadow and armed open real instruments: they need a key of role arm. --json is written when the
+    rack can be used.
     """
     from backends.supervisor.launching import Launched
     from backends.supervisor.places import place_of
@@ -148,8 +150,11 @@ def supervise(rack: Path, mode: str, key: Path | None) -> None:
 
     check_person(load_rack(rack), mode, key)
     launched = Launched(rack, mode)
-    click.echo(f"supervising {rack} in mode {mode}; state and log in {place_of(rack)}")
-    sys.stdout.flush()
+    place = place_of(rack)
+    write_json({"rack": str(rack), "mode": mode, "state": str(place)}, json_path)
+    if json_path != "-":
+        click.echo(f"supervising {rack} in mode {mode}; state and log in {place}")
+        sys.stdout.flush()
     try:
         while launched.running:
             time.sleep(0.2)
@@ -167,11 +172,16 @@ def supervise(rack: Path, mode: str, key: Path | None) -> None:
 @click.option(
     "--role", type=click.Choice(["observe", "operate", "arm"]), default="arm", show_default=True
 )
-def key(file: Path, name: str, role: str) -> None:
+@json_option
+def key(file: Path, name: str, role: str, json_path: str | None) -> None:
     """Make a key FILE (mode 0600) and print the lines by which a rack file knows it."""
     from backends.supervisor.keys import new_key
 
     pair = new_key(file)
+    said = {"file": str(file), "name": name, "role": role, "public": pair.public}
+    write_json(said, json_path)
+    if json_path == "-":
+        return
     click.echo(
         f'[[safety.key]]\nname = "{name}"\nrole = "{role}"\npublic = {json.dumps(pair.public)}'
     )

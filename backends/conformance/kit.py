@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal
 
 from backends.conformance import rules
+from backends.conformance.angles import results_at_angles
 from backends.conformance.answers import Broken, Refused, answer
 from backends.conformance.refusals import BAD_INPUT, refuses
 from backends.conformance.registers import REGISTERS
@@ -83,6 +84,7 @@ def _rules() -> Iterator[tuple[str, Rule]]:
     yield "counts land in their basis", rules.counts_land
     yield "keep counts nothing", rules.keep
     yield "draws decide single shots", rules.draws_decide
+    yield "both results at angles", results_at_angles
     yield "one outcome for each shot", rules.one_outcome
     yield "same generator, same counts", rules.reproducible
     yield "random bases are uniform", rules.uniform_bases

@@ -20,7 +20,7 @@ from quantum.locks import hold
 from quantum.output import write_whole
 from quantum.presets import Cell
 
-__all__ = ["KEPT", "Folder", "default_folder"]
+__all__ = ["KEPT", "Folder", "default_folder", "units_in"]
 
 _FACTS, _UNITS, _LOCK = "comparison.json", "units.jsonl", ".lock"
 #: Folder of what is needed to play units again.
@@ -151,10 +151,11 @@ class Folder:
             # The last write was cut short: its unit is played again.
             with path.open("r+b") as file:
                 file.truncate(whole)
-        return dict(_units(data[:whole].splitlines(), path))
+        return dict(units_in(data[:whole].splitlines(), path))
 
 
-def _units(lines: Iterable[bytes], path: Path) -> Iterable[tuple[str, Unit]]:
+def units_in(lines: Iterable[bytes], path: Path) -> Iterable[tuple[str, Unit]]:
+    """Read lines of the file of units, ``path``, as (key, unit); refuse a damaged one."""
     for number, line in enumerate(lines, 1):
         try:
             found = msgspec.json.decode(line, type=_Line)

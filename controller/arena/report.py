@@ -14,7 +14,7 @@ from controller.arena.text import bounds_text, columns_of, p_text, ranked, relat
 from controller.statistics import Coefficient, Mixed
 from quantum.output import write_whole
 
-__all__ = ["draw", "report_text", "write_report"]
+__all__ = ["digests_of", "draw", "report_text", "write_report"]
 
 #: Files whose digests the page has.
 _BESIDE = ("comparison.json", "units.jsonl", "units.csv", "units.parquet", "result.json")
@@ -47,13 +47,17 @@ def write_report(
         write_whole(folder / "figures" / f"{name}.png", data)
     text = report_text(found, title, list(drawn))
     write_whole(folder / "report.md", text.encode())
-    digests = {
+    page = report_page(text, drawn, digests_of(folder), asked or {})
+    write_whole(folder / "report.html", page.encode())
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the digests of the files of a comparison that its page names."""
+    return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name in _BESIDE
     }
-    page = report_page(text, drawn, digests, asked or {})
-    write_whole(folder / "report.html", page.encode())
 
 
 def draw(found: Comparison) -> dict[str, bytes]:

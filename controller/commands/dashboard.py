@@ -1,13 +1,21 @@
-"""``dpem dashboard``: the live page of a run, or of a run folder."""
+"""``dpem dashboard``: the live page of a run, a run folder, a comparison or a service."""
 
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from quantum.errors import InputError
+from quantum.output import json_option, write_json
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from controller.dashboard.access import Tokens
+    from controller.dashboard.sheet import Source
 
 __all__ = ["command"]
 
@@ -18,13 +26,21 @@ _LOOK_S = 0.2
 
 
 @click.command("dashboard", context_settings={"ignore_unknown_options": True})
-@click.argument("run", metavar="[RUN]", required=False)
+@click.argument("run", metavar="[RUN|COMPARISON|SERVICE.toml]", required=False)
 @click.argument("options", metavar="", nargs=-1, type=click.UNPROCESSED)
 @click.option(
     "--run",
     "start",
     is_flag=True,
     help="Start a run too; all other options go to dpem run.",
+)
+@click.option(
+    "--service", is_flag=True, help="Show the service that dpem serve starts without a file."
+)
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    help="Where a service's metrics are, if its file does not say.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -34,20 +50,35 @@ _LOOK_S = 0.2
     help="Port; a free one unless given.",
 )
 @click.option("--open", "opened", is_flag=True, help="Open a browser.")
+@click.option(
+    "--quiet", is_flag=True, help="Show nothing but errors; --json says where the page is."
+)
+@json_option
 def command(
     run: str | None,
     options: tuple[str, ...],
     start: bool,
+    service: bool,
+    metrics: str | None,
     host: str,
     port: int,
     opened: bool,
+    quiet: bool,
+    json_path: str | None,
 ) -> None:
-    """Show the run folder RUN on a page, live while it is written, with a slider over its time.
+    """Show a run, a comparison or a service on a page, live while it goes on.
+
+    A run folder has a map and a slider over its time; a folder of dpem compare shows what is done,
+    the time left and intervals so far; the configuration of a service (or --service) its requests,
+    stock and keys.
 
     With --run a run is started too: at the pace of a clock and for 300 s unless --pace and
-    --seconds say otherwise. Two addresses are printed: one to watch, one that may also stop the
-    run. Ctrl-C ends the page, and a run that it started.
+    --seconds say otherwise. A run has two addresses: one to watch, one that may also stop the run.
+    Ctrl-C ends the page, and a run that it started. With --json they are written, as secrets,
+    once the page can be opened.
     """
+    if quiet and json_path is None and not opened:
+        raise InputError("--quiet hides where the page is: add --json FILE")
     try:
         import aiohttp  # noqa: F401 - an extra that may be missing
     except ImportError as wrong:
@@ -56,26 +87,57 @@ def command(
 
     if not is_own_host(f"[{host}]" if ":" in host else host):
         raise InputError(f"--host must be an address or localhost, got {host!r}")
+    if metrics is not None and not (service or (run or "").endswith(".toml")):
+        raise InputError("--metrics is for a service: give its SERVICE.toml, or --service")
     strange = next((word for word in (run, *options) if word and word.startswith("-")), None)
+    told = _Told(quiet, json_path)
+    if start and service:
+        raise InputError("--run shows a run and --service a service: give one of them")
     if start:
         _check_free(host, port)
         given = [run, *options] if run is not None else list(options)
-        folder, child = _start(given)
+        folder, child = _start([*given, "--quiet"] if quiet or json_path == "-" else given)
     elif strange is not None:
         raise InputError(f"no such option: {strange}")
-    elif run is None:
+    elif service and run is not None:
+        raise InputError(f"--service is the one without a file: leave out {run}, or --service")
+    elif run is None and not service:
         raise InputError("give a run folder, or --run to start one")
     elif options:
         raise InputError(f"one run folder is shown, got {1 + len(options)}")
     else:
-        folder, child = Path(run), None
+        source = _source(run, metrics)
+        if source is not None:
+            _serve_sheet(source, run or "service", host, port, opened, told)
+            return
+        folder, child = Path(str(run)), None
         if not folder.is_dir():
             raise InputError(f"cannot read the run folder {run}: it does not exist")
     try:
-        _serve(folder, host, port, opened, child)
+        _serve(folder, host, port, opened, child, told)
     finally:
         if child is not None:
             _end(child)
+
+
+class _Told(NamedTuple):
+    """How the addresses of a page are said."""
+
+    quiet: bool
+    json_path: str | None
+
+    def say(self, where: str, tokens: "Tokens", shown: str, *, stops: bool) -> None:
+        """Say where the page is, and whether it ``stops`` anything; addresses hold the tokens."""
+        said = {"watch": f"{where}{tokens.observe}", "shown": shown}
+        if stops:
+            said["operate"] = f"{where}{tokens.operate}"
+        write_json(said, self.json_path, secret=True)
+        if not self.quiet and self.json_path != "-":
+            click.echo(f"watch:            {said['watch']}")
+            if stops:
+                click.echo(f"watch and stop:   {said['operate']}")
+            click.echo("Ctrl-C ends the page.")
+            sys.stdout.flush()
 
 
 def _start(given: list[str]) -> tuple[Path, "subprocess.Popen[bytes]"]:
@@ -114,12 +176,70 @@ def _new_folder() -> Path:
     return folder
 
 
+def _source(what: str | None, metrics: str | None) -> "Source | None":
+    """Return what a sheet is made of; None for a run folder. Without ``what`` the usual service."""
+    if what is not None and not what.endswith(".toml"):
+        if not (Path(what) / "comparison.json").is_file():
+            return None
+        from controller.dashboard.comparison_watch import ComparisonWatch
+
+        return ComparisonWatch(Path(what))
+    from controller.dashboard.service_watch import ServiceWatch
+    from controller.service.config import load_config
+
+    return ServiceWatch(load_config(what), metrics)
+
+
+def _serve_sheet(
+    source: "Source", shown: str, host: str, port: int, opened: bool, words: _Told
+) -> None:
+    import asyncio
+
+    from controller.dashboard.access import new_tokens
+    from controller.dashboard.server import serve_application
+    from controller.dashboard.sheet_page import SheetPage, sheet_application
+
+    tokens = new_tokens()
+    page = SheetPage(source, tokens)
+
+    def told(found: int) -> None:
+        where = _where(host, found)
+        words.say(where, tokens, shown, stops=False)
+        if opened:
+            click.launch(f"{where}{tokens.observe}")
+
+    async def work() -> None:
+        app = sheet_application(page)
+        await _until_ended(
+            asyncio.ensure_future(serve_application(app, page.follow(), host, port, told))
+        )
+
+    asyncio.run(work())
+
+
+def _where(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/?token="
+
+
+async def _until_ended(task: "asyncio.Future[None]") -> None:
+    """Wait until a task ends, or is ended by a signal."""
+    import asyncio
+    import contextlib
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def _serve(
     folder: Path,
     host: str,
     port: int,
     opened: bool,
     child: "subprocess.Popen[bytes] | None",
+    words: _Told,
 ) -> None:
     import asyncio
     import contextlib
@@ -134,10 +254,8 @@ def _serve(
     watch, tokens = Watch(folder), new_tokens()
 
     def told(found: int) -> None:
-        where = f"http://{f'[{host}]' if ':' in host else host}:{found}/?token="
-        click.echo(f"watch:            {where}{tokens.observe}")
-        click.echo(f"watch and stop:   {where}{tokens.operate}")
-        click.echo("Ctrl-C ends the page.")
+        where = _where(host, found)
+        words.say(where, tokens, str(folder), stops=True)
         if opened:
             click.launch(f"{where}{tokens.operate}")
 

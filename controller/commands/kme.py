@@ -16,11 +16,12 @@ def command() -> None:
 
 @command.command("serve")
 @click.argument("file", metavar="KME.toml", type=click.Path(path_type=Path))
-def serve_command(file: Path) -> None:
+@json_option
+def serve_command(file: Path, json_path: str | None) -> None:
     """Serve the keys of the store that KME.toml names, until it is interrupted.
 
-    Prints one line when it listens. Every client needs a certificate of the file's authority; its
-    common name says which application (SAE) it is.
+    Prints one line when it listens, or writes --json. Every client needs a certificate of the
+    file's authority; its common name says which application (SAE) it is.
     """
     import asyncio
     import contextlib
@@ -32,7 +33,10 @@ def serve_command(file: Path) -> None:
     kme = load_kme(file)
 
     def told(port: int) -> None:
-        click.echo(f"{kme.id} listens on https://{kme.host}:{port}")
+        url = f"https://{kme.host}:{port}"
+        write_json({"id": kme.id, "url": url, "port": port}, json_path)
+        if json_path != "-":
+            click.echo(f"{kme.id} listens on {url}")
 
     async def run() -> None:
         task = asyncio.ensure_future(serve(kme, told))

@@ -1,6 +1,9 @@
 """``dpem lost``: what a network delivers while its controller, or its aggregator, is gone."""
 
 import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +92,15 @@ def command(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as wrong:
         raise InputError(f"--out {out}: {wrong.strerror}") from wrong
-    runs: list[dict[str, Outcome]] = [
-        dict(play_losses(msgspec.structs.replace(setting, seed=seed + k).check(), loss, central))
-        for k in range(seeds)
-    ]
+    runs: list[dict[str, Outcome]] = []
+    with _progress(seeds * len(PLAYS)) as advance:
+        for k in range(seeds):
+            own = msgspec.structs.replace(setting, seed=seed + k).check()
+            run: dict[str, Outcome] = {}
+            for name, outcome in play_losses(own, loss, central):
+                run[name] = outcome
+                advance()
+            runs.append(run)
     found = numbers(runs, loss, seconds)
     bin_s = min(1.0, seconds)
     time_s, shares = curves(runs, seconds, bin_s)
@@ -115,6 +123,18 @@ def command(
     write_json(whole, json_path)
     if json_path != "-":
         _show(found, folder)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show plays and the time left on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    shown = sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=not shown) as bar:
+        task = bar.add_task("playing", total=total)
+        yield lambda: bar.advance(task)
 
 
 def _show(found: dict[str, dict[str, Any]], folder: Path) -> None:

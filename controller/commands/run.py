@@ -15,6 +15,7 @@ from quantum.log_options import log_config, log_options
 from quantum.output import json_option, write_json
 from quantum.preset_names import PRESETS
 from quantum.shipped_racks import rack_path
+from quantum.words import near
 
 if TYPE_CHECKING:
     from controller.live import Run, Stage
@@ -141,7 +142,8 @@ def _setting(
 def _known(what: str, name: str, group: str) -> None:
     names = sorted(point.name for point in entry_points(group=group))
     if name not in names:
-        raise InputError(f"{what} {name!r} is unknown; known: {', '.join(names)}")
+        meant = near(name, names)
+        raise InputError(f"{what} {name!r} is unknown{meant}; known: {', '.join(names)}")
 
 
 def _new_folder(seed: int) -> Path:

@@ -14,7 +14,7 @@ from controller.qkd.finite_key import Security, key_length
 from controller.qkd.hashing import toeplitz
 from controller.qkd.sifting import Sifted
 
-__all__ = ["Distilled", "distil"]
+__all__ = ["Distilled", "amplified", "distil"]
 
 Bits = NDArray[np.uint8]
 
@@ -71,13 +71,12 @@ def distil(
     if length == 0:
         why = f"{n} key bits and {k} test bits are too few at a tolerance of {tolerance:.2%}"
         return none(why, found.leak_bits, found.corrected)
-    check = secret.integers(0, 2, n + security.verification_bits - 1, dtype=np.uint8)
-    if not np.array_equal(toeplitz(sifted.alice, check), toeplitz(found.key, check)):
+    keys = amplified(sifted.alice, found.key, length, security, secret)
+    if keys is None:
         return none("errors were left after correction", found.leak_bits, found.corrected)
-    hash_bits = secret.integers(0, 2, n + length - 1, dtype=np.uint8)
     return Distilled(
-        alice=toeplitz(sifted.alice, hash_bits),
-        bob=toeplitz(found.key, hash_bits),
+        alice=keys[0],
+        bob=keys[1],
         why="",
         sifted_bits=n,
         test_bits=k,
@@ -85,3 +84,15 @@ def distil(
         leak_bits=found.leak_bits,
         corrected_errors=found.corrected,
     )
+
+
+def amplified(
+    alice: Bits, bob: Bits, length: int, security: Security, secret: np.random.Generator
+) -> tuple[Bits, Bits] | None:
+    """Verify corrected keys (n,) by a hash, and shorten both; None where they differ."""
+    n = len(alice)
+    check = secret.integers(0, 2, n + security.verification_bits - 1, dtype=np.uint8)
+    if not np.array_equal(toeplitz(alice, check), toeplitz(bob, check)):
+        return None
+    hash_bits = secret.integers(0, 2, n + length - 1, dtype=np.uint8)
+    return toeplitz(alice, hash_bits), toeplitz(bob, hash_bits)

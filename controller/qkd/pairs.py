@@ -3,12 +3,13 @@
 A backend tells of each pair whether the two results agree with the parity of phi_plus. One result
 alone is a fair coin for every Bell-diagonal state, which is what links, swaps and dephasing give:
 Alice's bit is drawn, and Bob's is the same or the other as the backend says. (Amplitude damping in
-a long wait would favour 0; that bias of single bits, not of their agreement, is left out.)
+a long wait would favour 0; that bias of single bits, not of their agreement, is left out.) Of pairs
+that are measured at angles, for E91, a backend tells both results as they are.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -81,7 +82,52 @@ class Bench:
         (B,). Raises :class:`DeviceError` where a pair could not be made.
         """
         out = np.zeros(len(basis), dtype=np.uint8)
-        starts = list(range(0, len(basis), _AT_ONCE))[::-1]
+
+        def tasks(part: slice) -> tuple[Task, ...]:
+            pairs = zip(basis[part].tolist(), draws[part].tolist(), strict=True)
+            return tuple(Task(program, _WIRE[how], draw) for how, draw in pairs)
+
+        for part, done in self._answers(len(basis), tasks):
+            passed = np.array(done.passed, dtype=np.int64)
+            if passed.min(initial=0) < 0:
+                raise _not_made(done)
+            out[part] = passed == 0
+            progress(len(passed))
+        return out
+
+    def results(
+        self,
+        program: Program,
+        angles_rad: NDArray[np.float64],
+        draws: NDArray[np.float64],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> tuple[Bits, Bits]:
+        """Make one pair for each row of ``angles_rad`` (B, 2) and measure both of its qubits.
+
+        Returns the left and the right results, each (B,), 0 or 1. Raises :class:`DeviceError`
+        where a pair could not be made, or not be measured so.
+        """
+        both = np.zeros(len(angles_rad), dtype=np.int64)
+
+        def tasks(part: slice) -> tuple[Task, ...]:
+            pairs = zip(angles_rad[part].tolist(), draws[part].tolist(), strict=True)
+            return tuple(
+                Task(program, draw=draw, angles_rad=(left, right)) for (left, right), draw in pairs
+            )
+
+        for part, done in self._answers(len(angles_rad), tasks):
+            found = np.array(done.bits, dtype=np.int64)
+            if len(found) != len(done.passed) or found.min(initial=0) < 0:
+                raise _not_made(done)
+            both[part] = found
+            progress(len(found))
+        return (both >> 1).astype(np.uint8), (both & 1).astype(np.uint8)
+
+    def _answers(
+        self, size: int, tasks: Callable[[slice], tuple[Task, ...]]
+    ) -> Iterator[tuple[slice, Done]]:
+        """Have ``size`` tasks done, a part at a time by whichever worker is free."""
+        starts = list(range(0, size, _AT_ONCE))[::-1]
         asked: dict[int, bytes] = {}
         heard_s = time.monotonic()
         left = len(starts)
@@ -89,14 +135,8 @@ class Bench:
             for identity in self._jobs:
                 while starts and self._jobs[identity] < _AHEAD:
                     start = starts.pop()
-                    part = slice(start, start + _AT_ONCE)
-                    tasks = tuple(
-                        Task(program, _WIRE[how], draw)
-                        for how, draw in zip(
-                            basis[part].tolist(), draws[part].tolist(), strict=True
-                        )
-                    )
-                    self._socket.send_multipart([identity, encode(Job(self._first + start, tasks))])
+                    job = Job(self._first + start, tasks(slice(start, start + _AT_ONCE)))
+                    self._socket.send_multipart([identity, encode(job)])
                     asked[self._first + start] = identity
                     self._jobs[identity] += 1
             answer = self._hear(asked)
@@ -106,16 +146,13 @@ class Bench:
                 continue
             heard_s = time.monotonic()
             self._jobs[asked.pop(answer.job)] -= 1
-            passed = np.array(answer.passed, dtype=np.int64)
-            if passed.min(initial=0) < 0:
-                first = answer.faults[0].detail if answer.faults else "a pair was not measured"
-                raise DeviceError(f"the backend made no pair: {first}")
             start = answer.job - self._first
-            out[start : start + len(passed)] = passed == 0
+            stop = min(size, start + _AT_ONCE)
+            if len(answer.passed) != stop - start:
+                raise DpemError(f"a worker answered {len(answer.passed)} of {stop - start} tasks")
+            yield slice(start, stop), answer
             left -= 1
-            progress(len(passed))
-        self._first += max(1, len(basis))
-        return out
+        self._first += max(1, size)
 
     def _hear(self, asked: dict[int, bytes]) -> Done | None:
         """Return the next answer to a job that is out; None when nothing came for a while."""
@@ -168,3 +205,8 @@ class Bench:
             # A worker that is still starting would not hear a goodbye.
             self._processes.__exit__(kind, error, trace)
         self.close()
+
+
+def _not_made(done: Done) -> DeviceError:
+    first = done.faults[0].detail if done.faults else "a pair was not measured"
+    return DeviceError(f"the backend made no pair: {first}")

@@ -48,12 +48,17 @@ def find_route(network: Network, source: str, destination: str) -> Route:
     return Route(tuple(nodes), tuple(links))
 
 
-def program_of(network: Network, links: tuple[int, ...], wait_s: float) -> Program:
-    """Return the program of one pair over ``links``: make, swap, wait ``wait_s`` at both ends."""
-    steps: list[Step] = [
-        Generate(number, tuple(network.populations[link].tolist()))
-        for number, link in enumerate(links)
-    ]
+def program_of(
+    network: Network, links: tuple[int, ...], wait_s: float, tapped: float = 0.0
+) -> Program:
+    """Return the program of one pair over ``links``: make, swap, wait ``wait_s`` at both ends.
+
+    Of the first link a share ``tapped`` (0-1) is measured in Z on its way and sent on as it was
+    found, which is a phase flip with half that chance.
+    """
+    fresh = network.populations[list(links)].copy()
+    fresh[0] += tapped / 2.0 * (fresh[0, [1, 0, 3, 2]] - fresh[0])
+    steps: list[Step] = [Generate(number, tuple(row)) for number, row in enumerate(fresh.tolist())]
     steps += [Swap(0, number) for number in range(1, len(links))]
     if wait_s > 0.0:
         steps.append(Wait(0, wait_s, wait_s))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from quantum.errors import InputError
 from quantum.ledger import Ledger, Rule
 from quantum.scenario import Scenario
+from quantum.words import near
 
 if TYPE_CHECKING:
     from controller.game import Game
@@ -77,7 +78,8 @@ def find(name: str) -> Allocator:
             if not isinstance(loaded, Allocator):
                 raise InputError(f"{point.value} is no allocator, but a {type(loaded).__name__}")
             return loaded
-    raise InputError(f"allocator {name!r} is unknown; it is {', '.join(known())}")
+    meant = near(name, known())
+    raise InputError(f"allocator {name!r} is unknown{meant}; it is {', '.join(known())}")
 
 
 def find_live(name: str) -> Allocator:

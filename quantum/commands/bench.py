@@ -11,6 +11,7 @@ import click
 
 from quantum.errors import InputError
 from quantum.output import json_option, write_json
+from quantum.words import near
 
 GROUP = "dpem.benchmarks"
 
@@ -37,7 +38,8 @@ def load(name: str) -> Callable[[], dict[str, Any]]:
     """
     found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
-        raise InputError(f"benchmark {name!r} is unknown; known: {', '.join(sorted(found))}")
+        meant = near(name, sorted(found))
+        raise InputError(f"benchmark {name!r} is unknown{meant}; known: {', '.join(sorted(found))}")
     return cast(Callable[[], dict[str, Any]], found[name].load())
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "chsh",
     "estimate_largest_s",
+    "floor_of",
     "largest_s",
     "largest_s_bounds",
     "largest_s_of",
@@ -133,6 +134,26 @@ def _sum_is_narrower(rounds: Sequence[int], tail: float) -> bool:
     """Compare the widths that both bounds have for many rounds; all else is a common factor."""
     summed = -float(ndtri(tail / 4.0)) * sum(1.0 / math.sqrt(n) for n in rounds)
     return summed < 2.0 * math.sqrt(-2.0 * math.log(tail) / min(rounds))
+
+
+def floor_of(threshold: float, fewest: int, tail: float) -> float:
+    """Return the S below which a pair reaches ``threshold`` with a chance of at most ``tail``.
+
+    ``threshold`` (-4 to 4) is fixed before the test, in which each of the four settings has
+    ``fewest`` rounds or more: Chernoff's bound of :func:`chsh`, one-sided. -4 without any round.
+
+    >>> round(floor_of(2.7, 10_000, 1e-10), 3)
+    2.598
+    """
+    if not -4.0 <= threshold <= 4.0 or fewest < 0 or not 0.0 < tail < 1.0:
+        raise InputError(
+            f"an S needs a threshold from -4 to 4, rounds >= 0 and a tail between 0 and 1, got "
+            f"{threshold}, {fewest} and {tail}"
+        )
+    if fewest == 0:
+        return -4.0
+    share = 0.5 + threshold / 8.0
+    return 8.0 * _divergent(share, 0.0, -math.log(tail) / (4.0 * fewest)) - 4.0
 
 
 def _divergent(share: float, end: float, reach: float) -> float:

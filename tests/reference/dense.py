@@ -164,6 +164,21 @@ def ghz_basis(n):
 
 def run(batch, index):
     """Run one program of a batch: (populations, success)."""
+    rho, success = end_state(batch, index)
+    return np.array([(v @ rho @ v).real for v in ghz_basis(qubits_of(rho))]), success
+
+
+def chances_at(rho, left_rad, right_rad):
+    """The chances of 00, 01, 10, 11 of a pair measured in cos t Z + sin t X, by projectors."""
+    sides = [
+        [(ONE + sign * (np.cos(t) * Z + np.sin(t) * X)) / 2 for sign in (1, -1)]
+        for t in (left_rad, right_rad)
+    ]
+    return np.array([np.trace(np.kron(a, b) @ rho).real for a in sides[0] for b in sides[1]])
+
+
+def end_state(batch, index):
+    """Run one program of a batch: (density matrix of what is left, success)."""
     fresh, loaded = iter(batch.populations[index]), iter(batch.states[index])
     waits = zip(batch.waits_s[index], batch.attempts[index], strict=True)
     states, success = {}, 1.0
@@ -185,4 +200,4 @@ def run(batch, index):
             states[first], chance = distill(states[first], states.pop(second), kind, batch.gates)
             success *= chance
     (rho,) = states.values()
-    return np.array([(v @ rho @ v).real for v in ghz_basis(qubits_of(rho))]), success
+    return rho, success

@@ -1,4 +1,4 @@
-"""Golden bytes: one frame for every message of version 1, as hexadecimal, from frames-v1.txt.
+"""Golden bytes: frames for every message of version 1, as hexadecimal, from frames-v1.txt.
 
 They were written once; a change of these bytes is a change of the protocol. The first three stood
 before features, credits and times were added, and have to be read for as long as this is version 1.

@@ -40,6 +40,32 @@ class HidesTruth(Broken):
         return replace(outcome, truth=None)
 
 
+class SwapsEnds(Broken):
+    """Calls the left result the right one."""
+
+    def analyse(self, batch, angles_rad, draw, rng):
+        found = super().analyse(batch, angles_rad, draw, rng)
+        return replace(found, both=np.array([0, 2, 1, 3])[found.both])
+
+
+class IgnoresAngles(Broken):
+    def analyse(self, batch, angles_rad, draw, rng):
+        return super().analyse(batch, 0.0 * angles_rad, draw, rng)
+
+
+class ExchangesAngles(Broken):
+    """Right for Bell-diagonal pairs, whose ends are alike."""
+
+    def analyse(self, batch, angles_rad, draw, rng):
+        return super().analyse(batch, angles_rad[:, ::-1], draw, rng)
+
+
+class ParitiesOnly(Broken):
+    """A right backend that has no analysers."""
+
+    analyse = None
+
+
 class Hardware(HidesTruth):
     """An instrument: whatever the program asks, it makes its own pairs, and holds none."""
 

@@ -245,11 +245,16 @@ def test_one_command_starts_a_run_and_its_page_and_stopping_there_seals_it(tmp_p
             "600",
         ),
         *("--warmup", "1", "--backend", "analytic", "--agents", "1", "--allocator", "mean-rate"),
-        *("--out", folder),
+        *("--out", folder, "--json", "-"),
     )
     try:
         served = type("Served", (), {})()
-        served.port, served.tokens = addresses(process)
+        # The run that it starts says nothing on standard output: what comes is JSON.
+        lines = [process.stdout.readline() for _ in range(5)]
+        said = json.loads("".join(lines))
+        assert said["shown"] == str(folder)
+        found = [re.search(r":(\d+)/\?token=(\S+)$", said[name]) for name in ("watch", "operate")]
+        served.port, served.tokens = int(found[0][1]), Tokens(found[0][2], found[1][2])
         until(served, lambda f: f["status"]["state"] == "running" and f["now"]["slot"] >= 10)
         wish = b'{"what": "run", "reason": "seen enough"}'
         assert ask(served, "/stop", "POST", wish, **bearer(served.tokens.operate))[0] == 200

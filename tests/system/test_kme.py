@@ -50,8 +50,12 @@ class Entity:
     """A KME process."""
 
     def __init__(self, file: Path) -> None:
+        said = file.with_suffix(".json")
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "dpem"), "kme", "serve", str(file)],
+            [
+                *(str(Path(sys.executable).parent / "dpem"), "kme", "serve", str(file)),
+                *("--json", str(said)),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -60,6 +64,7 @@ class Entity:
         self.line = self.process.stdout.readline()
         assert self.line, self.process.communicate()[1]
         self.port = int(self.line.rsplit(":", 1)[1])
+        assert json.loads(said.read_text())["port"] == self.port
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)

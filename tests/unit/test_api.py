@@ -183,13 +183,13 @@ def test_a_bare_graph_is_filled_in_like_a_file() -> None:
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: api.network("surfnt"), "close: surfnet"),
+        (lambda: api.network("surfnt"), "did you mean surfnet"),
         (lambda: api.network(3), "name, a path, a networkx graph or a Network, got int"),
         (lambda: api.network("ring-4", qbits=3), "no argument 'qbits'; there are seed, preset"),
-        (lambda: api.network("ring-4", preset="papr"), "close: paper"),
+        (lambda: api.network("ring-4", preset="papr"), "did you mean paper"),
         (lambda: api.network(networkx.Graph()), "graph: .*at least one"),
         (lambda: api.network(networkx.empty_graph(2)), "cannot be reached"),
-        (lambda: api.game("ring-4", "poison"), "close: poisson"),
+        (lambda: api.game("ring-4", "poison"), "did you mean poisson"),
         (lambda: api.game("ring-4", {"a": 1}), "demand must be a kind, a path, or rows"),
         (lambda: api.game("ring-4", [{"timestamp_s": 1}]), "row 1: there is no column 'source'"),
         (lambda: api.game("ring-4", seconds=-1.0), "duration_s|seconds"),

@@ -73,6 +73,9 @@ def test_what_a_backend_cannot_do_it_may_refuse():
     assert checks["system ghz of 3"].detail == "UNSUPP: only chains: allowed"
     assert checks["random stabilizers are uniform"].verdict == "refused"
     assert checks["system chain of 5"].verdict == "ok"
+    parities = {check.name: check for check in check_backend(wrong.ParitiesOnly())}
+    assert all(check.ok for check in parities.values())
+    assert parities["both results at angles"].verdict == "refused"
     hardware = {check.name: check.verdict for check in check_backend(wrong.Hardware())}
     assert hardware["keep counts nothing"] == "refused"
 
@@ -116,6 +119,9 @@ def test_what_a_backend_cannot_do_it_may_refuse():
         ("RefusesLate", "system ghz of 3, ideal"),
         ("RefusesInItsOwnWay", "system ghz of 3, ideal"),
         ("RefusesAll", "system fresh pair"),
+        ("SwapsEnds", "both results at angles"),
+        ("IgnoresAngles", "both results at angles"),
+        ("ExchangesAngles", "both results at angles"),
     ],
 )
 def test_each_wrong_backend_is_caught(name, caught):

@@ -82,8 +82,11 @@ def test_init_writes_a_file_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("second = 3.0", r"unknown field `second`; close: seconds, .*allowed are preset, topology"),
-        ("topolgy = 'mesh'", "close: topology"),
+        (
+            "second = 3.0",
+            r"unknown field `second`; did you mean seconds, .*allowed are preset, topology",
+        ),
+        ("topolgy = 'mesh'", "did you mean topology"),
         ("seconds = 'long'", r"Expected `float`, got `str` - at `\$\.seconds`"),
         ("seconds = -1.0", "seconds must be between 0.001 and 1e"),
         ("agents = 0", "agents must be between 1 and 64"),
@@ -124,9 +127,9 @@ def test_unknown_keys_deep_inside_are_told_with_what_is_allowed() -> None:
         named: dict[str, Inner] = {}
 
     cases = {
-        '{"many": [{"a": 1}, {"beee": 2}]}': "close: bee; allowed are a, bee",
-        '{"named": {"x": {"aa": 2}}}': "close: a; allowed are a, bee",
-        '{"mny": []}': "close: many; allowed are many, named",
+        '{"many": [{"a": 1}, {"beee": 2}]}': "did you mean bee; allowed are a, bee",
+        '{"named": {"x": {"aa": 2}}}': "did you mean a; allowed are a, bee",
+        '{"mny": []}': "did you mean many; allowed are many, named",
     }
     for text, message in cases.items():
         with pytest.raises(msgspec.ValidationError) as caught:

@@ -182,7 +182,7 @@ LINE = 'fidelity = { value = 0.9, plus_minus = 0.01, mark = "verified", source =
         ("value = 10", "value = -10", "numbers.rate_hz must be > 0, got -10"),
         ("value = 10", "value = 0", "numbers.rate_hz must be > 0"),
         ("value = 10", "value = inf", "numbers.rate_hz must be > 0"),
-        ("rate_hz = {", "rate = {", "numbers.rate is no known quantity; close: rate_hz"),
+        ("rate_hz = {", "rate = {", "numbers.rate is no known quantity; did you mean rate_hz"),
         ("value = 1.5", "value = 2.5", "t2_s must be <= 2 t1_s = 2, got 2.5"),
         (
             "t1_s = {",
@@ -213,7 +213,9 @@ def test_bad_files_are_refused_by_field(tmp_path: Path, old: str, new: str, said
 
 
 def test_names_that_do_not_exist() -> None:
-    with pytest.raises(InputError, match=r"'oxford_ion_2021' is unknown; close: .*oxford_ion_2020"):
+    with pytest.raises(
+        InputError, match=r"'oxford_ion_2021' is unknown; did you mean .*oxford_ion_2020"
+    ):
         experiment("oxford_ion_2021")
     with pytest.raises(InputError, match=r"cannot read experiment nowhere\.toml: No such file"):
         experiment("nowhere.toml")
@@ -472,6 +474,6 @@ def test_the_command_shows_one_with_sources(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["points"]["main"]["numbers"]["rate_hz"]["value"] == 10.0
     wrong = CliRunner().invoke(command, ["delft_nv_2020"])
     assert isinstance(wrong.exception, InputError)
-    assert "close: delft_nv_2018, delft_nv_2021" in str(wrong.exception) or (
-        "close: delft_nv_2021, delft_nv_2018" in str(wrong.exception)
+    assert "did you mean delft_nv_2018, delft_nv_2021" in str(wrong.exception) or (
+        "did you mean delft_nv_2021, delft_nv_2018" in str(wrong.exception)
     )

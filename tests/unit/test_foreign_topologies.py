@@ -145,9 +145,9 @@ def put(whole: Any, path: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("nodes.0.type", "QuantumRoutr", "type must be one of .*close: QuantumRouter"),
+        ("nodes.0.type", "QuantumRoutr", "type must be one of .*did you mean QuantumRouter"),
         ("nodes.0.memo_size", -1, r">= 0 - at `\$\.nodes\[0\]\.memo_size"),
-        ("nodes.0.template", "god", "template 'god' is not in templates; close: good"),
+        ("nodes.0.template", "god", "template 'god' is not in templates; did you mean good"),
         ("nodes.2.gate_fidelity", 1.5, r"<= 1\.0 - at `\$\.nodes\[2\]\.gate_fidelity"),
         ("qconnections.0.node2", "z", r"qconnections\[0\]: there is no node 'z'"),
         ("qconnections.0.distance", -4, r">= 0\.0 - at `\$\.qconnections\[0\]\.distance"),
@@ -238,11 +238,15 @@ hubs:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("typ: depolarise", "typ: depolarize", "typ must be one of .*close: depolarise"),
+        ("typ: depolarise", "typ: depolarize", "typ must be one of .*did you mean depolarise"),
         ("fidelity: 0.9", "fidelity: 9", r"cfg: Expected `float` <= 1\.0 - at `\$\.fidelity"),
         ("fidelity: 0.9, ", "", "missing required field `fidelity`"),
         ("qdevice_typ: nv", "qdevice_typ: ion", "stacks.2. 'Carol': qdevice_typ must be one of"),
-        ("stack1: Carol", "stack1: Carl", r"links\[1\]: there is no node 'Carl'; close: Carol"),
+        (
+            "stack1: Carol",
+            "stack1: Carl",
+            r"links\[1\]: there is no node 'Carl'; did you mean Carol",
+        ),
         ("stack1: Carol, ", "", "stack1 and stack2"),
         ("length: 10, ", "", "cfg.length must be given, in km"),
         ("visibility: 0.9", "speed_of_light: 3e6", r"speed_of_light"),

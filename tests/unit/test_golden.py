@@ -87,6 +87,7 @@ MESSAGES = {
         updates_done=7,
     ),
     "job": Job(250, (Task(PROGRAM, 2, 0.5, 1),)),
+    "job, at angles": Job(250, (Task(PROGRAM, draw=0.5, angles_rad=(0.25, 0.75)),)),
     "job, again": Job(250, (), again=True),
     "job, blocks": Job(250, (), blocks=(BLOCK,)),
     "done": Done(
@@ -97,6 +98,7 @@ MESSAGES = {
         (Fault(1, Code.UNSUPP, "a photonic link cannot keep pairs"),),
         ("c1", "c2"),
     ),
+    "done, at angles": Done(250, (1, 0), bits=(3, 1)),
     "failed": Failed(251, Code.OTHER, "tagger: no answer within 2 s"),
     "telemetry": Telemetry(
         255, 3543, 412, 231, 702, 66, 214, 1, 139.25, ESTIMATE, slot_s=0.01, contention=0.5

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from quantum import kernels
+from quantum.compiled import is_compiled
 from quantum.kernels import cache_folder, kernel, small, table
 
 
@@ -100,6 +101,19 @@ def test_kernels_are_cached_on_disk() -> None:
 
     assert kernel(plain).targetoptions["nopython"]
     assert type(kernel(plain)._cache).__name__ == "FunctionCache"
+
+
+def test_whether_anything_was_compiled_is_told(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = copy / "quantum/twin.py"
+    assert not is_compiled(source)
+    place = cache_folder(source) / "twin_0123"
+    place.mkdir(parents=True)
+    (place / "twin.advance-1.py311.nbi").touch()
+    assert is_compiled(source)
+    change(source)
+    assert not is_compiled(source)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(copy))
+    assert is_compiled(source)
 
 
 def test_columns_are_64_bits() -> None:

@@ -65,7 +65,7 @@ def test_run_plays_the_paper_preset_with_a_load_that_grows_with_the_network() ->
 
 
 def test_an_unknown_preset_and_a_bad_cell_are_refused() -> None:
-    with pytest.raises(InputError, match="close: metro; it is paper, metro, fast, fidelity"):
+    with pytest.raises(InputError, match="did you mean metro; it is paper, metro, fast, fidelity"):
         cells("metr")
     with pytest.raises(InputError, match="load_hz or knee_fraction"):
         msgspec.structs.replace(run_cell(), knee_fraction=0.5)

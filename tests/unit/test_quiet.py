@@ -11,8 +11,6 @@ from click.testing import CliRunner
 from quantum.cli import dpem, found
 from quantum.quiet import with_quiet
 
-PASSES_ON = {"dashboard"}
-
 
 def leaves(command, path=()):
     if isinstance(command, click.Group):
@@ -22,13 +20,14 @@ def leaves(command, path=()):
         yield path, command
 
 
-def test_every_command_has_it_once():
+@pytest.mark.parametrize("option", ["--quiet", "--json"])
+def test_every_command_has_it_once(option):
     names = {}
     for path, command in leaves(dpem):
-        names[path] = [p for p in command.params if "--quiet" in p.opts]
+        names[path] = [p for p in command.params if option in p.opts]
     assert {path[0] for path in names} == set(found())
     for path, options in names.items():
-        assert len(options) == (0 if path[0] in PASSES_ON else 1), path
+        assert len(options) == 1, path
 
 
 def test_it_hides_words_and_keeps_results_and_errors(tmp_path):

@@ -229,7 +229,7 @@ def test_unknown_places_are_the_mean_of_their_neighbours() -> None:
 
 
 def test_an_unknown_name_lists_close_ones_and_all() -> None:
-    with pytest.raises(InputError, match=r"close: surfnet.*known: .*mesh.*abilene.*zamren"):
+    with pytest.raises(InputError, match=r"did you mean surfnet.*known: .*mesh.*abilene.*zamren"):
         load_topology("surfnt", seed=0)
     assert "line-N" in FAMILIES
 

@@ -357,5 +357,5 @@ def test_wishes_out_of_range_are_refused(change: dict[str, object], message: str
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"close: scheduled.*\.csv"):
+    with pytest.raises(InputError, match=r"did you mean scheduled.*\.csv"):
         trace("schedulled")

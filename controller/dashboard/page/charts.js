@@ -83,8 +83,8 @@ export class Chart {
     }
     const marks = ticks(0, end);
     marks.forEach((t, k) => {
-      const unit = k === marks.length - 1 ? " s" : "";
-      this.svg.append(draw("text", { x: x(t), y: H - 7, "text-anchor": "middle", class: "tick" }, `${short(t)}${unit}`));
+      const unit = k === marks.length - 1 ? this.spec.across ?? " s" : "";
+      this.svg.append(draw("text", { x: x(t), y: H - 7, "text-anchor": k === marks.length - 1 && unit.length > 2 ? "end" : "middle", class: "tick" }, `${short(t)}${unit}`));
     });
   }
 
