@@ -54,9 +54,8 @@ VERSION = 1
 #: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again,
 #: ``blocks`` are programs as columns.
 FEATURES = ("busy", "clock", "resume", "blocks")
-#: A worker tells its backend as the feature ``backend:NAME``, and which process it is as
-#: ``boot:HEX``; who only wants to know whether he would be let in says ``probe``, and who has to be
-#: told what an agent has to know says ``brief``. Older brokers leave all of them aside.
+#: Features that older brokers leave aside: ``backend:NAME`` and ``boot:HEX`` (a worker's process);
+#: ``probe``, who takes no seat; ``brief``, an agent that has to be told what to do.
 BACKEND, BOOT, PROBE, BRIEF = "backend", "boot", "probe", "brief"
 
 #: Steps that blocks may have.
@@ -108,9 +107,8 @@ class Welcome(Frame, frozen=True, tag="welcome"):
 class Brief(Frame, frozen=True, tag="brief"):
     """Tell an agent that was started by itself what it has to know, before it takes its seat.
 
-    It speaks for ``nodes``; ``setting`` is the run's as JSON, ``targets`` (one for every link) and
-    ``policy`` (weights, empty where learning starts at the heuristic) are float64. The rest says
-    how its changes are clipped and hidden.
+    ``setting`` is JSON; ``targets`` (one for every link) and ``policy`` (empty where learning starts
+    at the heuristic) are float64. The rest says how its changes are clipped and hidden.
     """
 
     nodes: tuple[int, ...]
@@ -347,18 +345,6 @@ class Pulse(Frame, frozen=True, tag="pulse"):
     over: bool = False
 
 
-Message = (
-    Hello
-    | Welcome
-    | Brief
-    | Refuse
-    | Bye
-    | Look
-    | Speak
-    | Job
-    | Done
-    | Failed
-    | Telemetry
-    | Beat
-    | Pulse
-)
+_Session = Hello | Welcome | Brief | Refuse | Bye
+_Slot = Look | Speak | Job | Done | Failed
+Message = _Session | _Slot | Telemetry | Beat | Pulse
