@@ -107,8 +107,8 @@ class Welcome(Frame, frozen=True, tag="welcome"):
 class Brief(Frame, frozen=True, tag="brief"):
     """Tell an agent that was started by itself what it has to know, before it takes its seat.
 
-    ``setting`` is JSON; ``targets`` (one for every link) and ``policy`` (empty where learning starts
-    at the heuristic) are float64. The rest says how its changes are clipped and hidden.
+    ``setting`` is JSON; ``targets`` (one for every link) and ``policy`` (empty: learning starts at
+    the heuristic) are float64. The rest says how its changes are clipped and hidden.
     """
 
     nodes: tuple[int, ...]
