@@ -32,7 +32,7 @@ test-long: lint ## the same with the tests that take minutes
 
 test-beyond: $(BEYOND_STAMP) ## Ray, Flower and several hosts, which needs root: minutes
 	$(BEYOND)/bin/python -m pytest -m "not hardware" tests/system/test_ray.py \
-	  tests/system/test_flower.py tests/system/test_hosts.py $(ARGS)
+	  tests/system/test_flower.py tests/system/test_hosts.py tests/system/test_regional_brokers.py $(ARGS)
 
 chaos: $(STAMP) ## a thousand faults of a service under load, then the proof from its journal
 	DPEM_CHAOS_FAULTS=1000 $(VENV)/bin/python -m pytest -m long tests/system/test_service_chaos.py $(ARGS)

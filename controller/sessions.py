@@ -53,16 +53,20 @@ class Peer:
 
     def give(self, job: Job) -> Job:
         """Note that a worker is given a job; returns it as this worker can read it."""
-        readable = job if "blocks" in self.features else spelled_out(job)
-        self.jobs[job.job] = readable
+        self.jobs[job.job] = job
         self._owed += 1
-        return readable
+        return self._readable(job)
+
+    def _readable(self, job: Job) -> Job:
+        return job if "blocks" in self.features else spelled_out(job)
 
     def under_way(self) -> list[Look | Job]:
         """Return what is to be given once more to a peer that came again."""
         if "resume" not in self.features:
             return []
-        out: list[Look | Job] = [structs.replace(job, again=True) for job in self.jobs.values()]
+        out: list[Look | Job] = [
+            structs.replace(self._readable(job), again=True) for job in self.jobs.values()
+        ]
         if self.look is not None:
             out.append(self.look)
         for number in (*self.jobs, *(() if self.look is None else (self.look.slot,))):

@@ -96,7 +96,9 @@ def overload(client: Client, pid: int, ask: Asking) -> dict[str, float]:
     """Ask a service for more and more, then for ten times the most that it ever gave.
 
     Requests come at a fixed rate, whatever is answered. Who is not served hears BUSY at once or
-    TIMEOUT at his deadline; ``overload_unanswered`` heard nothing at all.
+    TIMEOUT at his deadline; ``overload_unanswered`` heard nothing at all: this client asks without
+    regard to its credits, and answers that find a connection's queue full are dropped. Others ask
+    again.
     """
     peak = max(_offer(client, ask, rate_hz)["granted"] for rate_hz in _FIRST_HZ) / _SECONDS
     before = point(pid)

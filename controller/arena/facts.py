@@ -85,7 +85,7 @@ def facts_of(
         warmup_s=warmup_s,
         versions=versions(),
         sources=_sources(),
-        files={name: _file(name) for name in _named_files(cells)},
+        files={name: _file(name) for name in named_files(cells)},
         windowed=with_windows(cells, seeds, windowed),
     )
 
@@ -193,7 +193,8 @@ def _tree(folder: Path) -> Iterable[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def _named_files(cells: Sequence[Cell]) -> list[str]:
+def named_files(cells: Sequence[Cell]) -> list[str]:
+    """Return the files that cells name: networks, demands, outages."""
     names = {name for cell in cells for name in _names_of(cell)}
     return sorted(name for name in names if Path(name).is_file())
 

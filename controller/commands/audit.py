@@ -54,3 +54,22 @@ def check(journal: str, json_path: str | None) -> None:
                 f"{proof.open} under way: no job left twice, no pair expired twice or was executed "
                 "and expired"
             )
+
+
+@command.command("regions")
+@click.argument("folder", metavar="FOLDER")
+@json_option
+def regions(folder: str, json_path: str | None) -> None:
+    """Prove from the journals of all regions that no pair between them was lost or used twice."""
+    from pathlib import Path
+
+    from controller.regions.checking import check_regions, journals_in
+
+    proof = check_regions(journals_in(Path(folder)))
+    write_json({"folder": folder, **proof._asdict()}, json_path)
+    if json_path != "-":
+        click.echo(
+            f"{folder}: {proof.regions} regions, {proof.granted} requests granted across, "
+            f"{proof.pairs} pairs of {proof.used} legs ({proof.spent} spent without a pair, "
+            f"{proof.let_go} let go of): nothing was used twice"
+        )

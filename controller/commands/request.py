@@ -16,6 +16,7 @@ __all__ = ["command"]
 @click.option("--fidelity", default=0.5, show_default=True, help="Each at least as good as this.")
 @click.option("--deadline", "deadline_s", default=1.0, show_default=True, help="Within seconds.")
 @click.option("--config", "config_path", metavar="FILE", help="The service's TOML file.")
+@click.option("--regions", "regions_path", metavar="FILE", help="Ask the broker of SRC's region.")
 @click.option("--address", metavar="TCP", help="Where the service listens, instead.")
 @click.option("--rid", metavar="HEX", help="Name of an earlier request: get its answer again.")
 @click.option(
@@ -33,12 +34,13 @@ def command(
     fidelity: float,
     deadline_s: float,
     config_path: str | None,
+    regions_path: str | None,
     address: str | None,
     rid: str | None,
     watch_s: float,
     json_path: str | None,
 ) -> None:
-    """Ask a running service (dpem serve) for pairs between two nodes.
+    """Ask a running service (dpem serve, dpem region) for pairs between two nodes.
 
     Exit code 1 where there are none by the deadline, or nobody answers.
     """
@@ -48,17 +50,26 @@ def command(
     from controller.service.config import load_config
     from quantum.errors import Code, InputError, RequestError
 
-    config = load_config(config_path)
+    if regions_path is not None and config_path is not None:
+        raise InputError("give --config or --regions, not both")
     try:
         name = os.urandom(16) if rid is None else bytes.fromhex(rid)
     except ValueError:
         name = b""
     if len(name) != 16:
         raise InputError(f"rid must be 32 hexadecimal digits, got {rid!r}")
-    server, own = config.client_pair()
+    if regions_path is None:
+        config = load_config(config_path)
+        (server, own), listens = config.client_pair(), config.address
+    else:
+        from controller.regions.config import load_regions
+
+        whole = load_regions(regions_path)
+        region, _ = whole.region_of(source), whole.region_of(destination)
+        (server, own), listens = whole.client_pair(region), whole.region(region).address
     # Whoever gives an answer more time also waits longer to be let in.
     hello_s = min(max(HELLO_S, deadline_s), 60.0)
-    where = address or config.address
+    where = address or listens
     with Client(where, server, own, name="dpem request", hello_s=hello_s) as client:
         try:
             granted = client.request(

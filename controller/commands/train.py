@@ -3,30 +3,33 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 import msgspec
 from click.core import ParameterSource
 
 from controller.commands.federation_options import federation_options
+from controller.engines.engine import check_engine
 from controller.federation import Federation
 from quantum.errors import InputError
 from quantum.output import json_option, write_json
 
 if TYPE_CHECKING:
+    from controller.parallel import Kept
     from controller.setting import Setting
 
 __all__ = ["command"]
 
 _METHODS = ("ppo", "es", "es+ppo")
 _PRESETS = "paper,metro,fast"
+_PLAYERS = ("--engine", "--ray-address", "--processes")
 #: Options that would reach nothing, by method.
 _UNUSED = {
     "es": ("seconds", "episodes", "planned_episodes", *Federation.__struct_fields__),
-    "ppo": ("generations", "units", "processes"),
+    "ppo": ("generations", "units", "processes", "engine", "ray_address"),
 }
 
 
@@ -40,7 +43,9 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     units: int
     episodes: int
     start: str
-    processes: int
+    processes: int | None
+    engine: str
+    ray_address: str | None
     device: str
     planned: int | None
 
@@ -71,7 +76,15 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     "--start", default="heuristic", show_default=True, metavar="heuristic|shipped|ppo|FILE"
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the training.")
-@click.option("--processes", default=1, show_default=True, help="Processes that play games of es.")
+@click.option("--processes", type=int, help="Processes that play games of es (1; on Ray: all).")
+@click.option(
+    "--engine",
+    default="processes",
+    show_default=True,
+    metavar="processes|ray",
+    help="Who plays games of es: this machine, or a Ray cluster.",
+)
+@click.option("--ray-address", metavar="ADDRESS", help="Of the cluster; else RAY_ADDRESS, or none.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, or cuda for PPO.")
 @click.option("--out", metavar="FILE", help="Policy file (policy.safetensors).")
 @click.option("--resume", metavar="FILE", help="Go on with the training that wrote this policy.")
@@ -88,7 +101,9 @@ def command(
     units: int,
     start: str,
     seed: int,
-    processes: int,
+    processes: int | None,
+    engine: str,
+    ray_address: str | None,
     device: str,
     out: str | None,
     resume: str | None,
@@ -105,6 +120,7 @@ def command(
     goes on from. A kill loses the generation or episode that is being played.
     """
     _check_use(method)
+    check_engine(engine, ray_address)
     _check_device(device, method)
     # A new name unless told otherwise: nobody's policy is overwritten by accident.
     target = Path(out or resume or "policy.safetensors")
@@ -126,7 +142,7 @@ def command(
     own = (topology, demand, load_hz) != (None, None, None)
     if presets is not None and own:
         raise InputError("give --presets, or --topology, --demand and --load, not both")
-    if not 1 <= processes <= 64:
+    if processes is not None and not 1 <= processes <= 64:
         raise InputError(f"processes must be between 1 and 64, got {processes}")
     if presets is None and (own or method == "ppo"):
         names: tuple[str, ...] = ()
@@ -141,6 +157,8 @@ def command(
         episodes=episodes,
         start=start,
         processes=processes,
+        engine=engine,
+        ray_address=ray_address,
         device=device,
         planned=planned_episodes,
     )
@@ -226,9 +244,25 @@ def _evolve(asked: _Asked, out: Path, resume: Path | None) -> Any:
             out,
             seed=seed,
             resume=resume,
-            processes=asked.processes,
+            processes=asked.processes or 1,
+            workers=_workers(asked),
             progress=lambda one: advance(one.generation + 1, f"gains {one.average:+.4f}"),
         )
+
+
+def _workers(asked: _Asked) -> "AbstractContextManager[Kept] | None":
+    """Return who plays the games of es, None for processes of this machine."""
+    if asked.engine != "ray":
+        return None
+    from controller.arena.facts import named_files
+    from controller.engines.on_ray import kept_on_ray
+
+    players: Any = kept_on_ray(
+        processes=asked.processes,
+        address=asked.ray_address,
+        files=() if asked.presets else named_files([asked.setting.cell]),
+    )
+    return cast("AbstractContextManager[Kept]", players)
 
 
 def _learn(
@@ -272,9 +306,25 @@ def _learn(
 def _notes() -> dict[str, Any]:
     from controller.policy_file import made_by
 
-    # Where files lie on this machine is nobody's business.
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    # Where files lie on this machine is nobody's business, and who played decides nothing.
+    words = [Path(word).name if "/" in word else word for word in _without_players(sys.argv[1:])]
     return made_by(shlex.join(["dpem", *words]))
+
+
+def _without_players(words: Sequence[str]) -> list[str]:
+    """Leave out the options that say where games are played.
+
+    >>> _without_players(["train", "--engine", "ray", "--seed", "3", "--processes=2"])
+    ['train', '--seed', '3']
+    """
+    kept, skip = [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if skip or name in _PLAYERS:
+            skip = not skip and not equals
+        else:
+            kept.append(word)
+    return kept
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Work spread over a Ray cluster: the same functions, the same results, lost workers retried."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -10,7 +11,7 @@ from controller.engines.chunks import Chunks
 from controller.engines.ray_cluster import connected
 from quantum.errors import EngineError
 
-__all__ = ["spread_on_ray"]
+__all__ = ["kept_on_ray", "spread_on_ray"]
 
 #: A chunk whose worker or node dies is played again so often. More than that is no accident.
 _RETRIES = 8
@@ -42,6 +43,29 @@ def spread_on_ray(
         _hand_out(
             ray, shared, work, tasks, processes, lambda place, out: finished(tasks[place], out)
         )
+
+
+@contextmanager
+def kept_on_ray(
+    *, processes: int | None = None, address: str | None = None, files: Collection[str] = ()
+) -> Iterator[Callable[[Callable[[Any], Any], Sequence[Any], Sequence[int]], list[Any]]]:
+    """Keep the cluster from one call to the next, for work that comes in rounds.
+
+    What is yielded does ``work`` for every task and returns the results in the order of the tasks.
+    It has the signature of kept processes; where a task is played is Ray's business, so the third
+    argument decides nothing. ``files`` and errors are those of :func:`spread_on_ray`.
+    """
+    with connected(address, processes) as ray:
+        shared = ray.put(pack(files, ()))
+
+        def play(
+            work: Callable[[Any], Any], tasks: Sequence[Any], places: Sequence[int]
+        ) -> list[Any]:
+            found: dict[int, Any] = {}
+            _hand_out(ray, shared, work, tasks, processes, found.__setitem__)
+            return [found[place] for place in range(len(tasks))]
+
+        yield play
 
 
 def _hand_out(

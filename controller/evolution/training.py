@@ -7,6 +7,7 @@ the search itself is in the learning state beside it.
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,14 @@ def evolve(
     seed: int,
     resume: Path | None = None,
     processes: int = 1,
+    workers: AbstractContextManager[Kept] | None = None,
     progress: Callable[[Generation], None] | None = None,
 ) -> Evolved:
     """Search until ``generations`` are done in all, writing the files after each of them.
 
     ``start`` (P,) are the weights to begin with. ``resume`` is the policy file of an evolution
-    whose learning state lies beside it; if all is done already, nothing is written.
+    whose learning state lies beside it; if all is done already, nothing is written. ``workers`` may
+    play elsewhere than in ``processes`` of this machine.
     Raises InputError for numbers that make no search and files that cannot be read or written.
     """
     if generations < 1:
@@ -108,7 +111,7 @@ def evolve(
     else:
         so_far, digest = _resumed(resume, seed, games), load(state_path(resume)).digest
     strides = Strides(_spread(plan, so_far.search.mean), plan.rate)
-    with kept_workers(processes) as play:
+    with workers or kept_workers(processes) as play:
         while so_far.search.generation < generations:
             so_far = _generation(plan, strides, so_far, seed, play)
             digest = _write(out, so_far, seed)

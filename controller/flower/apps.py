@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from controller.checkpoint import save
 from controller.flower.plan import plan_from
+from controller.flower.rounds import privacy_of
 from controller.flower.site import train_site
 from controller.flower.strategy import SitesStrategy, reply_with, task_in
 from controller.setting import scenario_of
@@ -48,15 +49,14 @@ def main(grid: Grid, context: Context) -> None:
     """Play all rounds and write the policy."""
     plan = plan_from(_plan_of(context))
     nodes = len(scenario_of(plan.setting(0)).network.nodes)
-    strategy = SitesStrategy(
-        plan,
-        nodes,
-        told=_LOG.info,
-    )
+    strategy = SitesStrategy(plan, nodes, told=_LOG.info)
     out = Path(os.path.expanduser(str(context.run_config.get(_OUT, "policy.safetensors"))))
     strategy.start(grid, ArrayRecord([strategy.average.current]))
     policy = {"policy": strategy.average.current}
-    digest = save(out, policy, seed=plan.seed, round_index=strategy.average.done)
+    notes = privacy_of(strategy.average)
+    digest = save(
+        out, policy, seed=plan.seed, round_index=strategy.average.done, notes={"flower": notes}
+    )
     _LOG.info("policy %s in %s", digest, out)
 
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from controller.decide import FEATURES
+from controller.federation import Federation, Scheme, noise_of
 from controller.policy import initial_actor, parameters
 from controller.setting import Setting
 from quantum.errors import InputError
@@ -28,10 +29,15 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     seed: int = 0
     clip_norm: float = 0.2
     """Longest change of a node's weights that counts."""
-    noise_multiplier: float = 0.0
-    """Noise of the sum over ``clip_norm``; 0 gives no privacy and the same bytes everywhere."""
+    aggregator: str = "mean"
+    privacy: str = "none"
+    """central, local, or none: no noise, and the same bytes everywhere."""
+    epsilon: float = 8.0
+    delta: float = 0.0
+    """0 asks for the default of :func:`controller.federation.delta_of`."""
     participation: float = 1.0
-    """Chance with which a node takes part in a round."""
+    clipping: str = "fixed"
+    tolerated: float = 0.2
 
     def check(self) -> "Plan":
         """Refuse what makes no rounds; InputError names the field."""
@@ -40,13 +46,51 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             ("rounds", self.rounds, 1, 100_000),
             ("sites", self.sites, 1, 10_000),
             ("clip_norm", self.clip_norm, 1e-9, 1e9),
-            ("noise_multiplier", self.noise_multiplier, 0.0, 1e9),
-            ("participation", self.participation, 1e-6, 1.0),
         ):
             if not low <= value <= high:
                 raise InputError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
+        self.federation.check()
         self.setting(0).check()
         return self
+
+    @property
+    def federation(self) -> Federation:
+        """How changes become one, and what that keeps private; all sites are waited for."""
+        return Federation(
+            aggregator=self.aggregator,
+            privacy=self.privacy,
+            epsilon=self.epsilon,
+            delta=self.delta or None,
+            participation=self.participation,
+            clipping=self.clipping,
+            tolerated=self.tolerated,
+            stale_rounds=0,
+        )
+
+    def scheme(self, nodes: int) -> Scheme:
+        """Return the federation among ``nodes`` nodes, with the noise that all rounds need.
+
+        Sites are real, so what protects them comes from the operating system: noise that could be
+        drawn again would protect nobody. Raises InputError where there are too few nodes.
+        """
+        federation = self.federation
+        if nodes < federation.fewest_clients:
+            raise InputError(
+                f"{nodes} nodes are too few for aggregator {self.aggregator} with privacy "
+                f"{self.privacy}; at least {federation.fewest_clients}"
+            )
+        return Scheme(
+            federation,
+            nodes,
+            clip_norm=self.clip_norm,
+            noise_multiplier=noise_of(federation, nodes, self.rounds),
+            secret=self.privacy != "none",
+        )
+
+    @property
+    def longest(self) -> float:
+        """The length to which nodes clip their changes."""
+        return Scheme(self.federation, self.sites, clip_norm=self.clip_norm).client_clip
 
     def setting(self, round_index: int) -> Setting:
         """Return what is played in a round: other draws, the same network."""

@@ -5,7 +5,6 @@ changes of its own nodes. Critics and optimisers go from one round to the next a
 in a file for each round: a site that was killed in a round plays it once more from the same state.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from controller.checkpoint import load, save
 from controller.dispatch import Dispatch
+from controller.federated import privatise_each
 from controller.flower.plan import Plan
 from controller.game import ledger_of, prepare
 from controller.mind import LearnConfig, Mind
@@ -26,7 +26,9 @@ from quantum.ledger.state import Floats
 
 __all__ = ["State", "learn_round", "train_site"]
 
-State = Mapping[str, NDArray[np.generic]]
+State = dict[str, NDArray[np.generic]]
+#: What a site has said is kept with its state where it is not the same a second time.
+_SAID = "said"
 
 
 def learn_round(
@@ -51,7 +53,7 @@ def learn_round(
         nodes,
         seed=seed_at(game.world, 0),
         learn=True,
-        config=LearnConfig(explore=1.0, clip_norm=plan.clip_norm),
+        config=LearnConfig(explore=1.0, clip_norm=plan.longest),
         actor=actor_of(weights, game.world.n),
     )
     if state:
@@ -61,7 +63,7 @@ def learn_round(
             speak = mind.speak(look)
             if speak.update:
                 rows = np.frombuffer(speak.update, dtype="<f8").reshape(len(nodes), -1)
-                return rows, mind.state()
+                return rows, dict(mind.state())
             dispatch.hear(0, speak)
         job = dispatch.close()
         if job is not None:
@@ -76,12 +78,29 @@ def train_site(plan: Plan, site: int, round_index: int, weights: Floats, folder:
     if not 0 <= round_index < plan.rounds:
         raise InputError(f"round must be between 0 and {plan.rounds - 1}, got {round_index}")
     folder.mkdir(parents=True, exist_ok=True)
+    if plan.privacy == "local" and _file(folder, round_index + 1).exists():
+        # Asked again: other noise on the same changes would give away more of them.
+        said: Floats = _read(folder, plan, round_index + 1)[_SAID].astype(np.float64)
+        return said
     before = {} if round_index == 0 else _read(folder, plan, round_index)
+    before.pop(_SAID, None)
     rows, state = learn_round(plan, round_index, weights, before)
+    mine = plan.nodes_of(site, len(rows))
+    changes = rows[mine]
+    if plan.privacy == "local":
+        changes = privatise_each(
+            changes,
+            mine,
+            clip_norm=plan.clip_norm,
+            noise_multiplier=plan.scheme(len(rows)).message_noise,
+            seed=None,
+            slot=round_index,
+        )
+        state[_SAID] = changes
     save(_file(folder, round_index + 1), state, seed=plan.seed, round_index=round_index + 1)
     # The one before may be asked for again, older ones not.
     _file(folder, round_index - 1).unlink(missing_ok=True)
-    return rows[plan.nodes_of(site, len(rows))]
+    return changes
 
 
 def _file(folder: Path, rounds: int) -> Path:
@@ -98,4 +117,4 @@ def _read(folder: Path, plan: Plan, round_index: int) -> State:
     found = load(path)
     if (found.seed, found.round) != (plan.seed, round_index):
         raise InputError(f"{path} is of seed {found.seed} and round {found.round}")
-    return found.arrays
+    return dict(found.arrays)

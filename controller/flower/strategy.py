@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from controller.flower.plan import Plan
-from controller.flower.rounds import Average
+from controller.flower.rounds import average_of, check_rows, privacy_of
 from quantum.errors import EngineError, InputError
 from quantum.ledger.state import Floats
 
@@ -40,7 +40,7 @@ class SitesStrategy(Strategy):
     ) -> None:
         self._plan, self._nodes = plan, nodes
         self._told = told
-        self.average = Average(plan)
+        self.average = average_of(plan, nodes)
         self._site_of: dict[int, int] = {}
 
     def configure_train(
@@ -61,9 +61,14 @@ class SitesStrategy(Strategy):
         missing = sorted(set(range(self._plan.sites)) - set(rows))
         if missing:
             raise EngineError(f"round {server_round}: no answer from site {missing[0]}")
-        self.average.close(np.concatenate([rows[site] for site in range(self._plan.sites)]))
+        every = np.concatenate([rows[site] for site in range(self._plan.sites)])
+        closed = self.average.close(np.arange(len(every)), every)
         norm = float(np.linalg.norm(self.average.current))
-        return ArrayRecord([self.average.current]), MetricRecord({"norm": norm})
+        metrics = {"norm": norm, "dropped": closed.dropped, "clip_norm": closed.clip_norm}
+        cost = privacy_of(self.average)["epsilon"]
+        if cost is not None:
+            metrics["epsilon"] = cost
+        return ArrayRecord([self.average.current]), MetricRecord(metrics)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -168,7 +173,7 @@ class SitesStrategy(Strategy):
             other != node and known == site for other, known in self._site_of.items()
         ):
             raise InputError(f"SuperNode {node} says that it is site {site}, which another is")
-        self.average.check(rows, wanted)
+        check_rows(rows, wanted, self.average.current.size)
         self._site_of[node] = site
         return site, rows
 

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -129,9 +130,15 @@ class Journal:
     """Appends batches of entries; one process at a time."""
 
     def __init__(
-        self, path: Path, *, durable: bool = False, keep_bytes: int = 1024 * 1024 * 1024
+        self,
+        path: Path,
+        *,
+        durable: bool = False,
+        keep_bytes: int = 1024 * 1024 * 1024,
+        decoder: Any = _decoder,
     ) -> None:
         self.path, self.durable, self._keep_bytes = path, durable, keep_bytes
+        self._decoder = decoder
         self._lock = _lock(path)
         try:
             self._db = _open(path)
@@ -157,7 +164,7 @@ class Journal:
         self._mover = threading.Thread(target=self._move, name="journal", daemon=True)
         self._mover.start()
 
-    def append(self, entries: list[Entry]) -> int:
+    def append(self, entries: list[Any]) -> int:
         """Write entries as one transaction and return its number.
 
         Raises :class:`JournalFull` where that cannot be; then none of them is in the journal.
@@ -184,13 +191,13 @@ class Journal:
         for number, body in self._db.execute(
             "SELECT n, body FROM batch WHERE n >= ? ORDER BY n", (first,)
         ):
-            yield from _decode(self.path, number, body)
+            yield from _decode(self.path, number, body, self._decoder)
 
     def all_entries(self) -> Iterator[Entry]:
         """Return every entry that is there."""
         yield from _kept(self._db)
         for number, body in self._db.execute("SELECT n, body FROM batch ORDER BY n"):
-            yield from _decode(self.path, number, body)
+            yield from _decode(self.path, number, body, self._decoder)
 
     def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int, job: int = 0) -> None:
         """Note that batches before ``needed`` hold nothing that a retry could ask for.
@@ -248,9 +255,10 @@ class Journal:
         self._lock = -1
 
 
-def read(path: Path) -> Iterator[tuple[int, tuple[Entry, ...]]]:
+def read(path: Path, decoder: Any = _decoder) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """Walk a journal: the number and the entries of each row, the chain checked.
 
+    ``decoder`` reads the entries of a row, those of a service by default.
     Raises :class:`RecordError` naming the first row that is wrong. Reads a journal in use, too.
     """
     if not path.is_file():
@@ -273,14 +281,14 @@ def read(path: Path) -> Iterator[tuple[int, tuple[Entry, ...]]]:
                 if hash_ != head:
                     raise RecordError(f"{path}: row {n} does not follow the row before it")
                 number = n
-                yield n, tuple(_decode(path, n, body))
+                yield n, tuple(_decode(path, n, body, decoder))
     except sqlite3.Error as wrong:
         raise InputError(f"cannot read {path}: {wrong}") from wrong
 
 
-def _decode(path: Path, number: int, body: bytes) -> tuple[Entry, ...]:
+def _decode(path: Path, number: int, body: bytes, decoder: Any) -> tuple[Any, ...]:
     try:
-        return _decoder.decode(body)
+        return decoder.decode(body)  # type: ignore[no-any-return]
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise RecordError(f"{path}: row {number} cannot be read: {wrong}") from wrong
 

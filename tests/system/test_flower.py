@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -133,6 +134,31 @@ def deployment(tmp_path):
         made.close()
 
 
+def more_rounds(deployment, folder):
+    """On the same sites: another aggregator, and noise that is accounted for."""
+    robust = msgspec.structs.replace(PLAN, rounds=2, aggregator="krum", clipping="adaptive")
+    found = rounds(deployment, folder / "robust.safetensors", robust)
+    assert found.arrays["policy"].tobytes() == rounds_in_process(robust).tobytes()
+    assert found.notes["flower"]["epsilon"] is None
+    private = msgspec.structs.replace(PLAN, rounds=1, privacy="central", epsilon=4.0)
+    found = rounds(deployment, folder / "private.safetensors", private)
+    assert 3.9 < found.notes["flower"]["epsilon"] <= 4.0
+    without = rounds_in_process(msgspec.structs.replace(private, privacy="none"))
+    assert not np.array_equal(found.arrays["policy"], without)
+
+
+def rounds(deployment, out, plan):
+    given = msgspec.structs.asdict(plan)
+    default = msgspec.structs.asdict(Plan())
+    changed = {name: value for name, value in given.items() if value != default[name]}
+    words = [
+        f'{name}="{v}"' if isinstance(v, str) else f"{name}={v}" for name, v in changed.items()
+    ]
+    deployment.flwr("run", EXAMPLE, "dpem", "--run-config", " ".join([*words, f'out="{out}"']))
+    deployment.wait(out.exists, "link")
+    return load(out)
+
+
 def test_ten_rounds_a_killed_site_and_strangers(deployment, tmp_path):
     wanted = rounds_in_process(PLAN)
     assert not np.array_equal(wanted, PLAN.start())
@@ -174,5 +200,6 @@ def test_ten_rounds_a_killed_site_and_strangers(deployment, tmp_path):
     found = load(out)
     assert (found.round, found.seed) == (PLAN.rounds, PLAN.seed)
     assert found.arrays["policy"].tobytes() == wanted.tobytes()
+    more_rounds(deployment, tmp_path)
     # Nothing was reported, and nothing was written into the person's home.
     assert not (tmp_path / "person" / ".flwr").exists()

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from quantum.topology import load_topology, to_json
+
 pytest.importorskip("ray", reason="Ray is not installed: make test-beyond")
 pytestmark = [
     pytest.mark.long,
@@ -148,6 +150,63 @@ def test_the_interrupt_key_leaves_no_process_and_the_rest_is_played_later(tmp_pa
     assert again.returncode == 0, said
     assert (tmp_path / "found.json").read_bytes() == wanted
     assert not marked(mark)
+
+
+TRAINING = ["train", "--method", "es", "--topology", "mesh-12.json", "--demand", "poisson"]
+TRAINING += ["--load", "8", "--generations", "2", "--units", "4", "--seed", "3"]
+
+
+def evolve(folder, *more):
+    folder.mkdir()
+    (folder / "mesh-12.json").write_bytes(to_json(load_topology("mesh-12", seed=0)))
+    words = [*TRAINING, *more, "--out", "p.safetensors", "--json", "found.json"]
+    code = f"import sys; sys.argv[1:] = {words!r}\nfrom quantum.cli import main\nmain()"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__': exec({code!r})"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def evolved(run, folder):
+    _, said = run.communicate(timeout=900)
+    assert run.returncode == 0, said
+    assert said == ""
+    return [(folder / name).read_bytes() for name in ("found.json", "p.safetensors")]
+
+
+def test_evolution_on_ray_gives_the_policy_of_one_process_though_a_worker_dies(tmp_path, cluster):
+    one, pool, far = (tmp_path / name for name in ("one", "pool", "ray"))
+    wanted = evolved(evolve(one, "--engine", "processes"), one)
+    assert evolved(evolve(pool, "--processes", "2"), pool) == wanted
+    address, marks = cluster
+    run = evolve(far, "--engine", "ray", "--ray-address", address)
+    while not (busy := workers_at_work(marks[0]) + workers_at_work(marks[1])):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.01)
+    os.kill(busy[0], signal.SIGKILL)
+    assert evolved(run, far) == wanted
+
+
+def test_work_in_rounds_comes_back_in_order_and_errors_are_passed_on():
+    code = """
+import math
+from controller.engines.on_ray import kept_on_ray
+with kept_on_ray(processes=2) as play:
+    print(play(math.sqrt, [float(n) ** 2 for n in range(50)], range(50)) == list(range(50)))
+    print(play(math.factorial, [3, 3, 4], [0, 0, 0]))
+    try:
+        play(math.sqrt, [4.0, -1.0], [0, 1])
+    except ValueError as wrong:
+        print("ValueError", wrong)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    assert done.stdout.splitlines() == ["True", "[6, 6, 24]", "ValueError math domain error"]
 
 
 def test_where_no_cluster_is_one_line_says_so(tmp_path):

@@ -108,9 +108,13 @@ def test_only_who_reads_blocks_gets_them():
     _, blocks, _ = drawn(1, 5, 0.0)
     job = Job(2, (), blocks=tuple(blocks))
     peer = Peer(Client("w", "worker", "k" * 40), RateLimit(1.0, 1.0, now_s=0.0))
-    assert peer.give(job) == peer.jobs[2] == spelled_out(job) != job
-    peer.features = ("blocks",)
-    assert peer.give(job) is peer.jobs[2] is job
+    assert peer.give(job) == spelled_out(job) != job
+    peer.features = ("blocks", "resume")
+    assert peer.give(job) is job
+    assert peer.under_way() == [msgspec.structs.replace(job, again=True)]
+    # He comes again as an older version of himself.
+    peer.features = ("resume",)
+    assert peer.under_way() == [msgspec.structs.replace(spelled_out(job), again=True)]
 
 
 def good():

@@ -17,6 +17,8 @@ import pytest
 from backends.program_file import read_program
 from backends.rack import FOUR_LINKS
 from controller.meeting import read_run
+from controller.regions.building import territory_of
+from controller.regions.config import load_regions
 from controller.rivals.allocator import known
 from controller.service.config import load_config
 from controller.setting import Setting
@@ -151,6 +153,8 @@ def load_toml(block: Block, folder: Path) -> object:
     if "project" in raw:
         # Installed and played in test_arena_page.py.
         return raw["project"]["entry-points"]
+    if "regions" in raw:
+        return sorted(territory_of(load_regions(str(path))).parts)
     if "terms" in raw or "serve" in raw:
         config = load_config(str(path)).check()
         assert config.network.allocator in known()

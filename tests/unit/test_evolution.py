@@ -170,6 +170,8 @@ def test_command_evolves_then_learns(tmp_path, monkeypatch):
         (["--presets", "metro", "--topology", "mesh"], "not both"),
         (["--method", "es", "--presets", "slow"], "presets must be of paper, metro, fast"),
         (["--method", "es", "--processes", "0"], "processes must be between 1 and 64"),
+        (["--method", "es", "--engine", "threads"], "--engine must be processes or ray"),
+        (["--method", "es", "--ray-address", "a:1"], "a:1 goes with --engine ray"),
         (["--method", "es", "--units", "2"], "units must be between 3 and"),
         (["--method", "es", "--generations", "0"], "generations must be at least 1"),
         (["--start", "nowhere.safetensors"], "cannot read nowhere.safetensors"),

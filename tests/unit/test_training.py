@@ -15,7 +15,7 @@ from controller.commands.train import command
 from controller.decide import FEATURES
 from controller.game import play, prepare
 from controller.policy import initial_actor, parameters
-from controller.policy_file import actor_of, state_path, weights_from, write_policy
+from controller.policy_file import actor_of, start_weights, state_path, weights_from, write_policy
 from controller.privacy import epsilon
 from controller.rivals import dpem
 from controller.rivals.allocator import find
@@ -219,6 +219,16 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_learns_what_a_cpu_does(tmp_path):
+    small = msgspec.structs.replace(SETTING, seconds=3.0)
+    cpu = train(small, 1, tmp_path / "cpu.safetensors")
+    cuda = train(small, 1, tmp_path / "cuda.safetensors", device="cuda")
+    start = start_weights("heuristic", small.seed)
+    ours, theirs = (weights_from(Path(one.policy)) - start for one in (cpu, cuda))
+    np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-5 * np.abs(ours).max())
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -255,6 +265,8 @@ def test_command_refuses_in_one_line(options, complaint, tmp_path, monkeypatch, 
             ["--units", "8", "--processes", "2"],
             "--units, --processes: --method ppo does not use it",
         ),
+        (["--engine", "processes"], "--engine: --method ppo does not use it"),
+        (["--ray-address", "a:1"], "--ray-address: --method ppo does not use it"),
     ],
 )
 def test_options_that_reach_nothing_are_refused_also_with_their_defaults(
