@@ -1,6 +1,7 @@
 """A worker's seat at the broker: the socket around :class:`quantum.joining.Joining`."""
 
 import contextlib
+import secrets
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -9,9 +10,9 @@ from typing import Self
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from quantum.egp import VERSION, Hello, Job, Message
+from quantum.egp import BACKEND, BOOT, VERSION, Hello, Job, Message
 from quantum.errors import InputError, WireError
-from quantum.joining import STEADY, Joining, WorkerConfig
+from quantum.joining import STEADY, Joining, WorkerConfig, waiting
 from quantum.wire import MAX_BYTES, decode, encode
 
 __all__ = ["Seat"]
@@ -39,8 +40,10 @@ class Seat:
         socket.curve_publickey = config.public_key.encode()
         socket.curve_secretkey = config.secret_key.encode()
         self._socket, self._monitor = socket, socket.get_monitor_socket()
-        hello = Hello(VERSION, "worker", config.name, keeps=keeps)
-        self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=STEADY)
+        told = (f"{BACKEND}:{config.backend}"[:32], f"{BOOT}:{secrets.token_hex(8)}")
+        hello = Hello(VERSION, "worker", config.name, keeps=keeps, features=told)
+        patience = waiting(config.connect_s) if config.alone else STEADY
+        self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=patience)
         self._next: Message | None = None
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
@@ -62,6 +65,7 @@ class Seat:
             ready = dict(self._poller.poll(wait_ms))
             if self._monitor in ready:
                 self._watch()
+            self._redial()
             # Who hears something is not silent, so the message comes first.
             message = self._take() if self._socket in ready else None
             self._greet()
@@ -84,6 +88,13 @@ class Seat:
             seen = recv_monitor_message(self._monitor)
             name = zmq.Event(seen["event"]).name or ""
             self._joining.event(name, int(seen["value"]), time.monotonic())
+
+    def _redial(self) -> None:
+        """Connect again where libzmq has given a connection up for good."""
+        if self._joining.redials(time.monotonic()):
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.disconnect(self._joining.address)
+            self._socket.connect(self._joining.address)
 
     def _greet(self) -> None:
         now_s = time.monotonic()

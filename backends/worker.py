@@ -86,7 +86,7 @@ def work(config: WorkerConfig) -> None:
                     case Bye():
                         note("ended")
                         return
-                    case None if os.getppid() != parent:
+                    case None if os.getppid() != parent and not config.alone:
                         return  # whoever started us was killed; nobody will say goodbye
                     case _:
                         pass

@@ -10,36 +10,37 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import zmq
 
 from controller.dispatch import Dispatch
 from controller.handed import Handed
-from controller.security import Gate, KeyPair, Keyring, Limits, bound
-from controller.security.greeting import check_hello, welcome_to
+from controller.reception import Reception
+from controller.security import Gate, KeyFolder, KeyPair, Keyring, bound
+from controller.security.greeting import check_hello, check_same, group_of
 from controller.security.limits import AGENT, REQUEST, WORKER
-from controller.sessions import Peer, Room
+from controller.sessions import Peer
 from controller.telemetry import telemetry_of
 from quantum.egp import (
+    BRIEF,
+    Brief,
     Bye,
     Done,
     Failed,
     Hello,
     Job,
     Message,
-    Refuse,
     Speak,
     Telemetry,
 )
-from quantum.errors import Code, DpemError, InputError, RequestError, WireError
+from quantum.errors import DpemError, InputError, RequestError, WireError
 from quantum.logs import logs, note
-from quantum.roles import Role, allows
-from quantum.wire import decode, encode
+from quantum.roles import allows
+from quantum.wire import encode
 
 __all__ = ["Broker", "Endpoints"]
 
-Socket = zmq.Socket[bytes]
-Handle = Callable[[Dispatch, bytes, Peer, Message], None]
 
 #: Slots between two telemetry messages.
 TELEMETRY_SLOTS = 5
@@ -63,18 +64,22 @@ class Endpoints:
 class Broker:
     """Owns the sockets of a run.
 
-    ``ring`` tells who may come; agents and workers in those roles, and whoever may observe hears
-    telemetry. ``check`` is called before every wait and may raise to end the run; ``alive`` is
-    called when nobody speaks and raises when a process has died. Where pairs are only measured, a
-    job that has no answer after ``answer_s`` is given up with EXPIRE.
+    It listens at ``listen``, else at free ports of this machine. ``ring`` tells who may come;
+    agents and workers in those roles, and whoever may observe hears telemetry. ``check`` is called
+    before every wait and may raise to end the run; ``alive`` is called when nobody speaks and
+    raises when a process has died. Where pairs are only measured, a job that has no answer after
+    ``answer_s`` is given up with EXPIRE. Workers that say that they execute on another backend than
+    ``backend`` are refused, where one is given.
     """
 
     def __init__(
         self,
         keys: KeyPair,
-        ring: Keyring,
+        ring: Keyring | KeyFolder,
         *,
         host: str = "127.0.0.1",
+        listen: Endpoints | None = None,
+        backend: str = "",
         alive: Callable[[], None] = lambda: None,
         check: Callable[[], None] = lambda: None,
         answer_s: float = ANSWER_S,
@@ -82,21 +87,26 @@ class Broker:
         self._context = zmq.Context()
         self._alive, self._check = alive, check
         self._heard_s = time.monotonic()
-        self._agents_room, self._workers_room = Room(AGENT), Room(WORKER)
         self._groups: dict[int, Peer] = {}
         self._queue: deque[Job] = deque()
         self._jobs = Handed(answer_s)
+        self._backend = backend
+        self.briefs: tuple[Brief, ...] = ()
+        """What agents are told that were started by themselves, by group."""
         self._gate = Gate(self._context, ring)
+        address = f"tcp://{host}:0"
+        places = listen or Endpoints(address, address, address)
         try:
-            address = f"tcp://{host}:0"
-            self._agents, agents = bound(
-                self._context, zmq.ROUTER, address, keys, self._gate, AGENT
+            router, agents = bound(
+                self._context, zmq.ROUTER, places.agents, keys, self._gate, AGENT
             )
-            self._workers, workers = bound(
-                self._context, zmq.ROUTER, address, keys, self._gate, WORKER
+            self._agents = Reception(router, self._gate, "agent", AGENT)
+            router, workers = bound(
+                self._context, zmq.ROUTER, places.workers, keys, self._gate, WORKER
             )
+            self._workers = Reception(router, self._gate, "worker", WORKER)
             self._publisher, telemetry = bound(
-                self._context, zmq.XPUB, address, keys, self._gate, REQUEST
+                self._context, zmq.XPUB, places.telemetry, keys, self._gate, REQUEST
             )
         except InputError:
             self._gate.close()
@@ -106,16 +116,16 @@ class Broker:
         self._publisher.setsockopt(zmq.XPUB_MANUAL, 1)
         self.endpoints = Endpoints(agents, workers, telemetry)
         self._poller = zmq.Poller()
-        for socket in (self._agents, self._workers, self._publisher):
+        for socket in (self._agents.socket, self._workers.socket, self._publisher):
             self._poller.register(socket, zmq.POLLIN)
 
     def gather(self, dispatch: Dispatch, workers: int, *, timeout_s: float = 120.0) -> None:
         """Wait until every group of nodes has its agent and all workers are there."""
         deadline = time.monotonic() + timeout_s
         groups = len(dispatch.rules.groups)
-        while len(self._groups) < groups or len(self._workers_room.seated()) < workers:
+        while len(self._groups) < groups or len(self._workers.room.seated()) < workers:
             if time.monotonic() > deadline:
-                agents, others = len(self._groups), len(self._workers_room.seated())
+                agents, others = len(self._groups), len(self._workers.room.seated())
                 raise DpemError(
                     f"only {agents} of {groups} agent processes and {others} of {workers} workers "
                     f"came within {timeout_s:g} s"
@@ -141,7 +151,7 @@ class Broker:
                 self._step(dispatch)
             for group, look in enumerate(dispatch.open()):
                 self._groups[group].show(look)
-                self._send(self._agents, self._groups[group].identity, look)
+                self._agents.send(self._groups[group].identity, look)
             self._heard_s = time.monotonic()
             while not dispatch.all_spoken:
                 self._step(dispatch)
@@ -171,10 +181,10 @@ class Broker:
             self._alive()
         if self._publisher in ready:
             self._admit_observer()
-        if self._agents in ready:
-            self._hear(dispatch, self._agents, self._agents_room, "agent", self._from_agent)
-        if self._workers in ready:
-            self._hear(dispatch, self._workers, self._workers_room, "worker", self._from_worker)
+        if self._agents.socket in ready:
+            self._agents.hear(partial(self._from_agent, dispatch))
+        if self._workers.socket in ready:
+            self._workers.hear(partial(self._from_worker, dispatch))
         for line in self._gate.news():
             if logs():
                 note("notice", level="warning", detail=line)
@@ -183,41 +193,6 @@ class Broker:
         # What is of no use to the run does not keep it waiting, however often it comes.
         if time.monotonic() - self._heard_s > SILENCE_S:
             raise DpemError(f"no agent and no worker has spoken for {SILENCE_S:g} s")
-
-    def _hear(
-        self, dispatch: Dispatch, socket: Socket, room: Room, role: Role, handle: Handle
-    ) -> None:
-        """Take one message: who sent it, may he, is it one; then what it says."""
-        identity, *frames = socket.recv_multipart(copy=False)
-        now_s = time.monotonic()
-        try:
-            client = self._gate.who(frames[-1] if frames else identity)
-            if not allows(client.role, role):
-                raise RequestError(
-                    Code.REJECTED,
-                    f"key {client.name} has role {client.role}; this socket is for role {role}",
-                )
-            peer = room.peer(client, now_s)
-            wait_s = peer.busy(now_s)
-            if wait_s > 0.0:
-                self._put_off(socket, identity.bytes, peer, wait_s, now_s)
-                return
-            if len(frames) != 1:
-                raise WireError(f"a message has one frame, got {len(frames)}")
-            handle(dispatch, identity.bytes, peer, decode(frames[0].buffer))
-        except WireError as wrong:
-            note("refused", level="debug", role=role, why=str(wrong))
-            self._send(socket, identity.bytes, Refuse(Code.CREATE, str(wrong)))
-        except RequestError as wrong:
-            note("refused", level="debug", role=role, why=wrong.detail)
-            self._send(socket, identity.bytes, Refuse(wrong.code, wrong.detail))
-
-    def _put_off(
-        self, socket: Socket, identity: bytes, peer: Peer, wait_s: float, now_s: float
-    ) -> None:
-        if peer.to_be_told(wait_s, now_s):
-            why = f"BUSY: at most {peer.rate.rate_hz:g} messages a second unasked for"
-            self._send(socket, identity, Refuse(Code.REJECTED, why, wait_s))
 
     def _admit_observer(self) -> None:
         """Let whoever may observe have what he subscribed to."""
@@ -232,19 +207,21 @@ class Broker:
         self, dispatch: Dispatch, identity: bytes, peer: Peer, message: Message
     ) -> None:
         match message:
-            case Hello(nodes=nodes):
+            case Hello():
                 check_hello(message, peer.client, "agent")
-                groups = dispatch.rules.groups
-                if nodes not in groups:
-                    raise WireError("these nodes are not one of the run's groups")
-                group = groups.index(nodes)
+                brief, groups = None, dispatch.rules.groups
+                if BRIEF in message.features:
+                    brief = self.briefs[group_of(message, groups, briefed=bool(self.briefs))]
+                if self._agents.only_asks(identity, message, brief):
+                    return
+                group = group_of(message, groups, briefed=bool(self.briefs))
                 if self._groups.get(group, peer) is not peer:
                     raise WireError(f"group {group} already has an agent")
                 if peer.group not in (-1, group):
                     raise WireError(f"this agent has group {peer.group}")
                 self._groups[group] = peer
                 peer.group = group
-                self._seat(self._agents, identity, peer, message, AGENT)
+                self._seat(self._agents, identity, peer, message)
             case Speak():
                 if not peer.seated:
                     raise WireError("say hello first")
@@ -262,9 +239,13 @@ class Broker:
         match message:
             case Hello():
                 check_hello(message, peer.client, "worker")
+                if self._backend:
+                    check_same(message, peer.client, self._backend)
+                if self._workers.only_asks(identity, message):
+                    return
                 if not message.keeps and not dispatch.rules.measured:
                     raise WireError("this network holds pairs, the worker's backend cannot")
-                self._seat(self._workers, identity, peer, message, WORKER)
+                self._seat(self._workers, identity, peer, message)
             case Done() | Failed():
                 if message.job not in peer.jobs and peer.repeats(message.job):
                     return
@@ -278,66 +259,41 @@ class Broker:
                 raise WireError(f"workers do not send {type(message).__name__}")
         self._hand_out()
 
-    def _seat(
-        self, socket: Socket, identity: bytes, peer: Peer, hello: Hello, limits: Limits
-    ) -> None:
-        """Welcome a peer, and give it again what was under way on a connection that it lost."""
-        now_s = time.monotonic()
-        if peer.seated:
-            # Coming again is no answer to anything, and costs us more than other messages.
-            wait_s = peer.rate.take(now_s)
-            if wait_s > 0.0:
-                self._put_off(socket, identity, peer, wait_s, now_s)
-                return
-        else:
-            self._heard_s = now_s
-        note("seated", process=peer.client.name, role=peer.client.role, again=peer.seated)
-        peer.identity, peer.features = identity, hello.features
-        self._send(socket, identity, welcome_to(hello, limits, max(peer.group, 0), time.time()))
-        for message in peer.under_way():
-            self._send(socket, identity, message)
+    def _seat(self, at: Reception, identity: bytes, peer: Peer, hello: Hello) -> None:
+        fresh = not peer.seated
+        if at.seat(identity, peer, hello) and fresh:
+            self._heard_s = time.monotonic()
 
     def _give_up(self, dispatch: Dispatch) -> None:
         """Answer for workers that are silent about a job; a simulator may take its time."""
         for public, failed in self._jobs.late(time.monotonic()):
             note("job given up", level="warning", job=failed.job)
             dispatch.settle(failed)
-            del self._workers_room.of_key(public).jobs[failed.job]
+            del self._workers.room.of_key(public).jobs[failed.job]
         self._hand_out()
 
     def _hand_out(self) -> None:
         """Give jobs to the workers that have the fewest."""
-        workers = self._workers_room.seated()
+        workers = self._workers.room.seated()
         while self._queue and workers:
             peer = min(workers, key=lambda w: (len(w.jobs), w.client.public))
             if len(peer.jobs) >= 4:
                 return
             job = self._queue.popleft()
             self._jobs.give(job.job, peer.client.public.encode(), time.monotonic())
-            self._send(self._workers, peer.identity, peer.give(job))
+            self._workers.send(peer.identity, peer.give(job))
 
     def _publish(self, dispatch: Dispatch, progress: Callable[[Telemetry], None]) -> None:
         telemetry = telemetry_of(dispatch)
         self._publisher.send(encode(telemetry))
         progress(telemetry)
 
-    def _send(self, socket: Socket, identity: bytes, message: Message) -> None:
-        try:
-            # A peer that does not read must not keep the others waiting.
-            socket.send_multipart([identity, encode(message)], zmq.DONTWAIT)
-        except zmq.ZMQError as wrong:
-            if wrong.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-                raise
-
     def close(self, *, interrupted: bool = False) -> None:
         """Say goodbye to everyone and close the sockets; safe to call twice."""
         if self._context.closed:
             return
-        for socket, room in (
-            (self._agents, self._agents_room),
-            (self._workers, self._workers_room),
-        ):
-            for peer in room.seated():
-                self._send(socket, peer.identity, Bye(interrupted))
+        for at in (self._agents, self._workers):
+            for peer in at.room.seated():
+                at.send(peer.identity, Bye(interrupted))
         self._gate.close()
         self._context.destroy(linger=500)

@@ -11,16 +11,19 @@ a request is carried out once at most, whatever happens to either side.
 import contextlib
 import os
 import time
+from collections import deque
 from types import TracebackType
 from typing import Self
 
 import zmq
+from msgspec import structs
 from zmq.utils.monitor import recv_monitor_message
 
 from controller.security.keys import KeyPair
 from controller.security.sockets import dialled
 from quantum.errors import Code, DeviceTimeout, InputError, RequestError, WireError
 from quantum.requests import (
+    EXPIRES,
     MAX_ANSWER_BYTES,
     VERSION,
     Again,
@@ -28,6 +31,7 @@ from quantum.requests import (
     Ask,
     Closed,
     Denied,
+    Expired,
     Granted,
     Leave,
     Open,
@@ -44,6 +48,8 @@ _RETRY_S, _LONGEST_RETRY_S = 0.25, 2.0
 HELLO_S = 1.0
 #: A service that has let us in is busy, not dead: it is waited for so many times longer.
 _BUSY = 10.0
+#: Pairs that expired and are known of already.
+_REMEMBERED = 1024
 
 
 class Client:
@@ -66,6 +72,8 @@ class Client:
     ) -> None:
         self.address, self.name, self._hello_s = address, name, hello_s
         self.server_key, self.keys = server_key, keys
+        self._expired: list[Expired] = []
+        self._known: deque[Expired] = deque(maxlen=_REMEMBERED)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self.socket = dialled(
@@ -92,7 +100,7 @@ class Client:
         began_s = time.monotonic()
         until_s = began_s + self._hello_s
         while True:
-            self._send(encode_request(Open(VERSION, self.name)))
+            self._send(encode_request(Open(VERSION, self.name, (EXPIRES,))))
             sent_s = time.monotonic()
             while (message := self._receive(min(until_s, sent_s + 0.5))) is not None:
                 if isinstance(message, Opened):
@@ -140,13 +148,21 @@ class Client:
             self.socket.send(frame, zmq.NOBLOCK)
 
     def _receive(self, until_s: float) -> "Opened | Again | Closed | Answer | None":
+        """Return the next message, None where none comes in time; what has expired is kept."""
         wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
         if not self.socket.poll(wait_ms):
             return None
         try:
-            return decode_answer(self.socket.recv())
+            message = decode_answer(self.socket.recv())
         except WireError:
             return None
+        if not isinstance(message, Expired):
+            return message
+        # Said again to who asks again, and news once.
+        if message not in self._known:
+            self._known.append(message)
+            self._expired.append(message)
+        return None
 
     # Requests.
 
@@ -184,7 +200,7 @@ class Client:
         minimum_fidelity: float,
         until_s: float,
     ) -> Granted | Denied:
-        retry_s, again_s = _RETRY_S, 0.0
+        retry_s, again_s, busy = _RETRY_S, 0.0, ""
         # The service says TIMEOUT itself; where it does not, the grace is for its word to come.
         last_s = until_s + min(1.0, self.terms.grace_s)
         while (now_s := time.monotonic()) < last_s:
@@ -206,8 +222,8 @@ class Client:
             match self._receive(min(again_s, last_s)):
                 case Granted() | Denied() as answer if answer.rid == rid:
                     if isinstance(answer, Granted) or answer.retry_s == 0.0:
-                        return answer
-                    again_s = time.monotonic() + answer.retry_s
+                        return _explained(answer, busy)
+                    again_s, busy = time.monotonic() + answer.retry_s, answer.detail
                 case Again():
                     # The service was started anew: its clock, too.
                     self.terms = self._open()
@@ -215,6 +231,22 @@ class Client:
                 case Closed(code, detail):
                     raise RequestError(code, detail)
         raise RequestError(Code.TIMEOUT, f"no answer from {self.address} by the deadline")
+
+    def expired(self, wait_s: float = 0.0) -> list[Expired]:
+        """Return which pairs turned out not to exist after they were granted, each once.
+
+        Waits up to ``wait_s`` for the first of them. A service that was started anew, or that lost
+        this connection, tells it to who asks again under the ``rid`` of the request.
+        """
+        until_s = time.monotonic() + wait_s
+        while not self._expired:
+            # Answers to requests that were given up are of no use to anybody.
+            if self._receive(until_s) is None and time.monotonic() >= until_s:
+                break
+        while self.socket.poll(0):
+            self._receive(0.0)
+        out, self._expired = self._expired, []
+        return out
 
     def close(self) -> None:
         """Leave; safe to call twice."""
@@ -233,3 +265,10 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _explained(answer: Granted | Denied, busy: str) -> Granted | Denied:
+    """Say why a request was put off until its time was over."""
+    if busy and isinstance(answer, Denied) and answer.code is Code.NOTIME:
+        return structs.replace(answer, detail=f"{answer.detail}; until then BUSY: {busy}")
+    return answer

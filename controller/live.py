@@ -15,29 +15,27 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from controller.agent import AgentConfig
 from controller.attended import Attended
 from controller.broker import Broker
 from controller.chronicle import Chronicle
 from controller.dispatch import Dispatch, Rules
 from controller.game import Game, play, prepare
 from controller.interrupts import Interrupts
+from controller.meeting import BrokerConfig
+from controller.parts import Guests, OwnParts, Parts
 from controller.policy_file import HEURISTIC, SHIPPED, start_weights
-from controller.processes import Processes
 from controller.pulsing import Pulses
 from controller.rivals.allocator import find, find_live
 from controller.rivals.dpem import learning_of, rules_of
-from controller.security import Client, Keyring, new_keys
 from controller.series import Series
 from controller.setting import Setting, scenario_of
 from controller.summary import rival_rows, summarise
 from quantum import twin
 from quantum.changes import to_csv
 from quantum.compiled import is_compiled
-from quantum.egp import Telemetry
+from quantum.egp import Brief, Telemetry
 from quantum.errors import DeviceError
 from quantum.flows import knee
-from quantum.joining import WorkerConfig
 from quantum.logs import note
 from quantum.rack import load_rack
 from quantum.record import RecordWriter
@@ -69,9 +67,17 @@ class Run:
     lost: str
 
 
-def run_live(setting: Setting, folder: Path, stage: Stage, *, pace: float | None = None) -> Run:
+def run_live(
+    setting: Setting,
+    folder: Path,
+    stage: Stage,
+    *,
+    pace: float | None = None,
+    meeting: BrokerConfig | None = None,
+) -> Run:
     """Play a setting for real and leave a sealed record in ``folder``.
 
+    Agents and workers are started here, or come to ``meeting`` from where they were started.
     ``pace`` is the most seconds of network time in a second, without limit unless given; a
     laboratory always follows the clock. Nothing else depends on it.
 
@@ -86,7 +92,7 @@ def run_live(setting: Setting, folder: Path, stage: Stage, *, pace: float | None
             stage(word, telemetry)
 
         try:
-            return _run(setting, folder, said, attended, pace)
+            return _run(setting, folder, said, attended, pace, meeting)
         except Exception as wrong:
             # Kernels that are being compiled answer a second Ctrl-C with errors of their own.
             if interrupts.asked:
@@ -100,6 +106,7 @@ def _run(
     stage: Stage,
     attended: Attended,
     pace: float | None,
+    meeting: BrokerConfig | None,
 ) -> Run:
     began = time.monotonic()
     # Whoever waits for minutes wants to know why, and that it happens once.
@@ -132,8 +139,13 @@ def _run(
                 stage(f"playing {name} in the twin{once}", None)
                 rivals[name] = rival_rows(play(game, find(name)))
                 attended.check()
+            parts: Parts
+            if meeting is None:
+                parts = OwnParts(setting, len(dispatch.rules.groups))
+            else:
+                parts = Guests(meeting)
             series, wall_s, interrupted, lost = _play(
-                setting, game, dispatch, record, stage, attended, pace
+                setting, game, dispatch, record, stage, attended, pace, parts
             )
             stage("summing up", None)
             summary = summarise(setting, game, dispatch, wall_s=wall_s)
@@ -201,76 +213,37 @@ def _play(
     stage: Stage,
     attended: Attended,
     pace: float | None,
+    parts: Parts,
 ) -> tuple[Series, float, bool, str]:
-    """Start the processes, play the slots, stop the processes."""
-    world, groups, start = game.world, dispatch.rules.groups, dispatch.rules.start
-    learning = learning_of(dispatch.rules)
+    """Bring the parts of a run together, play the slots, let them go."""
+    world = game.world
     series = Series(dispatch)
-    broker_keys = new_keys()
-    agent_keys = [new_keys() for _ in groups]
-    worker_keys = [new_keys() for _ in range(setting.workers)]
-    ring = Keyring(
-        [
-            *(Client(f"agent-{n}", "agent", keys.public) for n, keys in enumerate(agent_keys)),
-            *(Client(f"worker-{n}", "worker", keys.public) for n, keys in enumerate(worker_keys)),
-        ]
-    )
     interrupted, lost, broken = False, "", ""
     pulse = None
     if setting.rack is not None:
-        pulse = Pulses(
-            broker_keys,
-            {keys.public: f"agent-{n}" for n, keys in enumerate(agent_keys)},
-            {keys.public: f"worker-{n}" for n, keys in enumerate(worker_keys)},
-            silence_s=load_rack(Path(setting.rack)).safety.agent_s,
-        )
-    heard = "" if pulse is None else pulse.address
-    with Processes() as processes:
+        agents, workers = parts.names()
+        silence_s = load_rack(Path(setting.rack)).safety.agent_s
+        pulse = Pulses(parts.keys, agents, workers, silence_s=silence_s)
+    with parts:
 
         def check() -> None:
             attended.check()
             if pulse is not None and pulse.look(dispatch.slot):
                 raise DeviceError(f"{pulse.lost}: the rack is latched in its safe state")
 
-        broker = Broker(broker_keys, ring, alive=processes.check, check=check)
+        broker = Broker(
+            parts.keys,
+            parts.admitted,
+            listen=parts.listen,
+            backend=setting.backend,
+            alive=parts.check,
+            check=check,
+        )
         began = time.monotonic()
         try:
-            raw = msgspec.Raw(msgspec.json.encode(setting))
-            for number, (keys, nodes) in enumerate(zip(agent_keys, groups, strict=True)):
-                config = AgentConfig(
-                    address=broker.endpoints.agents,
-                    server_key=broker_keys.public,
-                    public_key=keys.public,
-                    secret_key=keys.secret,
-                    name=f"agent-{number}",
-                    pulse=heard,
-                    nodes=nodes,
-                    setting=raw,
-                    targets=tuple(dispatch.rules.rule.targets.tolist()),
-                    policy=() if start is None else tuple(start.tolist()),
-                    clip_norm=learning.clip_norm,
-                    local_noise=learning.local_noise,
-                    secret=learning.secret,
-                )
-                processes.start("controller.agent", config.name, config)
-            for number, keys in enumerate(worker_keys):
-                processes.start(
-                    "backends.worker",
-                    f"worker-{number}",
-                    WorkerConfig(
-                        address=broker.endpoints.workers,
-                        server_key=broker_keys.public,
-                        public_key=keys.public,
-                        secret_key=keys.secret,
-                        name=f"worker-{number}",
-                        pulse=heard,
-                        backend=setting.backend,
-                        seed=setting.seed,
-                        rack=setting.rack,
-                    ),
-                )
+            parts.begin(broker, _briefs(setting, dispatch.rules), pulse.address if pulse else "")
             if pulse is not None:
-                pulse.watch(processes.ids())
+                pulse.watch(parts.ids())
             stage("waiting for agents and workers", None)
             note(
                 "run",
@@ -285,9 +258,7 @@ def _play(
                 learn=setting.learn,
                 seed=setting.seed,
             )
-            # A laboratory calibrates its links before its worker says hello.
-            patient_s = 600.0 if setting.rack is not None else 120.0
-            broker.gather(dispatch, setting.workers, timeout_s=patient_s)
+            broker.gather(dispatch, setting.workers, timeout_s=parts.patience_s)
             began = time.monotonic()
             note("playing", slots=world.horizon)
             if pulse is not None:
@@ -339,6 +310,23 @@ def _play(
             broker.close(interrupted=interrupted or bool(lost))
             note("ended", slot=dispatch.slot, wall_s=round(wall_s, 3))
     return series, wall_s, interrupted, lost
+
+
+def _briefs(setting: Setting, rules: Rules) -> list[Brief]:
+    """Return what the agent of each group of nodes has to know."""
+    learning, start = learning_of(rules), rules.start
+    return [
+        Brief(
+            nodes=nodes,
+            setting=msgspec.json.encode(setting),
+            targets=np.asarray(rules.rule.targets, dtype="<f8").tobytes(),
+            policy=b"" if start is None else np.asarray(start, dtype="<f8").tobytes(),
+            clip_norm=learning.clip_norm,
+            local_noise=learning.local_noise,
+            secret=learning.secret,
+        )
+        for nodes in rules.groups
+    ]
 
 
 def _version() -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,14 +67,25 @@ class Processes:
 
     def check(self) -> None:
         """Raise if a process has died, with the last line it wrote."""
-        for name, process, complaints in self._running:
+        for name, code, words in self.ended():
+            kind = InputError if code == InputError.exit_code else DpemError
+            raise kind(f"process {name} ended with code {code}: {words}")
+
+    def ended(self) -> Iterator[tuple[str, int, str]]:
+        """Let go of processes that have died: name, exit code, and the last line that each wrote.
+
+        A process of the same name may be started again.
+        """
+        for running in list(self._running):
+            name, process, complaints = running
             code = process.poll()
             if code is not None:
                 lines = complaints.read_text(errors="replace").strip().splitlines()
                 last = lines[-1] if lines else "without a word"
                 note("process ended", level="error", process=name, code=code, words=last)
-                kind = InputError if code == InputError.exit_code else DpemError
-                raise kind(f"process {name} ended with code {code}: {last}")
+                self._running.remove(running)
+                complaints.with_suffix(".json").unlink()
+                yield name, code, last
 
     def stop(self) -> None:
         """Let processes leave by themselves, then make them; safe to call twice."""

@@ -24,7 +24,7 @@ from quantum.ledger.events import (
 from quantum.ledger.histories import Histories
 from quantum.ledger.state import DELIVERED, LINK_TESTED, Floats, Ints
 
-__all__ = ["Results"]
+__all__ = ["Results", "fits"]
 
 _SOURCES = ("sim", "stub", "real")
 #: A run whose every job is refused ends after so long: its agents have heard of it by then.
@@ -103,7 +103,7 @@ class Results:
         if result is None or result.answer is not None:
             raise WireError(f"job {answer.job} is not open")
         if isinstance(answer, Done):
-            if not _fits(answer, result.basis[result.order]):
+            if not fits(answer, result.basis[result.order]):
                 raise WireError(f"job {answer.job}: outcomes do not fit its tasks")
             answer = _in_order(answer, result.order.tolist())
         result.answer = answer
@@ -249,7 +249,7 @@ def _measured_links(events: Table) -> Ints:
     return links
 
 
-def _fits(answer: Done, basis: Ints) -> bool:
+def fits(answer: Done, basis: Ints) -> bool:
     """Tell whether outcomes are what the tasks can give: 0 or 1 where tested, else -1."""
     if len(answer.passed) != len(basis) or len(answer.fidelity) not in (0, len(basis)):
         return False

@@ -21,10 +21,15 @@ from quantum.program import Gates, Memory, Program
 from quantum.roles import Role
 
 __all__ = [
+    "BACKEND",
+    "BOOT",
+    "BRIEF",
     "FEATURES",
+    "PROBE",
     "VERSION",
     "Beat",
     "Block",
+    "Brief",
     "Bye",
     "Create",
     "Done",
@@ -49,6 +54,9 @@ VERSION = 1
 #: are times in hello and welcome, ``resume`` is to repeat an answer when a message comes again,
 #: ``blocks`` are programs as columns.
 FEATURES = ("busy", "clock", "resume", "blocks")
+#: Features that older brokers leave aside: ``backend:NAME`` and ``boot:HEX`` (a worker's process);
+#: ``probe``, who takes no seat; ``brief``, an agent that has to be told what to do.
+BACKEND, BOOT, PROBE, BRIEF = "backend", "boot", "probe", "brief"
 
 #: Steps that blocks may have.
 StepKind = Literal["generate", "wait", "dejmps", "bbpssw", "epl", "swap"]
@@ -94,6 +102,22 @@ class Welcome(Frame, frozen=True, tag="welcome"):
     rate_hz: float = 0.0
     clock_s: float = 0.0
     sent_s: float = 0.0
+
+
+class Brief(Frame, frozen=True, tag="brief"):
+    """Tell an agent that was started by itself what it has to know, before it takes its seat.
+
+    ``setting`` is JSON; ``targets`` (one for every link) and ``policy`` (empty: learning starts at
+    the heuristic) are float64. The rest says how its changes are clipped and hidden.
+    """
+
+    nodes: tuple[int, ...]
+    setting: bytes
+    targets: bytes
+    policy: bytes = b""
+    clip_norm: float = 0.2
+    local_noise: float = 0.0
+    secret: bool = False
 
 
 class Refuse(Frame, frozen=True, tag="refuse"):
@@ -321,6 +345,6 @@ class Pulse(Frame, frozen=True, tag="pulse"):
     over: bool = False
 
 
-Message = (
-    Hello | Welcome | Refuse | Bye | Look | Speak | Job | Done | Failed | Telemetry | Beat | Pulse
-)
+_Session = Hello | Welcome | Brief | Refuse | Bye
+_Slot = Look | Speak | Job | Done | Failed
+Message = _Session | _Slot | Telemetry | Beat | Pulse

@@ -13,7 +13,7 @@ from quantum.egp import FEATURES, VERSION, Hello, Message, Refuse, Welcome
 from quantum.errors import InputError, WireError
 from quantum.wire import check_version
 
-__all__ = ["STEADY", "Connection", "Joining", "Patience", "WorkerConfig"]
+__all__ = ["STEADY", "Connection", "Joining", "Patience", "WorkerConfig", "waiting"]
 
 
 class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,29 +31,46 @@ class Connection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class WorkerConfig(Connection, frozen=True, kw_only=True):
-    """A worker: the backend that it executes on, and the rack of a laboratory."""
+    """A worker: the backend that it executes on, and the rack of a laboratory.
+
+    ``alone``: nobody started it who would have to be missed; it waits for its broker for
+    ``connect_s`` and comes back whenever it was lost.
+    """
 
     backend: str
     seed: int
     rack: str | None = None
+    alone: bool = False
+    connect_s: float = 30.0
 
 
 class Patience(msgspec.Struct, frozen=True):
     """How long a client waits: for a connection, for its welcome, and until it greets again.
 
-    ``welcome_s`` counts from the handshake; infinite where the broker may compile for minutes.
+    ``welcome_s`` counts from the handshake; infinite where the broker may compile for minutes. Keys
+    are blamed for handshakes that end without a reason, but not before ``blame_s``: something on
+    the way may accept connections while the broker is started anew.
     """
 
     connect_s: float = 0.9
     welcome_s: float = 0.9
     again_s: float = 10.0
+    blame_s: float = 0.0
 
 
 #: A process of a run: its broker is there, but may be busy for long.
 STEADY = Patience(connect_s=30.0, welcome_s=float("inf"))
 
+
+def waiting(connect_s: float) -> Patience:
+    """Return the patience of a process that was started by itself, maybe before its broker."""
+    return msgspec.structs.replace(STEADY, connect_s=connect_s, blame_s=connect_s / 6.0)
+
+
 #: Handshakes that end without a reason before the key is blamed: a broker that starts may drop one.
 _DROPS = 3
+#: How soon a socket is connected again that libzmq has given up.
+_REDIAL_S = 0.2
 
 
 class Joining:
@@ -67,7 +84,7 @@ class Joining:
     def __init__(
         self, hello: Hello, address: str, *, now_s: float, patience: Patience | None = None
     ) -> None:
-        self.hello = msgspec.structs.replace(hello, features=FEATURES)
+        self.hello = msgspec.structs.replace(hello, features=FEATURES + hello.features)
         self.welcome: Welcome | None = None
         self.offset_s: float | None = None
         """The broker's clock minus ours, once both have told their times."""
@@ -78,7 +95,7 @@ class Joining:
         self._began_s, self._open_s = now_s, -1.0
         self._due_s = now_s
         self._stage: Literal["silent", "closed", "connected", "open"] = "silent"
-        self._drops = 0
+        self._drops, self._redial_s = 0, float("inf")
 
     def event(self, name: str, value: int, now_s: float) -> None:
         """Take an event of the socket's monitor, by its name in libzmq."""
@@ -95,15 +112,33 @@ class Joining:
                 self._stage, self._began_s, self._open_s = "silent", now_s, -1.0
             case "HANDSHAKE_FAILED_AUTH":
                 raise InputError(self._turned_away(value))
-            case "HANDSHAKE_FAILED_PROTOCOL" if self.welcome is None:
+            case "HANDSHAKE_FAILED_PROTOCOL" if self._may_come_back(now_s):
+                # libzmq comes again after every other failure, and never after this one.
+                self._stage, self._redial_s = "silent", now_s + _REDIAL_S
+            case "HANDSHAKE_FAILED_PROTOCOL":
                 raise InputError(
                     f"what listens at {self.address} is no broker of DPEM (it asks for no keys, "
                     "or for others): check the port"
                 )
             case "HANDSHAKE_FAILED_NO_DETAIL":
                 self._drops += 1
-                if self._drops >= _DROPS and self.welcome is None:
+                if (
+                    self._drops >= _DROPS
+                    and self.welcome is None
+                    and now_s - self._began_s >= self._patience.blame_s
+                ):
                     raise InputError(self._dropped())
+
+    def _may_come_back(self, now_s: float) -> bool:
+        """Tell whether what does not speak our language may only be in a broker's place for now."""
+        return self.welcome is not None or now_s - self._began_s < self._patience.blame_s
+
+    def redials(self, now_s: float) -> bool:
+        """Tell, once, that the socket has to be disconnected and connected again."""
+        due = now_s >= self._redial_s
+        if due:
+            self._redial_s = float("inf")
+        return due
 
     def hear(self, message: Message, now_s: float, clock_s: float) -> None:
         """Take what the broker said; ``clock_s`` is this machine's clock (UTC)."""

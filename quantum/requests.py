@@ -6,6 +6,7 @@ An application opens a session, asks, and is answered::
     service -> application   Opened    the session, the service's clock and its limits, or Closed
     application -> service   Ask       pairs between two nodes, by a deadline
     service -> application   Granted   they exist, or Denied
+    service -> application   Expired   some of them turned out not to exist
 
 The words are those of the EGP (:mod:`quantum.egp`), the pair's name is its entanglement identifier
 (node, node, sequence). A request is named by 16 random bytes, ``rid``: sent again it is the same
@@ -19,6 +20,7 @@ import msgspec
 from quantum.errors import Code, WireError
 
 __all__ = [
+    "EXPIRES",
     "FEATURES",
     "MAX_ASK_BYTES",
     "VERSION",
@@ -27,6 +29,7 @@ __all__ = [
     "Ask",
     "Closed",
     "Denied",
+    "Expired",
     "FromClient",
     "FromService",
     "Granted",
@@ -43,6 +46,9 @@ __all__ = [
 VERSION = 1
 #: What this version can do beyond asking and answering.
 FEATURES = ("retry", "busy")
+#: What a service has whose workers execute pairs after they were granted, and what a client needs
+#: to hear of those that could not be.
+EXPIRES = "expire"
 MARK = b"DPM1"
 #: Longest frame that a service reads from an application; it is set on the socket too.
 MAX_ASK_BYTES = 4096
@@ -173,8 +179,21 @@ class Denied(Frame, frozen=True, tag="denied"):
     retry_s: float = 0.0
 
 
+class Expired(Frame, frozen=True, tag="expired"):
+    """Pairs that were granted turned out not to exist: EXPIRE after OK.
+
+    ``pairs`` are their sequences, of the request ``rid``; no pair expires twice. ``code`` says why:
+    EXPIRE where nobody knows what became of them, else that of the failure.
+    """
+
+    rid: bytes
+    pairs: tuple[int, ...]
+    code: Code
+    detail: str
+
+
 FromClient = Open | Ask | Leave
-FromService = Opened | Again | Closed | Granted | Denied
+FromService = Opened | Again | Closed | Granted | Denied | Expired
 Answer = Granted | Denied
 
 _encoder = msgspec.msgpack.Encoder()

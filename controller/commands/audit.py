@@ -48,6 +48,12 @@ def check(journal: str, json_path: str | None) -> None:
             f"{journal}: {proof.answers} answers, {proof.granted} granted, {proof.pairs} pairs, "
             f"{proof.starts} starts: no request was carried out twice, no pair handed out twice"
         )
+        if proof.jobs:
+            click.echo(
+                f"{proof.jobs} jobs, {proof.executed} pairs executed, {proof.expired} expired, "
+                f"{proof.open} under way: no job left twice, no pair expired twice or was executed "
+                "and expired"
+            )
 
 
 @command.command("regions")

@@ -19,6 +19,13 @@ __all__ = ["command"]
 @click.option("--regions", "regions_path", metavar="FILE", help="Ask the broker of SRC's region.")
 @click.option("--address", metavar="TCP", help="Where the service listens, instead.")
 @click.option("--rid", metavar="HEX", help="Name of an earlier request: get its answer again.")
+@click.option(
+    "--watch",
+    "watch_s",
+    type=click.FloatRange(0.0, 86400.0),
+    default=0.0,
+    help="Wait so many seconds for pairs that expire: workers may not be able to execute them.",
+)
 @json_option
 def command(
     source: str,
@@ -30,6 +37,7 @@ def command(
     regions_path: str | None,
     address: str | None,
     rid: str | None,
+    watch_s: float,
     json_path: str | None,
 ) -> None:
     """Ask a running service (dpem serve, dpem region) for pairs between two nodes.
@@ -76,6 +84,11 @@ def command(
             if wrong.code is Code.CREATE:  # the request makes no sense: wrong input, as elsewhere
                 raise InputError(wrong.detail) from wrong
             raise
+        expired = [
+            {"pairs": list(told.pairs), "code": told.code, "why": told.detail}
+            for told in client.expired(watch_s)
+            if told.rid == granted.rid
+        ]
     rows = []
     for pair in granted.pairs:
         known = granted.kinds[pair.measured]
@@ -92,7 +105,12 @@ def command(
                 },
             }
         )
-    said = {"rid": granted.rid.hex(), "source_of_truth": granted.source_of_truth, "pairs": rows}
+    said = {
+        "rid": granted.rid.hex(),
+        "source_of_truth": granted.source_of_truth,
+        "pairs": rows,
+        "expired": expired,
+    }
     write_json(said, json_path)
     if json_path != "-":
         _show(said)
@@ -102,6 +120,7 @@ def _show(said: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    gone = {number: told for told in said["expired"] for number in told["pairs"]}
     table = Table("pair", "predicted", "measured (95 %)", "tests", title=f"request {said['rid']}")
     for row in said["pairs"]:
         known = row["measured"]
@@ -112,3 +131,5 @@ def _show(said: dict[str, Any]) -> None:
             str(known["shots"]),
         )
     Console().print(table)
+    for number, told in gone.items():
+        click.echo(f"pair #{number} has expired: {told['code']}: {told['why']}")

@@ -19,6 +19,7 @@ from quantum.words import near
 
 if TYPE_CHECKING:
     from controller.live import Run, Stage
+    from controller.meeting import BrokerConfig
     from controller.setting import Setting
 
 __all__ = ["command"]
@@ -87,7 +88,7 @@ def command(
         given["learn"] = False
     if no_gate:
         given["gate"] = False
-    setting = _setting(config_path, given)
+    setting, meeting = _setting(config_path, given)
     folder = Path(out) if out else _new_folder(setting.seed)
     from controller.live import run_live
     from quantum import logs
@@ -97,7 +98,7 @@ def command(
     # A table that is drawn anew and lines of a log cannot share a terminal.
     shown = sys.stderr.isatty() and not quiet and (wanted is None or wanted.file is not None)
     with _Screen(shown) as stage:
-        run = run_live(setting, folder, stage, pace=pace)
+        run = run_live(setting, folder, stage, pace=pace, meeting=meeting)
     write_json(run.summary, json_path)
     if json_path != "-" and not quiet:
         _show(run)
@@ -108,26 +109,34 @@ def command(
         raise DeviceError(f"{run.lost}; the record so far is in {folder}")
 
 
-def _setting(config_path: str | None, given: dict[str, Any]) -> "Setting":
-    """Merge the configuration file and the command line, which wins."""
+def _setting(
+    config_path: str | None, given: dict[str, Any]
+) -> "tuple[Setting, BrokerConfig | None]":
+    """Merge the configuration file and the command line, which wins; where the parts meet."""
     import msgspec
 
-    from controller.configuration import read_configuration, setting_of_values
+    from controller.configuration import setting_of_values
+    from controller.meeting import BROKER, read_run
     from controller.rivals.allocator import find, find_live
 
-    values = read_configuration(config_path) if config_path is not None else {}
+    values, meeting = read_run(config_path) if config_path is not None else ({}, None)
     setting = setting_of_values(values | given, config_path)
     _known("backend", setting.backend, "dpem.backends")
     find_live(setting.allocator)
     for name in setting.rivals:
         find(name)
     if setting.backend == "lab":
+        if meeting is not None:
+            raise InputError(
+                f"{config_path}: a run on instruments starts its own processes, whose hearts it "
+                f"listens to: take table {BROKER} away"
+            )
         rack = str(rack_path(setting.rack or _DEFAULT_RACK))
         rivals = () if "rivals" not in values else setting.rivals
-        return msgspec.structs.replace(setting, rack=rack, rivals=rivals)
+        return msgspec.structs.replace(setting, rack=rack, rivals=rivals), None
     if setting.rack is not None:
         raise InputError(f"rack is for backend lab only, the backend is {setting.backend}")
-    return setting
+    return setting, meeting
 
 
 def _known(what: str, name: str, group: str) -> None:

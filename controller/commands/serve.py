@@ -1,5 +1,6 @@
 """``dpem serve``: a service that stays up and hands out pairs."""
 
+import contextlib
 import gc
 import sys
 import time
@@ -7,7 +8,6 @@ from typing import Any
 
 import click
 
-from quantum.errors import InputError
 from quantum.log_options import log_config, log_options
 from quantum.output import json_option, write_json
 
@@ -19,6 +19,9 @@ __all__ = ["command"]
 @click.option("--address", metavar="TCP", help="Listen here instead; port 0 for any free one.")
 @click.option("--topology", metavar="NAME|FILE", help="Network: mesh, surfnet, a file, ...")
 @click.option("--allocator", metavar="NAME", help="Whose rule keeps the stock: mean-rate, ...")
+@click.option(
+    "--backend", metavar="NAME", help="Where pairs are executed: inline (default), or by workers."
+)
 @click.option("--pace", type=click.Choice(["wall", "virtual"]), help="How network time goes on.")
 @click.option("--journal", metavar="FILE", help="The journal's file.")
 @click.option("--armed", is_flag=True, help="A journal that survives a power cut (durable).")
@@ -29,6 +32,7 @@ def command(
     address: str | None,
     topology: str | None,
     allocator: str | None,
+    backend: str | None,
     pace: str | None,
     journal: str | None,
     armed: bool,
@@ -47,7 +51,8 @@ def command(
     from controller.interrupts import Interrupts
     from controller.security.keyring import KeyFolder
     from controller.service.building import desk_of
-    from controller.service.config import load_config
+    from controller.service.config import INLINE, load_config
+    from controller.service.crew import Crew
     from controller.service.journal import Journal
     from controller.service.loop import Loop
     from controller.service.metrics import Metrics
@@ -70,61 +75,78 @@ def command(
     config = msgspec.structs.replace(
         config,
         address=address or config.address,
+        backend=backend or config.backend,
         journal=journal or config.journal,
         durable=armed or config.durable,
         network=msgspec.structs.replace(config.network, **given),
         terms=msgspec.structs.replace(config.terms, pace=pace) if pace else config.terms,
-    )
-    if config.durable and config.terms.on_full == "continue":
-        raise InputError("terms.on_full must be stop where the journal is durable")
+    ).check()
     pair = config.own_pair()
-    admitted = KeyFolder(config.folder)
-    crowded = make_room(config.terms.sessions)
-    for line in (*admitted.troubles, *([crowded] if crowded else [])):
-        tell(line)
-    with Interrupts() as interrupts:
+    executes = config.backend != INLINE
+    with Interrupts() as interrupts, contextlib.ExitStack() as open_things:
         kept = Journal(config.journal_path, durable=config.durable)
-        try:
-            desk = desk_of(
-                config.setting, config.terms, kept, admitted.ring, now_s=time.monotonic()
-            )
-            loop = Loop(desk, config.address, pair, admitted)
-            metrics = None
-            try:
-                interrupts.check()
-                click.echo(
-                    f"serving {desk.stock.network.name} at {loop.address}, key {pair.public}"
-                )
-                logs.note(
-                    "serving",
-                    network=desk.stock.network.name,
-                    nodes=len(desk.stock.network.nodes),
-                    address=loop.address,
-                    start=desk.sessions.epoch,
-                    journal=str(config.journal_path),
-                    durable=config.durable,
-                    pace=config.terms.pace,
-                )
-                if config.metrics is not None:
-                    metrics = Metrics(config.metrics)
-                    logs.note("metrics", address=metrics.address)
-                    click.echo(f"metrics at {metrics.address}")
-                sys.stdout.flush()
-                # What was built stays; looking through it for rubbish takes milliseconds each time.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(50_000, 20, 50)
-                loop.run(
-                    lambda: interrupts.asked,
-                    tell=tell,
-                    drain_s=config.drain_s,
-                    metrics=metrics,
-                )
-            finally:
-                if metrics is not None:
-                    metrics.close()
-                loop.close()
-        finally:
-            kept.close()
-    logs.note("ended", **desk.counts()._asdict())
-    write_json(desk.counts()._asdict(), json_path)
+        open_things.callback(kept.close)
+        crew = open_things.enter_context(Crew(config))
+        # The keys of the crew are among those that are admitted.
+        admitted = KeyFolder(config.folder)
+        crowded = make_room(config.terms.sessions)
+        for line in (*admitted.troubles, *([crowded] if crowded else [])):
+            tell(line)
+        desk = desk_of(
+            config.setting,
+            config.terms,
+            kept,
+            admitted.ring,
+            now_s=time.monotonic(),
+            work=config.workers if executes else None,
+        )
+        loop = Loop(
+            desk,
+            config.address,
+            pair,
+            admitted,
+            workers_at=config.workers.address,
+            backend=config.backend,
+        )
+        open_things.callback(loop.close)
+        interrupts.check()
+        net, where = desk.stock.network, loop.workers.address if loop.workers else ""
+        click.echo(f"serving {net.name} at {loop.address}, key {pair.public}")
+        logs.note(
+            "serving",
+            network=net.name,
+            nodes=len(net.nodes),
+            address=loop.address,
+            start=desk.sessions.epoch,
+            journal=str(config.journal_path),
+            durable=config.durable,
+            pace=config.terms.pace,
+            backend=config.backend,
+            workers=where,
+        )
+        if where:
+            click.echo(f"workers with backend {config.backend} at {where}")
+            crew.start(where, pair.public)
+        metrics = None
+        if config.metrics is not None:
+            metrics = Metrics(config.metrics)
+            open_things.callback(metrics.close)
+            logs.note("metrics", address=metrics.address)
+            click.echo(f"metrics at {metrics.address}")
+        sys.stdout.flush()
+        # What was built stays; looking through it for rubbish takes milliseconds each time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+        def over() -> bool:
+            for line in crew.look(time.monotonic()):
+                tell(line)
+            return interrupts.asked
+
+        loop.run(over, tell=tell, drain_s=config.drain_s, metrics=metrics)
+    done = desk.counts()._asdict()
+    if desk.work is not None:
+        done |= desk.work.counts()._asdict()
+    logs.note("ended", **done)
+    write_json(done, json_path)

@@ -16,9 +16,11 @@ from controller.security.keys import KeyPair, default_folder, load_pair, load_pu
 from controller.security.limits import REQUEST
 from controller.security.session import join
 from controller.security.sockets import dialled
+from controller.site import own_names
 from quantum.commands.findings import Check, Endpoint
-from quantum.egp import VERSION, Hello
+from quantum.egp import PROBE, VERSION, Hello
 from quantum.errors import InputError, WireError
+from quantum.roles import PARTS
 
 __all__ = ["check_endpoint", "check_folder", "check_port", "checks"]
 
@@ -106,16 +108,21 @@ def check_endpoint(end: Endpoint) -> Iterator[Check]:
         yield Check(name, "fail", f"what listens there {what}", "check the port")
         return
     try:
-        server, found = _server_key(end), _own_key(end)
+        server, here = _server_key(end), _own_keys(end)
     except InputError as wrong:
         yield Check(name, "fail", *_halves(str(wrong), "dpem keys new makes a key"))
         return
-    if not server or found is None:
+    if server and not here and end.role in PARTS:
+        # As it should be on a machine that has no such part.
+        told = f"somebody listens there with CURVE; no key of role {end.role} is on this machine"
+        yield Check(name, "ok", told)
+        return
+    if not server or not here:
         advice = "give --server-key and --key to see whether it admits you"
         yield Check(name, "warn", "somebody listens there with CURVE", advice)
         return
-    pair, who = found
-    yield from _joined(name, end, server, pair, who)
+    for pair, who in here:
+        yield from _joined(name, end, server, pair, who)
 
 
 def _joined(name: str, end: Endpoint, server: str, pair: KeyPair, who: str) -> Iterator[Check]:
@@ -123,7 +130,9 @@ def _joined(name: str, end: Endpoint, server: str, pair: KeyPair, who: str) -> I
         own = dialled(context, zmq.DEALER, server, pair, max_bytes=REQUEST.max_bytes)
         own.linger = 0
         try:
-            session = join(own, Hello(VERSION, end.role, who, sent_s=time.time()), end.address)
+            # Only asked for: nobody's seat is taken, whose jobs would be lost.
+            hello = Hello(VERSION, end.role, who, features=(PROBE,), sent_s=time.time())
+            session = join(own, hello, end.address)
         except WireError:
             # Services have messages of their own; the key was admitted before they could be said.
             yield Check(name, "ok", f"admits key {who}")
@@ -174,20 +183,27 @@ def _server_key(end: Endpoint) -> str:
     if end.server_key.endswith(".pub"):
         return load_public(Path(end.server_key)).public
     if not end.server_key and end.keys is not None:
+        named = end.keys / f"{end.server_name}.pub"
+        if end.server_name and named.exists():
+            return load_public(named).public
         keys, _ = read_folder(end.keys)
         known = [key.public for key in keys if key.role == "broker" and not key.revoked]
         return known[0] if len(known) == 1 else ""
     return end.server_key
 
 
-def _own_key(end: Endpoint) -> tuple[KeyPair, str] | None:
-    """Return our key pair and the name that goes with it: the file given, else the local one."""
-    key = end.key
-    if key is None and end.keys is not None and (end.keys / "local.key").exists():
-        key = end.keys / "local.key"
-    if key is None:
-        return None
-    return load_pair(key), end.name or key.name.removesuffix(".key")
+def _own_keys(end: Endpoint) -> list[tuple[KeyPair, str]]:
+    """Return our key pairs and their names: the file given, else those of the role that are here.
+
+    People have one key for all that they may do, ``local``.
+    """
+    if end.key is not None:
+        return [(load_pair(end.key), end.name or end.key.name.removesuffix(".key"))]
+    if end.keys is None:
+        return []
+    names = own_names(end.keys, end.role) if end.role in PARTS else ["local"]
+    paths = [end.keys / f"{name}.key" for name in names]
+    return [(load_pair(path), end.name or path.stem) for path in paths if path.exists()]
 
 
 def _halves(line: str, advice: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Iterable
 
-__all__ = ["cut"]
+__all__ = ["cut", "cut_one", "host_of"]
 
 
 def cut(
@@ -24,7 +24,7 @@ def cut(
     gone, count = set(gone), 0
     for number in _open_files() if silent else list(speaker):
         key = speaker.get(number)
-        if (key in gone if key is not None else silent) and _shut(number, ports):
+        if (key in gone if key is not None else silent) and cut_one(number, ports):
             count += 1
     return count
 
@@ -36,16 +36,21 @@ def _open_files() -> list[int]:
     return []
 
 
-def _shut(number: int, ports: set[int]) -> bool:
-    # A copy stands for the same connection, even when the number is given to another one.
-    try:
-        copy = os.dup(number)
-    except OSError:
-        return False
-    try:
-        connection = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
+def host_of(number: int) -> str:
+    """Return the host at the other end of a connection, nothing where it is gone already."""
+    connection = _copy(number)
+    if connection is None:
+        return ""
+    with connection, contextlib.suppress(OSError):
+        name = connection.getpeername()
+        return str(name[0]) if isinstance(name, tuple) else ""
+    return ""
+
+
+def cut_one(number: int, ports: set[int]) -> bool:
+    """Shut a connection down that was accepted on one of ``ports``; tell whether it was one."""
+    connection = _copy(number)
+    if connection is None:
         return False
     with connection:
         try:
@@ -58,3 +63,16 @@ def _shut(number: int, ports: set[int]) -> bool:
         except OSError:
             return False
         return True
+
+
+def _copy(number: int) -> socket.socket | None:
+    # A copy stands for the same connection, even when the number is given to another one.
+    try:
+        copy = os.dup(number)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None

@@ -14,12 +14,14 @@ from collections.abc import Iterable
 
 import zmq
 from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
 
-from controller.security.cutting import cut
+from controller.security.crowd import Crowd, most_half_open
+from controller.security.cutting import cut, cut_one, host_of
 from controller.security.keyring import Client, KeyFolder, Keyring
 from quantum.errors import Code, DpemError, RequestError
 
-__all__ = ["DOMAIN", "REVOKED", "UNKNOWN", "Gate"]
+__all__ = ["DOMAIN", "HANDSHAKE_MS", "REVOKED", "UNKNOWN", "Gate"]
 
 #: A socket's ZAP domain has to be this very name.
 DOMAIN = "dpem"
@@ -27,6 +29,12 @@ DOMAIN = "dpem"
 UNKNOWN, REVOKED, LATER = 400, 500, 300
 _TEXT = {200: "OK", UNKNOWN: "key unknown", REVOKED: "key revoked", LATER: "nobody is admitted now"}
 
+#: A peer that says nothing more in its handshake is dropped.
+HANDSHAKE_MS = 5_000
+#: Events of a monitor that are taken before keys are answered for again.
+_EVENTS = 4096
+#: People are told of connections that are cut so often at most.
+_TELL_S = 60.0
 _ENDPOINT = "inproc://zeromq.zap.01"
 _LOOK_MS = 200
 #: A thread that dies over and over is not started again and again.
@@ -55,6 +63,10 @@ class Gate:
         self._news = deque(keys.troubles if isinstance(keys, KeyFolder) else ())
         self._deaths = 0
         self._broken = ""
+        self._crowd = Crowd(most_half_open(), HANDSHAKE_MS * 1e-3)
+        self._watched: dict[int, zmq.Socket[bytes]] = {}
+        """Monitors of guarded sockets, read by the thread only."""
+        self._told_s = -_TELL_S
         self._start()
 
     def _start(self) -> None:
@@ -77,8 +89,19 @@ class Gate:
     def _serve(self, socket: "zmq.Socket[bytes]") -> None:
         try:
             looked_s = time.monotonic()
+            poller = zmq.Poller()
+            poller.register(socket, zmq.POLLIN)
             while not self._over.is_set():
-                if socket.poll(_LOOK_MS):
+                with self._lock:
+                    monitors = list(self._watched.values())
+                for monitor in monitors:
+                    if monitor not in poller:
+                        poller.register(monitor, zmq.POLLIN)
+                ready = dict(poller.poll(_LOOK_MS))
+                # A connection is noted before its key is admitted, so before it can speak.
+                for monitor in monitors:
+                    self._count(monitor)
+                if socket in ready:
                     socket.send_multipart(self._answer(socket.recv_multipart()))
                 if time.monotonic() - looked_s >= _LOOK_MS * 1e-3:
                     looked_s = time.monotonic()
@@ -92,6 +115,33 @@ class Gate:
                 socket.unbind(_ENDPOINT)
             socket.close()
 
+    def _count(self, monitor: "zmq.Socket[bytes]") -> None:
+        """Take what a monitor tells of connections; cut those that are too many."""
+        now_s = time.monotonic()
+        for _ in range(_EVENTS):
+            if not monitor.poll(0):
+                break
+            seen = recv_monitor_message(monitor)
+            with self._lock:
+                # Whoever had this descriptor before speaks on it no more.
+                self._speaker.pop(seen["value"], None)
+            if seen["event"] == zmq.EVENT_ACCEPTED:
+                self._crowd.accepted(seen["value"], host_of(seen["value"]), now_s)
+            else:
+                self._crowd.gone(seen["value"])
+        with self._lock:
+            surplus = self._crowd.surplus(now_s, self._speaker)
+        if surplus:
+            with self._lock:
+                ports = set(self._ports)
+            for number in surplus:
+                cut_one(number, ports)
+            if now_s - self._told_s >= _TELL_S:
+                self._told_s = now_s
+                self._news.append(
+                    f"connections without a key were cut: {self._crowd.most} may be half open"
+                )
+
     def _answer(self, frames: list[bytes]) -> list[bytes]:
         number = frames[1] if len(frames) > 1 else b""
         code, public = LATER, b""
@@ -99,6 +149,8 @@ class Gate:
             public = z85.encode(frames[6])
             mine = frames[2] == DOMAIN.encode()
             code = self.admit(public.decode()) if mine else UNKNOWN
+            if code == 200:
+                self._crowd.admitted(frames[3].decode(errors="replace"), time.monotonic())
         user = public if code == 200 else b""
         return [b"1.0", number, str(code).encode(), _TEXT[code].encode(), user, b""]
 
@@ -136,6 +188,18 @@ class Gate:
             cut(ports, speaker, gone)
 
     # What the broker does.
+
+    def watches(self, socket: "zmq.Socket[bytes]") -> None:
+        """Bound how many connections of a socket are half open; called before it is bound."""
+        with self._lock:
+            number = len(self._watched)
+            name = f"inproc://dpem.gate.{number}"
+            socket.monitor(name, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+            monitor: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+            # A bound here would make libzmq wait when nobody reads, its last words included.
+            monitor.rcvhwm, monitor.linger = 0, 0
+            monitor.connect(name)
+            self._watched[number] = monitor
 
     def guards(self, address: str) -> None:
         """Note a ``tcp://host:port`` where a guarded socket listens."""

@@ -46,6 +46,11 @@ class Session:
         joining, now_s = self.joining, time.monotonic()
         if self._monitor in ready:
             self._watch(now_s)
+        if joining.redials(now_s):
+            # libzmq has given the connection up for good.
+            with contextlib.suppress(zmq.ZMQError):
+                self.socket.disconnect(joining.address)
+            self.socket.connect(joining.address)
         message = decode(self.socket.recv()) if self.socket in ready else None
         if message is not None:
             joining.hear(message, now_s, time.time())

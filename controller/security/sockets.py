@@ -6,7 +6,7 @@ connections are found, handshakes that do not end are dropped.
 
 import zmq
 
-from controller.security.gate import DOMAIN, Gate
+from controller.security.gate import DOMAIN, HANDSHAKE_MS, Gate
 from controller.security.keys import KeyPair
 from controller.security.limits import Limits
 from quantum.errors import InputError
@@ -18,8 +18,7 @@ Context = zmq.Context[Socket]
 
 #: What CURVE adds to a message: its name, flags, a nonce and an authenticator (RFC 26).
 _SEALED = 33
-#: A peer that says nothing more in its handshake is dropped.
-_HANDSHAKE_MS = 5_000
+_HANDSHAKE_MS = HANDSHAKE_MS
 #: A dead connection is found after so long; a busy process answers from its I/O thread.
 _BEAT_MS, _DEAD_MS = 5_000, 30_000
 
@@ -42,6 +41,7 @@ def bound(
     if kind == zmq.ROUTER:
         socket.router_mandatory = True
     host, _, port = address.rpartition(":")
+    gate.watches(socket)
     try:
         socket.bind(f"{host}:{'*' if port in ('0', '*', '') else port}")
     except zmq.ZMQError as wrong:

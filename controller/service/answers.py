@@ -31,11 +31,13 @@ class Waiting:
 class Party:
     """The owner of a key: his number in the journal, and his requests by ``rid``."""
 
-    __slots__ = ("known", "limit", "name", "noted", "number", "public", "waiting")
+    __slots__ = ("expired", "known", "limit", "name", "noted", "number", "public", "waiting")
 
     def __init__(self, number: int, public: str, name: str, limit: RateLimit) -> None:
         self.number, self.public, self.name, self.limit = number, public, name, limit
         self.known: dict[bytes, bytes | Waiting] = {}
+        self.expired: dict[bytes, list[bytes]] = {}
+        """What was said of pairs that had been granted, by ``rid``: as long as the answer."""
         self.waiting = 0
         self.noted = False
         """Whether the journal knows the number."""
@@ -65,6 +67,8 @@ class Answers:
                 # has another answer, whose time has not come.
                 if party.known.get(rid) is answer:
                     del party.known[rid]
+                    if party.expired:
+                        party.expired.pop(rid, None)
         self._next = second + 1
 
     def __len__(self) -> int:

@@ -14,8 +14,10 @@ from controller.service.checking import last_sequence
 from controller.service.desk import Desk
 from controller.service.journal import Journal, JournalFull, Kept, Started
 from controller.service.loop import BATCH
+from controller.service.lost import Lost
 from controller.service.stock import Stock
-from controller.service.terms import Terms
+from controller.service.terms import Terms, WorkTerms
+from controller.service.work import Work
 from controller.setting import Setting, scenario_of
 from quantum.errors import InputError
 from quantum.flows import knee
@@ -76,16 +78,19 @@ def desk_of(
     ring: Keyring,
     *,
     now_s: float,
+    work: WorkTerms | None = None,
 ) -> Desk:
     """Return the state machine of a service that goes on from its journal.
 
-    Without ``terms.load_hz`` it is that of the setting. A journal of another network is refused:
-    its pairs are not those of this one.
+    With ``work`` pairs are executed by workers. Pairs that an earlier service had granted and that
+    were not executed when it ended expire. Without ``terms.load_hz`` it is that of the setting.
+    A journal of another network is refused: its pairs are not those of this one.
     """
     scenario = scenario_for(setting)
     digest = hashlib.sha256(to_json(scenario.network)).hexdigest()[:16]
-    epoch, sequence = 0, 0
+    epoch, sequence, lost = 0, 0, Lost()
     for entry in journal.all_entries():
+        lost.follow(entry)
         started = entry.started if isinstance(entry, Kept) else entry
         if isinstance(started, Started):
             epoch = max(epoch, started.epoch)
@@ -99,11 +104,23 @@ def desk_of(
         terms = msgspec.structs.replace(terms, load_hz=scenario.trace.load_hz)
     rule = rule_for(setting.allocator, scenario)
     stock = stock_of(scenario, rule, terms, seed=seed_of(setting.seed, epoch))
-    desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s)
-    desk.recall(journal.entries(), now_s)
+    desk = Desk(
+        stock,
+        journal,
+        terms,
+        ring,
+        epoch=epoch,
+        now_s=now_s,
+        work=None if work is None else Work(stock, work, job=lost.job),
+    )
+    started = Started(
+        epoch, digest, setting.seed, round(time.time(), 3), now_s, workers=work is not None
+    )
+    expiries = lost.expire()
+    desk.recall([*journal.entries(), *expiries], now_s)
     desk.count_from(sequence)
     try:
-        journal.begin(Started(epoch, digest, setting.seed, round(time.time(), 3), now_s))
+        journal.begin(started, expiries)
     except JournalFull as wrong:
         raise InputError(f"cannot write the journal {wrong}") from wrong
     return desk

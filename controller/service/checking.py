@@ -6,6 +6,9 @@ Pure but for reading the file. What is checked, row by row of the hash chain:
 - no two pairs have the same number, over all answers and all starts;
 - a request has one answer: while it is remembered, also by a service that was started again, no
   other one is given to the same ``rid`` of the same client;
+- jobs leave once, in the order of their numbers, with pairs that were granted and are in no other;
+- a pair expires once at most, was granted to the client that is told, and was not executed;
+- pairs that were neither executed nor expired when a service ended expire when the next one starts;
 - an answer belongs to its request: same ``rid``, same two nodes, as many pairs as were asked, each
   predicted to be good enough.
 
@@ -16,9 +19,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.service.journal import Answered, Entry, Kept, Known, Started, read
+from controller.service.checking_work import Shop
+from controller.service.journal import (
+    Answered,
+    Entry,
+    Expiry,
+    Kept,
+    Known,
+    Sent,
+    Settled,
+    Started,
+    read,
+)
 from quantum.errors import RecordError, WireError
-from quantum.requests import Ask, Denied, Granted, decode_answer, decode_ask
+from quantum.requests import Ask, Denied, Expired, Granted, decode_answer, decode_ask
 
 __all__ = ["Proof", "check", "last_sequence"]
 
@@ -34,6 +48,12 @@ class Proof(NamedTuple):
     pairs: int
     heard: int
     """Answers that clients received and that were looked up."""
+    jobs: int = 0
+    executed: int = 0
+    """Pairs that workers have executed after they were granted."""
+    expired: int = 0
+    open: int = 0
+    """Pairs that workers are yet to execute."""
 
 
 class _Books:
@@ -50,6 +70,7 @@ class _Books:
         self.pairs: dict[int, bytes] = {}
         """Number of a pair -> the request that got it."""
         self.granted: set[tuple[int, bytes]] = set()
+        self.work = Shop()
 
 
 def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
@@ -64,6 +85,9 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
             why = _broken(books, entry)
             if why:
                 raise RecordError(f"{path}: row {row}: {why}")
+        why = books.work.left_behind()
+        if why:
+            raise RecordError(f"{path}: row {row}: {why}")
     books = books or _Books(trimmed=False)
     count = 0
     for frame in heard:
@@ -71,7 +95,7 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
         if isinstance(answer, Denied) and answer.retry_s > 0.0:
             continue
         count += 1
-        if isinstance(answer, Granted | Denied) and (
+        if isinstance(answer, Granted | Denied | Expired) and (
             frame not in books.frames.get(answer.rid, set())
         ):
             name = answer.rid.hex()
@@ -84,6 +108,10 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
         granted=len(books.granted),
         pairs=len(books.pairs),
         heard=count,
+        jobs=books.work.jobs,
+        executed=books.work.executed,
+        expired=len(books.work.expired),
+        open=len(books.work.open),
     )
 
 
@@ -101,7 +129,8 @@ def last_sequence(entry: Entry) -> int:
 def _broken(books: _Books, entry: Entry) -> str:
     """Return the rule that an entry breaks, nothing where it keeps all; the books go on."""
     match entry:
-        case Started(epoch, now_s=now_s):
+        case Started(epoch, now_s=now_s, workers=workers):
+            books.work.start(workers=workers)
             # What was kept of rows that are gone knows of the last start, which may be yet to come.
             first = books.trimmed and not books.started
             books.started = True
@@ -111,13 +140,31 @@ def _broken(books: _Books, entry: Entry) -> str:
             _set_clock(books, now_s)
         case Kept(started, _, clients):
             books.epoch = started.epoch
+            books.work.go_on(workers=started.workers)
             books.clients.update({known.client: known.public for known in clients})
         case Known(client, public):
             if books.clients.setdefault(client, public) != public:
                 return f"client {client} is somebody else"
         case Answered():
             return _answered(books, entry)
+        case Sent(job, pairs):
+            return books.work.sent(job, pairs)
+        case Settled(job):
+            return books.work.settled(job)
+        case Expiry(client, said):
+            return _expired(books, client, said)
     return ""
+
+
+def _expired(books: _Books, client: int, said: bytes) -> str:
+    try:
+        expired = decode_answer(said)
+    except WireError as wrong:
+        return str(wrong)
+    if not isinstance(expired, Expired):
+        return "what is said of pairs that expired says something else"
+    books.frames.setdefault(expired.rid, set()).add(said)
+    return books.work.expire(client, expired)
 
 
 def _set_clock(books: _Books, now_s: float) -> None:
@@ -160,4 +207,6 @@ def _answered(books: _Books, entry: Answered) -> str:
         if pair.sequence in books.pairs:
             return f"pair {pair.sequence} is handed out twice"
         books.pairs[pair.sequence] = ask.rid
+        if isinstance(answer, Granted):
+            books.work.grant(pair.sequence, entry.client, ask.rid)
     return ""

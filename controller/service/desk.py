@@ -6,19 +6,21 @@ one call of the allocator, what was answered is journalled in one transaction, a
 answers are returned. :meth:`Desk.turn` lets the network's time go on.
 """
 
-import math
 from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.journal import Answered, Entry, Journal, Known
 from controller.service.keeping import TRY_S, Keeping, recall
+from controller.service.pace import Pace
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.telling import tell_answered, tell_refused
 from controller.service.terms import Counts, Terms
 from controller.service.turn import Reply, Turn
 from controller.service.wishes import Refusal, pairs_of, refusal
+from controller.service.work import Work
+from quantum.egp import Done, Failed
 from quantum.errors import Code, WireError
 from quantum.requests import (
     Again,
@@ -34,8 +36,6 @@ from quantum.requests import (
 
 __all__ = ["Desk", "Reply"]
 
-#: Slots that are played at a stretch before the sockets are looked at again.
-_STRETCH = 64
 #: How soon somebody is asked to come back who found no room.
 _RETRY_S = 0.05
 #: What is over is forgotten so often.
@@ -58,15 +58,17 @@ class Desk:
         *,
         epoch: int = 1,
         now_s: float = 0.0,
+        work: Work | None = None,
     ) -> None:
-        self.stock, self.terms = stock, terms
+        self.stock, self.terms, self.work = stock, terms, work
         self._keeping = Keeping(journal, terms)
         self._number = {name: k for k, name in enumerate(stock.network.nodes)}
-        self.sessions = Sessions(terms, ring, network=stock.network.name, epoch=epoch)
+        name, expires = stock.network.name, work is not None
+        self.sessions = Sessions(terms, ring, network=name, epoch=epoch, expires=expires)
         self.answers = Answers()
         self._rows: dict[int, Waiting] = {}
         self._sequence = 0
-        self._began_s, self._due = now_s, 0.0
+        self.pace = Pace(stock, terms, now_s)
         self._tidied_s = now_s
         # Whether the log is told of every answer.
         self.draining = self.tells = False
@@ -127,6 +129,8 @@ class Desk:
             self.strangers = self.strangers or party is None
             turn.out.append((peer, _AGAIN if party is None else encode_request(party)))
             return None
+        if self.work is not None:
+            self.work.places[ask.session] = peer
         wait_s = party.limit.take(now_s)
         if wait_s > 0.0:
             self._refuse(turn, peer, ask, Code.BUSY, "too many messages a second", wait_s)
@@ -143,21 +147,15 @@ class Desk:
         party.known[ask.rid] = waiting
         waiting.row = row = self.stock.take_row()
         self._rows[row] = waiting
-        self._due += ask.pairs / (self.terms.load_hz * self.stock.slot_s)
+        self.pace.asked(ask.pairs)
         return Wish(
             row,
             self._number[ask.source],
             self._number[ask.destination],
             ask.minimum_fidelity,
             ask.pairs,
-            self._last_slot(ask.deadline_s, now_s),
+            self.pace.last_slot(ask.deadline_s, now_s),
         )
-
-    def _last_slot(self, deadline_s: float, now_s: float) -> int:
-        clock, slot_s = self.stock.clock, self.stock.slot_s
-        if self.terms.pace == "wall":
-            return max(clock, math.floor((deadline_s - self._began_s) / slot_s) - 1)
-        return clock + math.floor((deadline_s - now_s) / slot_s)
 
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
         """Say why a request is not taken in; it is said again when the request comes again."""
@@ -174,6 +172,8 @@ class Desk:
             return Refusal(Code.BUSY, f"{many} answers are remembered already", _TIDY_S)
         if party.waiting >= self.terms.credits or not self.stock.room:
             return Refusal(Code.BUSY, "too many requests wait", _RETRY_S)
+        if self.work is not None and (idle := self.work.why_not()):
+            return Refusal(Code.BUSY, idle, _RETRY_S)
         return None
 
     def _repeat(
@@ -183,6 +183,7 @@ class Desk:
         if isinstance(before, bytes):
             # It may have been said in this very turn, and wait for the journal.
             turn.held.append((peer, before))
+            turn.held += [(peer, said) for said in party.expired.get(rid, ())]
         elif peer not in before.peers:
             before.peers.append(peer)
             del before.peers[:-_PEERS]
@@ -216,37 +217,26 @@ class Desk:
     def turn(self, now_s: float) -> list[Reply]:
         """Let the network's time go on as far as it should by now; returns the frames to send."""
         turn, stock = Turn(), self.stock
-        slots = self._due_slots(now_s)
+        slots = self.pace.due(now_s, waiting=bool(self._rows))
         while slots > 0:
             made, ended, played = stock.play(slots)
             slots -= played
-            self._due = max(0.0, self._due - played)
+            self.pace.played(played)
             self._hand_out(turn, made, now_s)
             for row in ended:
                 self._deny(turn, self._rows[row], Code.TIMEOUT, "the deadline has passed", now_s)
-            slots = min(slots, self._due_slots(now_s))
+            slots = min(slots, self.pace.due(now_s, waiting=bool(self._rows)))
         self._look_after(now_s)
         return self._commit(turn, now_s)
 
-    def _due_slots(self, now_s: float) -> int:
-        if self.terms.pace == "wall":
-            due = math.floor((now_s - self._began_s) / self.stock.slot_s) - self.stock.clock
-            return min(due, _STRETCH)
-        return _STRETCH if self._rows else min(int(self._due), _STRETCH)
-
     def behind(self, now_s: float) -> bool:
         """Tell whether the network's time has to go on before more frames are waited for."""
-        return self._due_slots(now_s) > 0
-
-    def next_slot_s(self, now_s: float) -> float:
-        """Return how long nothing happens by itself."""
-        if self.terms.pace != "wall":
-            return _TIDY_S
-        slot_s = self.stock.slot_s
-        return max(0.0, self._began_s + (self.stock.clock + 1) * slot_s - now_s)
+        return self.pace.due(now_s, waiting=bool(self._rows)) > 0
 
     def _hand_out(self, turn: Turn, made: list[Delivered], now_s: float) -> None:
         rows = self._rows
+        if self.work is not None:
+            self.work.take(self.stock.events(), self._sequence, now_s)
         for row, hops, predicted in made:
             waiting = rows[row]
             self._sequence += 1
@@ -266,6 +256,8 @@ class Desk:
     def _finish(self, turn: Turn, waiting: Waiting, answer: Granted | Denied, now_s: float) -> None:
         """Answer a request, as soon as the journal has it."""
         frame, party, ask = encode_request(answer), waiting.party, waiting.ask
+        if self.work is not None:
+            self.work.end(waiting, answer, now_s)
         if self.tells:
             tell_answered(party.name, ask, answer)
         until_s = ask.deadline_s + self.terms.grace_s
@@ -282,12 +274,26 @@ class Desk:
             party.waiting -= 1
         self.answers.keep(party, ask.rid, frame, until_s)
 
+    def settle(self, answers: Iterable[Done | Failed], now_s: float) -> list[Reply]:
+        """Take the answers of workers to their jobs; returns what applications are told of them."""
+        assert self.work is not None
+        for answer in answers:
+            self.work.settle(answer)
+        return self._commit(Turn(), now_s)
+
     # The journal.
 
     def _commit(self, turn: Turn, now_s: float) -> list[Reply]:
         """Write what was decided, and only then let it leave."""
+        work = self.work
+        if work is not None and not self.broken:
+            work.fill(turn, now_s)
         if not turn.entries or self._keeping.write(turn.entries, now_s):
+            if work is not None:
+                work.kept()
             return turn.out + turn.held
+        if work is not None:
+            work.failed(goes_on=self.terms.on_full == "continue")
         # Who was noted in an earlier turn still is: his number stands in the journal.
         fresh = {entry.client for entry in turn.entries if isinstance(entry, Known)}
         for waiting in turn.done:
@@ -310,7 +316,8 @@ class Desk:
         if now_s - self._tidied_s >= _TIDY_S:
             self._tidied_s = now_s
             self.answers.forget(now_s)
-            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence)
+            job = 0 if self.work is None else self.work.tidy(self.sessions)
+            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence, job)
 
     @property
     def broken(self) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,13 @@ __all__ = [
     "START",
     "Answered",
     "Entry",
+    "Expiry",
     "Journal",
     "JournalFull",
     "Kept",
     "Known",
+    "Sent",
+    "Settled",
     "Started",
     "read",
 ]
@@ -51,7 +54,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 class Started(Record, frozen=True, tag="start"):
     """The service began: for the ``epoch``-th time on this journal, on which network.
 
-    ``now_s`` is its clock, on which deadlines are; it begins anew when the machine does.
+    ``now_s`` is its clock, on which deadlines are; it begins anew when the machine does. With
+    ``workers`` pairs are executed after they were granted, else at once.
     """
 
     epoch: int
@@ -59,6 +63,7 @@ class Started(Record, frozen=True, tag="start"):
     seed: int
     utc_s: float
     now_s: float
+    workers: bool = False
 
 
 class Known(Record, frozen=True, tag="known"):
@@ -82,15 +87,36 @@ class Answered(Record, frozen=True, tag="answer"):
     now_s: float
 
 
+class Sent(Record, frozen=True, tag="sent"):
+    """A job leaves for a worker: these granted pairs, and tests. No job leaves twice."""
+
+    job: int
+    pairs: tuple[int, ...]
+
+
+class Expiry(Record, frozen=True, tag="expired"):
+    """Pairs that were granted to a client do not exist; ``said`` is the frame that tells it."""
+
+    client: int
+    said: bytes
+
+
+class Settled(Record, frozen=True, tag="settled"):
+    """A job was answered, or given up: its pairs that have not expired by now were executed."""
+
+    job: int
+
+
 class Kept(Record, frozen=True, tag="kept"):
-    """What has to be known of rows that are gone: the last start, the last pair, who is who."""
+    """What has to be known of rows that are gone: last start, last pair and job, who is who."""
 
     started: Started
     sequence: int
     clients: tuple[Known, ...]
+    job: int = 0
 
 
-Entry = Started | Known | Answered | Kept
+Entry = Started | Known | Answered | Sent | Expiry | Settled | Kept
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[tuple[Entry, ...]] = msgspec.msgpack.Decoder(tuple[Entry, ...])
@@ -152,9 +178,9 @@ class Journal:
         self.number, self.head = self.number + 1, head
         return self.number
 
-    def begin(self, started: Started) -> None:
-        """Note that a service starts."""
-        self.append([started])
+    def begin(self, started: Started, lost: Iterable[Entry] = ()) -> None:
+        """Note that a service starts, and what was lost with the one before it."""
+        self.append([started, *lost])
         self._started = started
 
     def entries(self) -> Iterator[Entry]:
@@ -173,14 +199,14 @@ class Journal:
         for number, body in self._db.execute("SELECT n, body FROM batch ORDER BY n"):
             yield from _decode(self.path, number, body, self._decoder)
 
-    def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int) -> None:
+    def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int, job: int = 0) -> None:
         """Note that batches before ``needed`` hold nothing that a retry could ask for.
 
         Where the file is too long the oldest of them go. ``clients`` are all that have a number,
-        ``sequence`` is that of the last pair.
+        ``sequence`` is that of the last pair and ``job`` that of the last job.
         """
         with contextlib.suppress(sqlite3.Error):
-            kept = _encoder.encode((Kept(self._started, sequence, clients),))
+            kept = _encoder.encode((Kept(self._started, sequence, clients, job),))
             with _transaction(self._db):
                 for key, value in (("needed", needed), ("kept", kept)):
                     self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))

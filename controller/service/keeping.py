@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from controller.service.answers import Answers, Party
-from controller.service.journal import Answered, Entry, Journal, JournalFull, Kept, Known
+from controller.service.journal import Answered, Entry, Expiry, Journal, JournalFull, Kept, Known
 from controller.service.sessions import Sessions
 from controller.service.terms import Terms
-from quantum.requests import Ask, decode_ask
+from quantum.requests import Ask, Expired, decode_answer, decode_ask
 
 __all__ = ["TRY_S", "Keeping", "recall"]
 
@@ -50,14 +50,14 @@ class Keeping:
         if self.broken and now_s - self._tried_s >= TRY_S and self.write([], now_s):
             self.broken = ""
 
-    def tidy(self, now_s: float, parties: Iterable[Party], sequence: int) -> None:
+    def tidy(self, now_s: float, parties: Iterable[Party], sequence: int, job: int = 0) -> None:
         """Let rows go that no retry can ask for any more."""
         oldest_s = now_s - self._terms.most_s - self._terms.grace_s - 2.0 * _GRAIN_S
         while len(self._needed) > 1 and self._needed[1][0] <= oldest_s:
             self._needed.pop(0)
         if self._needed and self._needed[0][0] <= oldest_s:
             known = tuple(Known(p.number, p.public, p.name) for p in parties if p.noted)
-            self._journal.tidy(self._needed[0][1], known, sequence)
+            self._journal.tidy(self._needed[0][1], known, sequence, job)
 
 
 def recall(entries: Iterable[Entry], sessions: Sessions, answers: Answers, now_s: float) -> None:
@@ -80,3 +80,9 @@ def recall(entries: Iterable[Entry], sessions: Sessions, answers: Answers, now_s
                 assert isinstance(asked, Ask)
                 # Whole again: nobody knows how long the service was away.
                 answers.keep(by_number[number], asked.rid, answer, now_s + keep_s)
+            case Expiry(number, said):
+                party = by_number[number]
+                expired = decode_answer(said)
+                assert isinstance(expired, Expired)
+                if expired.rid in party.known:
+                    party.expired.setdefault(expired.rid, []).append(said)

@@ -17,6 +17,7 @@ from controller.security.limits import Limits
 from controller.security.sockets import bound
 from controller.service.desk import Desk, Reply
 from controller.service.metrics import Metrics
+from controller.service.workers import Workers
 from quantum.errors import RequestError, WireError
 from quantum.logs import logs, note
 from quantum.requests import MAX_ASK_BYTES, Closed, Open, decode_ask, encode_request
@@ -53,8 +54,11 @@ class Loop:
         admitted: Keyring | KeyFolder,
         *,
         clock: Callable[[], float] = time.monotonic,
+        workers_at: str = "",
+        backend: str = "",
     ) -> None:
         self.desk, self._clock = desk, clock
+        self.workers: Workers | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._gate = Gate(self._context, admitted)
         terms = desk.terms
@@ -63,6 +67,19 @@ class Loop:
             self._socket, self.address = bound(
                 self._context, zmq.ROUTER, address, keys, self._gate, limits
             )
+            if desk.work is not None:
+                self.workers = Workers(
+                    self._context,
+                    self._gate,
+                    workers_at,
+                    keys,
+                    backend=backend,
+                    patience_s=desk.work.terms.patience_s,
+                    before=desk.work.job,
+                )
+                self._poller = zmq.Poller()
+                for socket in (self._socket, self.workers.socket):
+                    self._poller.register(socket, zmq.POLLIN)
         except BaseException:
             self._gate.close()
             self._context.destroy(linger=0)
@@ -101,22 +118,38 @@ class Loop:
                 told = trouble
             if metrics is not None and metrics.due():
                 ready = not self.desk.draining and not self.desk.broken
-                metrics.show(self.desk.counts(), ready=ready)
+                work = self.desk.work
+                metrics.show(
+                    self.desk.counts(),
+                    ready=ready and (work is None or not work.why_not()),
+                    work=None if work is None else work.counts(),
+                    measured=self.desk.stock.told(),
+                )
             if not self.desk.draining and over():
                 self.desk.draining, until_s = True, now_s + drain_s
                 note("draining", waiting=self.desk.waiting, drain_s=drain_s)
             if now_s - summed_s >= _SUM_S:
                 summed_s = now_s
                 note("counts", **self.desk.counts()._asdict())
-            if self.desk.draining and (not self.desk.waiting or now_s >= until_s):
+            if self.desk.draining and (now_s >= until_s or not self._unfinished()):
                 return
+
+    def _unfinished(self) -> bool:
+        """Tell whether somebody waits for an answer, or has pairs that workers are busy with."""
+        work = self.desk.work
+        return self.desk.waiting > 0 or (work is not None and work.unfinished)
 
     def _step(self) -> float:
         """Handle what has come, or wait a little; let time go on. Returns the time."""
         desk, now_s = self.desk, self._clock()
         wait_ms = 0
         if not desk.behind(now_s):
-            wait_ms = min(_LOOK_MS, 1 + int(desk.next_slot_s(now_s) * 1e3))
+            wait_ms = min(_LOOK_MS, 1 + int(desk.pace.next_slot_s(now_s) * 1e3))
+        if self.workers is not None:
+            # Whoever speaks first is heard; then nobody is waited for.
+            self._poller.poll(wait_ms)
+            wait_ms = 0
+            self._meet_workers(self.workers, self._clock())
         careful = now_s < self._care_until_s
         messages, opens = self._carefully(wait_ms) if careful else self._quickly(wait_ms)
         now_s = self._clock()
@@ -134,7 +167,20 @@ class Loop:
         if desk.behind(now_s) or now_s - self._looked_s >= _LOOK_S:
             self._looked_s = now_s
             self._send(desk.turn(now_s))
+        if self.workers is not None and desk.work is not None:
+            self.workers.give(desk.work.ready, now_s)
         return now_s
+
+    def _meet_workers(self, workers: Workers, now_s: float) -> None:
+        """Hear what came of jobs, tell it, and let the next ones leave."""
+        work = self.desk.work
+        assert work is not None
+        answers = workers.hear(now_s)
+        work.room, work.workers = workers.room, workers.count
+        if answers:
+            self._send(self.desk.settle(answers, now_s))
+            workers.give(work.ready, now_s)
+            work.room = workers.room
 
     def _first(self, wait_ms: int) -> bytes | None:
         """Return the name of the connection that the next frame is from, if one comes in time."""

@@ -8,9 +8,11 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Mapping
 
-from controller.service.terms import Counts
+from controller.service.terms import Counts, WorkCounts
 from quantum.errors import InputError
+from quantum.requests import Measured
 
 __all__ = ["Metrics", "page"]
 
@@ -29,15 +31,33 @@ _KINDS: dict[str, tuple[str, str]] = {
     "tested": ("counter", "Pairs that were tested."),
     "stored": ("gauge", "Pairs of neighbours in stock."),
 }
+#: What workers do; the names are those of :class:`WorkCounts`.
+_WORK: dict[str, tuple[str, str]] = {
+    "executed": ("counter", "Pairs that workers executed after they were granted."),
+    "expired": ("counter", "Pairs that were granted and turned out not to exist."),
+    "untested": ("counter", "Tests that no worker has carried out."),
+    "jobs": ("counter", "Jobs that were handed out."),
+    "jobs_out": ("gauge", "Jobs that workers have."),
+    "pairs_queued": ("gauge", "Pairs and tests that no worker has taken yet."),
+    "workers": ("gauge", "Workers that are there."),
+}
 _FRESH_S = 1.0
 #: Whoever does not finish his question is dropped; the next one waits for no longer.
 _PATIENCE_S, _LONGEST_HEAD = 1.0, 16 * 1024
 
 
-def page(counts: Counts, *, ready: bool) -> str:
+def page(
+    counts: Counts,
+    *,
+    ready: bool,
+    work: WorkCounts | None = None,
+    measured: Mapping[int, tuple[Measured, int, int]] | None = None,
+) -> str:
     """Return the page in the text format of Prometheus, version 0.0.4.
 
-    ``ready`` tells whether new requests are taken in: neither draining nor without a journal.
+    ``ready`` tells whether new requests are taken in: neither draining nor without a journal, nor
+    without workers where there should be some. ``measured`` tells, by the number of links, the
+    fidelity of paths and how many tests passed and failed.
 
     >>> print(page(Counts(*range(13)), ready=True).partition("# HELP dpem_pairs")[0], end="")
     # HELP dpem_granted_total Requests that got their pairs.
@@ -45,10 +65,13 @@ def page(counts: Counts, *, ready: bool) -> str:
     dpem_granted_total 0
     """
     lines = []
-    for field, value in counts._asdict().items():
-        kind, told = _KINDS[field]
+    rows = [(value, *_KINDS[field], field) for field, value in counts._asdict().items()]
+    if work is not None:
+        rows += [(value, *_WORK[field], field) for field, value in work._asdict().items()]
+    for value, kind, told, field in rows:
         name = f"dpem_{field}_total" if kind == "counter" else f"dpem_{field}"
         lines += [f"# HELP {name} {told}", f"# TYPE {name} {kind}", f"{name} {value}"]
+    lines += _measured(measured or {})
     name = "dpem_ready"
     lines += [
         f"# HELP {name} 1 where new requests are taken in.",
@@ -56,6 +79,29 @@ def page(counts: Counts, *, ready: bool) -> str:
         f"{name} {int(ready)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _measured(measured: Mapping[int, tuple[Measured, int, int]]) -> list[str]:
+    """Return what tests have shown, with labels."""
+    tests, fidelity = "dpem_tests_total", "dpem_fidelity"
+    lines = [
+        f"# HELP {tests} Tests of pairs by the number of their links and by result.",
+        f"# TYPE {tests} counter",
+    ]
+    for hops, (_, passed, failed) in measured.items():
+        lines += [
+            f'{tests}{{hops="{hops}",result="passed"}} {passed}',
+            f'{tests}{{hops="{hops}",result="failed"}} {failed}',
+        ]
+    lines += [
+        f"# HELP {fidelity} Fidelity that recent tests have shown, with its interval (95 %).",
+        f"# TYPE {fidelity} gauge",
+    ]
+    for hops, (known, _, _) in measured.items():
+        for bound in ("low", "best", "high"):
+            value = getattr(known, bound)
+            lines.append(f'{fidelity}{{hops="{hops}",bound="{bound}"}} {value:.6g}')
+    return lines
 
 
 class Metrics:
@@ -93,10 +139,17 @@ class Metrics:
         """Tell whether the page should be made anew."""
         return time.monotonic() >= self._due_s
 
-    def show(self, counts: Counts, *, ready: bool) -> None:
+    def show(
+        self,
+        counts: Counts,
+        *,
+        ready: bool,
+        work: WorkCounts | None = None,
+        measured: Mapping[int, tuple[Measured, int, int]] | None = None,
+    ) -> None:
         """Make the page anew."""
         self._due_s = time.monotonic() + _FRESH_S
-        self._page = page(counts, ready=ready).encode()
+        self._page = page(counts, ready=ready, work=work, measured=measured).encode()
 
     def close(self) -> None:
         """End the thread and close the port."""

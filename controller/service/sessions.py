@@ -11,7 +11,7 @@ from controller.security.limits import RateLimit
 from controller.service.answers import Party
 from controller.service.terms import Terms
 from quantum.errors import Code
-from quantum.requests import FEATURES, VERSION, Closed, Open, Opened
+from quantum.requests import EXPIRES, FEATURES, VERSION, Closed, Open, Opened
 from quantum.roles import allows
 
 __all__ = ["Sessions"]
@@ -20,15 +20,20 @@ __all__ = ["Sessions"]
 class Sessions:
     """Sessions by their names; ``ring`` says whose keys count, and may be replaced."""
 
-    def __init__(self, terms: Terms, ring: Keyring, *, network: str, epoch: int) -> None:
+    def __init__(
+        self, terms: Terms, ring: Keyring, *, network: str, epoch: int, expires: bool = False
+    ) -> None:
         self.terms, self.ring = terms, ring
-        self._network, self.epoch = network, epoch
+        self._network, self.epoch, self._expires = network, epoch, expires
         self._open: dict[bytes, Party] = {}
         self.parties: dict[str, Party] = {}
         self._last = 0
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __contains__(self, token: bytes) -> bool:
+        return token in self._open
 
     def party(self, public: str, name: str, now_s: float) -> Party:
         """Return the owner of a key, who gets the next number when he is seen first."""
@@ -52,6 +57,12 @@ class Sessions:
         if message.v != VERSION:
             why = f"version {message.v} is not spoken here; this is version {VERSION}"
             return Closed(Code.UNSUPP, why)
+        if self._expires and EXPIRES not in message.features:
+            why = (
+                f"pairs of this service may expire after they were granted, and this client does "
+                f"not hear of it (feature {EXPIRES}): update dpem at the client"
+            )
+            return Closed(Code.UNSUPP, why)
         if not allows(client.role, "request"):
             why = f"key {client.name} has role {client.role}; requests need role request"
             return Closed(Code.REJECTED, why)
@@ -74,7 +85,7 @@ class Sessions:
             most_pairs=terms.most_pairs,
             most_s=terms.most_s,
             grace_s=terms.grace_s,
-            features=FEATURES,
+            features=(*FEATURES, EXPIRES) if self._expires else FEATURES,
         )
 
     def find(self, token: bytes) -> Party | Closed | None:

@@ -11,9 +11,11 @@ import numpy as np
 
 from quantum.direct import direct
 from quantum.estimate import estimate_passes
+from quantum.kernels import Table
 from quantum.ledger import Rule, World
 from quantum.ledger.intake import HOPELESS, play_slots, take_in
 from quantum.ledger.places import is_sound
+from quantum.ledger.state import Ints
 from quantum.live_world import for_requests, fresh_ledger, intake_of
 from quantum.network import Network
 from quantum.requests import Measured
@@ -75,7 +77,9 @@ class Stock:
         self._made, self._told = self.intake.made.view(np.ndarray), self.intake.told
         self._ask = self.intake.ask.view(np.ndarray)
         self._block = max(1, round(window_s / world.slot_s / _BLOCKS))
-        self._before = deque([self.intake.tally.copy()], maxlen=_BLOCKS)
+        self.tally = self.intake.tally
+        """Tests by the number of links, passed and failed (H + 1, 2)."""
+        self._before = deque([self.tally.copy()], maxlen=_BLOCKS)
         self._next_block = self._block
         self._known: dict[int, tuple[int, Measured]] = {}
         self._now: dict[int, Measured] = {}
@@ -87,6 +91,29 @@ class Stock:
             direct(play_slots, *tables, 0),
             direct(take_in, *tables, 0),
         )
+
+    def follow(self, tally: Ints) -> None:
+        """Measure by tests that are counted elsewhere: workers execute them, not the closed form.
+
+        From now on :meth:`events` is to be called after every step.
+        """
+        self.tally = tally
+        self._before.clear()
+        self._before.append(tally.copy())
+        self._known.clear()
+        self._now.clear()
+        self._counted = self._steps()
+
+    def _steps(self) -> int:
+        """Count pairs that were lost or tested since the beginning."""
+        return int(self._told[3]) + int(self.intake.tally.sum())
+
+    def events(self) -> Table:
+        """Return what the last step assembled and tested; pairs for requests in their order."""
+        steps = self._steps()
+        count = int(self._told[2]) + steps - self._counted
+        self._counted = steps
+        return self.ledger.event[:count].copy()
 
     @property
     def clock(self) -> int:
@@ -125,14 +152,14 @@ class Stock:
         self._play_slots(*self._tables, slots)
         ended, played, made, _ = self._told.tolist()
         if self._clock[0] >= self._next_block:
-            self._before.append(self.intake.tally.copy())
+            self._before.append(self.tally.copy())
             self._next_block = int(self._clock[0]) + self._block
         return self._made[:made].tolist(), self.intake.ended[:ended].tolist(), played
 
     @property
     def tested(self) -> int:
         """How many pairs were tested so far, on their links or assembled."""
-        return int(self.intake.tally.sum())
+        return int(self.tally.sum())
 
     def measured(self, hops: int) -> Measured:
         """Return the measured fidelity of paths of so many links, counted anew now and then.
@@ -151,7 +178,7 @@ class Stock:
     def _measured(self, hops: int, slot: int) -> Measured:
         known = self._known.get(hops)
         if known is None or slot - known[0] >= _FRESH_SLOTS:
-            passed, failed = (self.intake.tally[hops] - self._before[0][hops]).tolist()
+            passed, failed = (self.tally[hops] - self._before[0][hops]).tolist()
             e = estimate_passes(passed, passed + failed)
             known = slot, Measured(e.low, e.best, e.high, e.shots, 0.0)
             self._known[hops] = known
@@ -160,6 +187,14 @@ class Stock:
             return told
         age_s = (slot - at) * self.slot_s
         return Measured(told.low, told.best, told.high, told.shots, age_s)
+
+    def told(self) -> dict[int, tuple[Measured, int, int]]:
+        """Return what tests have shown by the number of links: fidelity, passed, failed so far."""
+        return {
+            hops: (self.measured(hops), passed, failed)
+            for hops, (passed, failed) in enumerate(self.tally.tolist())
+            if passed + failed
+        }
 
     def is_sound(self) -> bool:
         """Check that no pair, qubit or swap token was made or lost unaccounted; for tests."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-__all__ = ["Counts", "Terms"]
+__all__ = ["Counts", "Terms", "WorkCounts", "WorkTerms"]
 
 
 class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,3 +49,26 @@ class Counts(NamedTuple):
     slot: int
     tested: int
     stored: int
+
+
+class WorkTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long and how much may wait for workers.
+
+    A pair expires where no worker takes it, or none answers, within ``patience_s`` each. While
+    ``waiting`` pairs wait to be taken, new requests are put off.
+    """
+
+    patience_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600.0)] = 10.0
+    waiting: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 16_384
+
+
+class WorkCounts(NamedTuple):
+    """What became of pairs that workers were to execute, in numbers."""
+
+    executed: int
+    expired: int
+    untested: int
+    jobs: int
+    jobs_out: int
+    pairs_queued: int
+    workers: int

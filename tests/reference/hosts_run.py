@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from controller import broker, live
+from controller import broker, live, parts
 from controller.processes import Processes
 from controller.setting import Setting
 from quantum.errors import DpemError
@@ -22,7 +22,7 @@ def main():
     def through(name):
         return ["ip", "netns", "exec", spaces[name.partition("-")[0]]]
 
-    live.Processes = partial(Processes, through)
+    parts.Processes = partial(Processes, through)
     live.Broker = partial(broker.Broker, host=asked["address"])
     with Path(asked["slots"]).open("w", buffering=1) as slots:
 

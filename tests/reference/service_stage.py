@@ -7,18 +7,36 @@ from controller.game import world_of
 from controller.security.keyring import Client, Keyring
 from controller.service.building import rule_for, scenario_for, seed_of
 from controller.service.desk import Desk
-from controller.service.journal import Journal, Kept, Started
+from controller.service.journal import Journal, JournalFull, Kept, Started
+from controller.service.lost import Lost
 from controller.service.stock import Stock
-from controller.service.terms import Terms
+from controller.service.terms import Terms, WorkTerms
+from controller.service.work import Work
 from controller.setting import Setting
 from quantum.ledger import Rule, World
-from quantum.requests import Ask, Open, Opened, decode_answer, encode_request
+from quantum.requests import EXPIRES, Ask, Open, Opened, decode_answer, encode_request
 from quantum.scenario import Scenario
 
 ADA, BOB, EVE = "a" * 40, "b" * 40, "e" * 40
 RING = Keyring(
     [Client("ada", "request", ADA), Client("bob", "operate", BOB), Client("eve", "observe", EVE)]
 )
+
+
+class FullDisk:
+    """A journal whose disk is full while ``full`` says so."""
+
+    def __init__(self, journal):
+        self._journal, self.full = journal, False
+        self.number = journal.number
+
+    def append(self, entries):
+        if self.full:
+            raise JournalFull("journal.db: database or disk is full")
+        return self._journal.append(entries)
+
+    def __getattr__(self, name):
+        return getattr(self._journal, name)
 
 
 @cache
@@ -32,25 +50,36 @@ def stage() -> tuple[Scenario, World, Rule]:
     return scenario, world_of(scenario), rule_for("mean-rate", scenario)
 
 
-def desk_on(journal: Journal, terms: Terms, *, now_s: float = 0.0, ring: Keyring = RING) -> Desk:
+def desk_on(
+    journal: Journal,
+    terms: Terms,
+    *,
+    now_s: float = 0.0,
+    ring: Keyring = RING,
+    work: WorkTerms | None = None,
+) -> Desk:
     """Return the service as it starts on a journal, like ``building.desk_of`` but quickly."""
     from controller.service.checking import last_sequence
 
     scenario, world, rule = stage()
-    entries = list(journal.all_entries())
+    entries, lost = list(journal.all_entries()), Lost()
+    for entry in entries:
+        lost.follow(entry)
     starts = [e.started if isinstance(e, Kept) else e for e in entries]
     epoch = 1 + max((e.epoch for e in starts if isinstance(e, Started)), default=0)
     stock = Stock(scenario.network, world, rule, rows=32, batch=8, seed=seed_of(0, epoch))
-    desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s)
-    desk.recall(journal.entries(), now_s)
+    own = None if work is None else Work(stock, work, job=lost.job)
+    desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s, work=own)
+    expiries = lost.expire()
+    desk.recall([*journal.entries(), *expiries], now_s)
     desk.count_from(max(map(last_sequence, entries), default=0))
-    journal.begin(Started(epoch, "line-4", 0, 0.0, now_s))
+    journal.begin(Started(epoch, "line-4", 0, 0.0, now_s, workers=work is not None), expiries)
     return desk
 
 
 def enter(desk: Desk, public: str = ADA, *, v: int = 1, now_s: float = 0.0) -> object:
     client = RING.clients[public]
-    return decode_answer(desk.open(client, Open(v), now_s))
+    return decode_answer(desk.open(client, Open(v, features=(EXPIRES,)), now_s))
 
 
 def session_of(desk: Desk, public: str = ADA, *, now_s: float = 0.0) -> bytes:

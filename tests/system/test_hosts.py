@@ -8,21 +8,13 @@ import json
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import hosts
 import pytest
+from one_process import digest_in_one_process, nothing_is_lost_or_doubled
 
-from controller.dispatch import Dispatch
-from controller.game import prepare
-from controller.live import live_rules
-from controller.mind import Mind
-from controller.policy_file import SHIPPED, actor_of, start_weights
-from controller.replaying import replay
-from controller.setting import Setting, scenario_of
-from quantum.ledger.state import DELIVERED, LINK_TESTED
-from quantum.record import read
+from controller.setting import Setting
 
 pytestmark = [
     pytest.mark.long,
@@ -42,37 +34,6 @@ SETTING = {
 }
 #: Slots after which links are cut: some pairs are stored, some requests are open.
 IN_THE_MIDDLE = 40
-
-
-def digest_in_one_process():
-    setting = Setting(**SETTING)
-    game = prepare(scenario_of(setting), **setting.physics)
-    rules = live_rules(setting, game)
-    minds = [
-        Mind(
-            game.world,
-            rules.rule,
-            _array(group),
-            seed=setting.seed,
-            learn=False,
-            actor=actor_of(start_weights(SHIPPED), len(group)),
-        )
-        for group in rules.groups
-    ]
-    dispatch = Dispatch(rules, lambda _: None)
-    while not dispatch.finished:
-        for group, look in enumerate(dispatch.open()):
-            dispatch.hear(group, minds[group].speak(look))
-        job = dispatch.close()
-        if job is not None:
-            dispatch.settle(dispatch.results.by_closed_form(job.job))
-    return dispatch.digest.hexdigest()
-
-
-def _array(group):
-    import numpy as np
-
-    return np.array(group, dtype=np.int64)
 
 
 class Played:
@@ -129,27 +90,8 @@ def played(tmp_path):
         run.process.communicate()
 
 
-def nothing_is_lost_or_doubled(folder):
-    """Prove it from the record: its seal, a replay of every slot, and what was served."""
-    record = read(folder)
-    assert record.seal.complete
-    replay(record)
-    summary = json.loads((folder / "summary.json").read_bytes())
-    served = Counter()
-    once = Counter()
-    for event in record.events:
-        if event["event"] == "slot":
-            for kind, request, attempt, *_ in event["served"]:
-                # A test of a link names a node instead, which tests again and again.
-                once[request, attempt] += kind != LINK_TESTED
-                served[request] += kind == DELIVERED
-    assert max(once.values()) == 1, "an allocation was carried out twice"
-    assert sum(served.values()) >= summary["pairs_delivered"] > 0
-    return summary
-
-
 def test_delay_loss_and_partitions_change_no_decision(tmp_path, played, record_property):
-    wanted = digest_in_one_process()
+    wanted = digest_in_one_process(Setting(**SETTING))
     with hosts.Hosts(["agents", "workers"], delay_s=0.005, loss=0.01) as made:
         run = played(made)
         run.reach(IN_THE_MIDDLE)

@@ -99,7 +99,7 @@ def live(tmp_path_factory):
             log = LogConfig(format="json", level="debug", file=str(home / f"{name}.log"))
             logs.start(log, "broker")
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr("controller.live.new_keys", remembered)
+                patched.setattr("controller.parts.new_keys", remembered)
                 run = run_live(Setting(**values), home / name, lambda *_: None)
             logs.start(None, "")
             assert not run.interrupted

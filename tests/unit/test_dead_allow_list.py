@@ -103,8 +103,8 @@ def test_a_broker_whose_gate_died_hears_nobody_until_it_is_opened_again(monkeypa
     server, invited = new_keys(), new_keys()
     broker = Broker(server, ring_of([invited]))
     doors = (
-        (broker._agents, broker.endpoints.agents),
-        (broker._workers, broker.endpoints.workers),
+        (broker._agents.socket, broker.endpoints.agents),
+        (broker._workers.socket, broker.endpoints.workers),
     )
     try:
         deadly(Gate, monkeypatch)

@@ -16,6 +16,7 @@ import pytest
 
 from backends.program_file import read_program
 from backends.rack import FOUR_LINKS
+from controller.meeting import read_run
 from controller.regions.building import territory_of
 from controller.regions.config import load_regions
 from controller.rivals.allocator import known
@@ -26,6 +27,7 @@ from firmware_stubs.rack_bench import load_rack_scenario
 from quantum.changes import read_changes
 from quantum.cli import dpem, found
 from quantum.commands.estimate import read_counts
+from quantum.commands.findings import endpoints_of
 from quantum.egp import Create, Err, Message, Ok, Yield
 from quantum.rack import load_rack
 from quantum.topology import load_topology
@@ -153,9 +155,13 @@ def load_toml(block: Block, folder: Path) -> object:
         return raw["project"]["entry-points"]
     if "regions" in raw:
         return sorted(territory_of(load_regions(str(path))).parts)
-    if "terms" in raw:
-        config = load_config(str(path))
+    if "terms" in raw or "serve" in raw:
+        config = load_config(str(path)).check()
         assert config.network.allocator in known()
+        if "run" in raw:
+            values, meeting = read_run(str(path))
+            assert meeting is not None and endpoints_of(path)
+            return msgspec.convert(values, Setting).check()
         return config.setting
     if "node" in raw:
         return load_rack(path)

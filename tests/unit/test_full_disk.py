@@ -1,12 +1,12 @@
 """A service whose disk is full: what it says then, and what it knows afterwards."""
 
 import pytest
-from service_stage import ADA, ask, desk_on, said, session_of, settled
+from service_stage import ADA, FullDisk, ask, desk_on, said, session_of, settled
 
 from controller.security.limits import RateLimit
 from controller.service.answers import Answers, Party
 from controller.service.checking import check
-from controller.service.journal import Answered, Journal, JournalFull, Kept
+from controller.service.journal import Answered, Journal, Kept
 from controller.service.terms import Terms
 from quantum.errors import Code
 from quantum.requests import Granted
@@ -19,22 +19,6 @@ def journal(tmp_path):
     kept = Journal(tmp_path / "journal.db")
     yield kept
     kept.close()
-
-
-class FullDisk:
-    """A journal whose disk is full while ``full`` says so."""
-
-    def __init__(self, journal):
-        self._journal, self.full = journal, False
-        self.number = journal.number
-
-    def append(self, entries):
-        if self.full:
-            raise JournalFull("journal.db: database or disk is full")
-        return self._journal.append(entries)
-
-    def __getattr__(self, name):
-        return getattr(self._journal, name)
 
 
 def test_a_full_disk_stops_handing_out_until_there_is_room(journal):

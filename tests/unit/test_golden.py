@@ -13,6 +13,7 @@ from quantum.egp import (
     FEATURES,
     Beat,
     Block,
+    Brief,
     Bye,
     Create,
     Done,
@@ -63,6 +64,7 @@ MESSAGES = {
     "hello": Hello(1, "worker", "w", keeps=False, features=BEFORE, sent_s=1764475200.5),
     "welcome": Welcome(1, 0, BEFORE, 4, 65536, 20.0, 1764475201.0, 1764475200.5),
     "hello, blocks": Hello(1, "worker", "w", features=FEATURES, sent_s=1764475200.5),
+    "brief": Brief((2, 3), b'{"seed":3}', bytes(8), b"\4" * 8, 0.5, 0.25, secret=True),
     "refuse": Refuse(Code.REJECTED, "BUSY", 0.25),
     "bye": Bye(interrupted=True),
     "look": Look(

@@ -12,6 +12,7 @@ from quantum.requests import (
     Ask,
     Closed,
     Denied,
+    Expired,
     Granted,
     Leave,
     Measured,
@@ -53,6 +54,11 @@ GOLDEN = {
         Denied(RID, Code.BUSY, "later", retry_s=0.5),
         "44504d3185a474797065a664656e696564a3726964c410000102030405060708090a0b0c0d0e0fa4636f6465"
         "a442555359a664657461696ca56c61746572a772657472795f73cb3fe0000000000000",
+    ),
+    "expired": (
+        Expired(RID, (7, 300), Code.EXPIRE, "gone"),
+        "44504d3185a474797065a765787069726564a3726964c410000102030405060708090a0b0c0d0e0fa5706169"
+        "72739207cd012ca4636f6465a6455850495245a664657461696ca4676f6e65",
     ),
 }
 

@@ -124,7 +124,7 @@ def test_coming_again_and_again_earns_nothing(monkeypatch):
         with dealer(broker.endpoints.agents, server, keys[0]) as socket:
             while not any(isinstance(message, Refuse) for message in heard) and len(heard) < 50:
                 socket.send(hello)
-                assert broker._agents.poll(20_000)
+                assert broker._agents.socket.poll(20_000)
                 broker._step(dispatch)
                 if len(heard) == 0:
                     broker._groups[0].show(Look(0))
@@ -198,7 +198,7 @@ def test_what_is_of_no_use_does_not_keep_a_run_waiting(monkeypatch):
     def insist(socket):
         for _ in range(20_000):
             socket.send(useless)
-            assert broker._agents.poll(20_000)
+            assert broker._agents.socket.poll(20_000)
             broker._step(dispatch)
             while socket.poll(0):
                 hear(socket, 0)
