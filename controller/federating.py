@@ -12,6 +12,7 @@ from controller.federation import Federation, Scheme, noise_of
 from controller.poison import Poison
 from controller.setting import Setting
 from controller.statistics import paired
+from quantum.errors import InputError
 from quantum.ledger.state import Floats
 from quantum.seeding import generator
 
@@ -67,6 +68,8 @@ def experiment(
     The ``setting`` gives preset, demand and load. ``progress`` is told what is played, how far it
     is, and of how much. Raises InputError where a setting makes no game.
     """
+    if federation.alone:
+        raise InputError("aggregator none averages nothing; it is compared by --convergence")
     topology = "mesh" if clients == 100 else f"mesh-{clients}"
     schemes = _schemes(federation, poison)
     total = len(tasks) * len(schemes) * len(seeds)

@@ -6,6 +6,9 @@ trusted. *none* has to be said, and results say it too.
 
 What one client can do to a robust aggregate is not bounded by the clipping norm over the number of
 clients, as it is for the mean. So robust aggregators go with local noise, or with none.
+
+The aggregator *none* puts nothing together: every node learns for itself. Its changes go to the
+broker's gate and come back to it alone; no weights are shared, so there is no epsilon to state.
 """
 
 import math
@@ -19,7 +22,7 @@ from quantum.errors import InputError
 
 __all__ = ["AGGREGATORS", "CLIPPINGS", "PRIVACIES", "Federation", "Scheme", "delta_of", "noise_of"]
 
-AGGREGATORS = ("mean", "median", "trimmed-mean", "krum")
+AGGREGATORS = ("mean", "median", "trimmed-mean", "krum", "none")
 PRIVACIES = ("central", "local", "none")
 CLIPPINGS = ("fixed", "adaptive")
 
@@ -42,7 +45,7 @@ class Federation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """
 
     aggregator: str = "mean"
-    """How changes become one: mean, median, trimmed-mean or krum."""
+    """How changes become one: mean, median, trimmed-mean or krum; none: they do not."""
     privacy: str = "central"
     """Who adds noise: central (the broker), local (every node itself) or none."""
     epsilon: float = 8.0
@@ -77,7 +80,9 @@ class Federation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise InputError(f"tolerated must be at least 0 and below 0.5, got {self.tolerated}")
         if not 0 <= self.stale_rounds <= 100:
             raise InputError(f"stale_rounds must be between 0 and 100, got {self.stale_rounds}")
-        if self.privacy == "central" and self.aggregator != "mean":
+        if self.alone:
+            self._check_alone()
+        elif self.privacy == "central" and self.aggregator != "mean":
             raise InputError(
                 f"aggregator {self.aggregator} goes with privacy local or none: central noise is "
                 "measured for the mean"
@@ -86,9 +91,28 @@ class Federation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise InputError("clipping adaptive goes with privacy central or none, not with local")
         return self
 
+    def _check_alone(self) -> None:
+        """Refuse what is said of rounds that there are not."""
+        usual = Federation()
+        for name in ("participation", "clipping", "tolerated"):
+            if getattr(self, name) != getattr(usual, name):
+                raise InputError(f"{name} is of rounds, and aggregator none has none: leave it out")
+        if self.privacy == "local":
+            raise InputError(
+                "privacy local is noise on weights that are shared, and aggregator none shares "
+                "none: leave it out"
+            )
+
+    @property
+    def alone(self) -> bool:
+        """Whether every node learns for itself, and nothing is put together."""
+        return self.aggregator == "none"
+
     @property
     def fewest_clients(self) -> int:
         """Networks with fewer nodes have no rounds; their nodes learn each for itself."""
+        if self.alone:
+            return 1
         return max(_FEWEST[self.privacy], _FEWEST_FOR[self.aggregator])
 
 
@@ -198,7 +222,9 @@ def noise_of(federation: Federation, clients: int, rounds: int) -> float:
 
     Raises InputError where delta is too large for so many clients.
     """
-    if federation.privacy == "none" or rounds < 1 or clients < federation.fewest_clients:
+    if federation.alone or federation.privacy == "none" or rounds < 1:
+        return 0.0
+    if clients < federation.fewest_clients:
         return 0.0
     return _noise(federation, delta_of(federation, clients), rounds)
 

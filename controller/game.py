@@ -29,7 +29,7 @@ from quantum.errors import InputError
 from quantum.flows import shortest_paths
 from quantum.ledger import Ledger, World, new_ledger, new_world, swaps_ahead
 from quantum.ledger import state as codes
-from quantum.ledger.belief import beliefs
+from quantum.ledger.belief import following
 from quantum.ledger.state import Floats, Ints
 from quantum.scenario import Scenario
 from quantum.twin import Score, advance, counted, score
@@ -201,8 +201,8 @@ def world_of(
 ) -> World:
     """Return the world of a scenario.
 
-    ``drift`` lets link fidelities wander; with ``measured_belief`` controllers follow them by the
-    tests of links (:mod:`quantum.ledger.belief`), otherwise they believe in the nominal values.
+    ``drift`` lets link fidelities wander; with ``measured_belief`` controllers follow them
+    (:mod:`quantum.ledger.belief`), otherwise they believe in the nominal values.
     """
     paths = partial(shortest_paths, max_rounds=max_rounds)
     truth: Floats | None = None
@@ -223,7 +223,7 @@ def world_of(
         truth_slots=_BLOCK_SLOTS if drift else 1,
         rounds=max_rounds,
     )
-    return world._replace(belief=beliefs(world)) if measured_belief else world
+    return following(world) if measured_belief else world
 
 
 def player_of(game: Game, allocator: Allocator) -> Player:

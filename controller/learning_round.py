@@ -49,7 +49,7 @@ class Rounds:
 
     def __init__(self, rules: "Rules", start: Floats, judge: Judge | None = None) -> None:
         self._rules, self._judge = rules, judge
-        # Of networks too small for averages, every node's own weights.
+        # Where there is no average, every node's own weights.
         self._own = np.tile(start, (rules.world.n, 1))
         self._judged = 0
         self._shape = (rules.world.n, len(start))
@@ -82,8 +82,9 @@ class Rounds:
 
     @property
     def federated(self) -> bool:
-        """Whether the network has as many nodes as the federation asks for."""
-        return self._rules.world.n >= self.scheme.federation.fewest_clients
+        """Whether there is an average: it is asked for, and the network has nodes enough."""
+        asked = self.scheme.federation
+        return not asked.alone and self._rules.world.n >= asked.fewest_clients
 
     @property
     def updates(self) -> int:

@@ -13,6 +13,7 @@ from controller.arrivals import Arrivals, Recurrent
 from controller.decide import FEATURES, Memory, decide, new_memory
 from controller.federated import clip, privatise_each
 from controller.policy import Actor, from_parameters, initial_actor, parameters
+from controller.pooled import PooledLearner
 from controller.ppo import Learner, PPOConfig
 from controller.rollout import rollout_of
 from quantum.egp import Create, Look, Speak, Yield
@@ -58,7 +59,8 @@ class Mind:
     """Decides for ``nodes`` of a world, starting as the heuristic ``rule``.
 
     Requests are forecast by ``arrivals`` as far as the rule looks ahead, learning or not; by
-    default by :class:`controller.arrivals.Recurrent`.
+    default by :class:`controller.arrivals.Recurrent`. ``together``: all that these nodes decided
+    teaches one actor, which they all act by (:mod:`controller.pooled`).
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Mind:
         actor: Actor | None = None,
         anchor: Actor | None = None,
         arrivals: Arrivals | None = None,
+        together: bool = False,
     ) -> None:
         self._world, self._rule, self._nodes = world, rule, nodes
         self._seed, self._learn = seed, learn
@@ -91,7 +94,7 @@ class Mind:
         self._requests = mine[np.argsort(world.request.told[mine], kind="stable")]
         self._next = 0
         self.updates = 0
-        self._learner: Learner | None = None
+        self._learner: Learner | PooledLearner | None = None
         if learn:
             ppo = PPOConfig(
                 learning_rate=self._config.learning_rate,
@@ -101,7 +104,8 @@ class Mind:
                 kl_target=self._config.kl_target,
                 temperature=self._config.temperature,
             )
-            self._learner = Learner(
+            kind = PooledLearner if together else Learner
+            self._learner = kind(
                 len(nodes), len(FEATURES), seed=seed, config=ppo, device=self._config.device
             )
             self._learner.load_actor(self.actor)

@@ -89,6 +89,20 @@ class Learner:
         steps, explained = self._prepare(rollout)
         return self._engine.update(steps, explained_variance=explained, scale=scale)
 
+    def values(self, features: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return what the critic of one agent says of states, (S,).
+
+        ``features`` (S, C, F), ``mask`` (S, C) true where a candidate exists. InputError where the
+        learner is not of one agent.
+        """
+        if self.nodes != 1:
+            raise InputError(f"values are those of one agent, this learner has {self.nodes}")
+        seen = self._tensor(self._seen(features[None], mask[None]))
+        with torch.no_grad():
+            found = self._network.values(pool(seen, self._tensor(mask[None])))
+        values: NDArray[np.float64] = found.squeeze(0).cpu().numpy()
+        return values
+
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return everything needed to go on learning, as arrays."""
         anchor = {} if self._anchor is None else {"anchor": parameters(self._anchor)}

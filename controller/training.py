@@ -144,6 +144,10 @@ def train(
     # What is delivered meanwhile is nobody's loss: here nodes explore everywhere.
     config = replace(config or LearnConfig(explore=1.0), device=device)
     federation = federation or Federation()
+    if federation.alone:
+        raise InputError(
+            "aggregator none makes no policy of all nodes, which is what training writes"
+        )
     planned = _planned(so_far.episodes, episodes, planned)
     for _ in range(episodes):
         game = course(len(so_far.episodes))

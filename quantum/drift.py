@@ -11,9 +11,13 @@ from quantum.errors import InputError
 from quantum.network import Network
 from quantum.seeding import stream
 
-__all__ = ["drifted_populations"]
+__all__ = ["SPAN", "WALK", "WALK_S", "drifted_populations"]
 
 Floats = NDArray[np.float64]
+
+#: How links wander, as they are specified: within these fidelities, by so much (standard deviation)
+#: in so many seconds.
+SPAN, WALK, WALK_S = (0.85, 0.97), 0.02, 10.0
 
 
 def drifted_populations(
@@ -23,9 +27,9 @@ def drifted_populations(
     *,
     slot_s: float = 0.02,
     block_slots: int = 50,
-    span: tuple[float, float] = (0.85, 0.97),
-    walk: float = 0.02,
-    walk_s: float = 10.0,
+    span: tuple[float, float] = SPAN,
+    walk: float = WALK,
+    walk_s: float = WALK_S,
 ) -> Floats:
     """Return the fresh-pair populations of every link over time, shape (blocks, m, 4).
 

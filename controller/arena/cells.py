@@ -12,7 +12,10 @@ from quantum.presets import sample as sampled
 from quantum.topology import load_topology
 from quantum.traffic_files import is_file
 
-__all__ = ["chosen_cells", "label", "load_label", "names_in", "service_times"]
+__all__ = ["beliefs_in", "chosen_cells", "label", "load_label", "names_in", "service_times"]
+
+#: What controllers may believe of links, and whether that follows tests.
+_BELIEFS = {"nominal": False, "measured": True}
 
 #: Nodes of the networks that the loads of the ``paper`` preset are meant for.
 _PAPER_NODES = 100
@@ -52,6 +55,18 @@ def service_times(text: str | None) -> tuple[float, ...]:
     return tuple(times)
 
 
+def beliefs_in(text: str | None) -> tuple[bool, ...]:
+    """Read whether controllers follow tests of links; none where nothing is said.
+
+    >>> beliefs_in("nominal,measured"), beliefs_in(None)
+    ((False, True), ())
+    """
+    names = [] if text is None else [name.strip() for name in text.split(",")]
+    if any(name not in _BELIEFS for name in names) or len(set(names)) < len(names):
+        raise InputError(f"--belief must be nominal, measured or both, got {text!r}")
+    return tuple(_BELIEFS[name] for name in names)
+
+
 def chosen_cells(
     preset: str,
     sample: int | None,
@@ -61,6 +76,7 @@ def chosen_cells(
     *,
     changes: str | None = None,
     service_s: Sequence[float] = (),
+    beliefs: Sequence[bool] = (),
     span_s: tuple[float, float] = (60.0, 10.0),
 ) -> list[Cell]:
     """Return the cells to play, after checking that their networks and demands exist.
@@ -68,7 +84,8 @@ def chosen_cells(
     Networks or demands of the user's (lists have commas) replace those of every cell, and cells
     that become equal are played once. Loads in pairs/s are those of 100 nodes; other networks get
     them in proportion. ``changes`` go into every cell, and every cell is there once for each of
-    ``service_s``. ``span_s`` are the seconds that count and the warm-up.
+    ``service_s`` and of ``beliefs`` (:func:`beliefs_in`). ``span_s`` are the seconds that count and
+    the warm-up.
     """
     found = cells(preset)
     networks, demands = names_in(topology, "--topology"), names_in(demand, "--demand")
@@ -83,6 +100,10 @@ def chosen_cells(
         found = sampled(found, sample, seed)
     if service_s:
         found = [msgspec.structs.replace(cell, service_s=s) for cell in found for s in service_s]
+    if beliefs:
+        found = [
+            msgspec.structs.replace(cell, measured_belief=b) for cell in found for b in beliefs
+        ]
     seconds, warmup_s = span_s
     if networks or demands or changes is not None:
         for cell in {(cell.topology, cell.demand): cell for cell in reversed(found)}.values():
@@ -137,4 +158,5 @@ def label(cell: Cell) -> str:
 def _own(cell: Cell) -> Sequence[str]:
     """Say what presets leave alone and a wish may have changed."""
     said = [] if cell.service_s == 0.01 else [f"service {1e3 * cell.service_s:g} ms"]
+    said += ["links as tested"] if cell.measured_belief else []
     return [*said, *([f"changes {cell.changes}"] if cell.changes else [])]

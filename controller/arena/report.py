@@ -110,6 +110,11 @@ def _lines(found: Comparison, title: str, figures: list[str]) -> Iterator[str]:
     if found.steps:
         yield from ("", "## The ladder", "", "What each rung adds to the one below it.", "")
         yield from _pairs_of(found.steps, "step", "")
+    if found.beliefs:
+        yield from ("", "## What controllers believe of links", "")
+        yield "Links as tested in the run, and as specified (nominal), in the same cells."
+        yield ""
+        yield from _pairs_of(found.beliefs, "belief", "")
     tests = tests_of(found)
     if tests:
         yield from ("", "## All together", "")

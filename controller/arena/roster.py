@@ -13,7 +13,18 @@ from quantum.errors import InputError
 __all__ = ["LADDER", "chosen", "installed", "page_with_roster", "roster"]
 
 #: What DPEM is made of, rung by rung from above; each adds one thing to the one that follows.
-LADDER = ("dpem", "dpem-frozen", "dpem-forecast", "mean-rate", "uniform", "on-demand")
+LADDER = (
+    "dpem",
+    "dpem-federated",
+    "dpem-alone",
+    "dpem-frozen",
+    "dpem-forecast",
+    "mean-rate",
+    "uniform",
+    "on-demand",
+)
+#: dpem with less around its learning; as dear as dpem itself, so they have to be named.
+_APART = ("dpem-federated", "dpem-alone")
 #: Judged first where nobody says who is to be judged.
 _OURS = "dpem"
 _BEGIN, _END = "<!-- roster: begin -->", "<!-- roster: end -->"
@@ -33,6 +44,8 @@ def installed() -> tuple[dict[str, Allocator], dict[str, str]]:
 def chosen(text: str) -> list[str]:
     """Read a list of allocators; ``all`` stands for every installed one that is not named.
 
+    All but the rungs of the ladder that learn: these are dpem with less, and cost as much.
+
     >>> chosen("mean-rate, uniform")
     ['mean-rate', 'uniform']
     >>> chosen("uniform,all")[0]
@@ -44,7 +57,8 @@ def chosen(text: str) -> list[str]:
     if "all" in names:
         named = set(names)
         place = names.index("all")
-        names[place : place + 1] = [name for name in installed()[0] if name not in named]
+        others = [name for name in installed()[0] if name not in (*named, *_APART)]
+        names[place : place + 1] = others
     return names
 
 

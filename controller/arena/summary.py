@@ -64,8 +64,11 @@ class Comparison(msgspec.Struct, frozen=True):
     compare; ``mixed`` is a model of the fraction of the bound. ``sizes`` are lines of delivery over
     the number of nodes, where networks have at least three sizes. ``convergence`` is that of a
     learner, if one was trained. ``steps`` are contrasts of each allocator with the one named after
-    it, where they are the rungs of a ladder. ``bounds`` are means over the units played.
-    ``left_out`` says which units could not be played, and why.
+    it, where they are the rungs of a ladder. ``beliefs`` are contrasts between cells whose links
+    are believed to be as tested and the same cells with links as specified, where there are both:
+    each allocator with itself, and the first as tested with each other one either way.
+    ``bounds`` are means over the units played. ``left_out`` says which units could not be played,
+    and why.
     """
 
     preset: str
@@ -80,6 +83,7 @@ class Comparison(msgspec.Struct, frozen=True):
     left_out: list[dict[str, Any]] = []
     bounds: Bounds | None = None
     steps: dict[str, dict[str, Any]] = {}
+    beliefs: dict[str, dict[str, Any]] = {}
 
 
 def summarise(
@@ -121,7 +125,31 @@ def summarise(
         ],
         bounds=_bounds(played) if played else None,
         steps=steps,
+        beliefs=_beliefs(allocators, played),
     )
+
+
+def _beliefs(allocators: Sequence[str], units: Sequence[Unit]) -> dict[str, dict[str, Any]]:
+    """Compare links as tested with links as specified, cell by cell."""
+    plain = {(unit.cell, unit.seed): unit for unit in units if not unit.cell.measured_belief}
+    both = [
+        (unit, plain[key])
+        for unit in units
+        if unit.cell.measured_belief
+        and (key := (msgspec.structs.replace(unit.cell, measured_belief=False), unit.seed)) in plain
+    ]
+    if not both:
+        return {}
+    columns = {}
+    for name in allocators:
+        columns[f"{name} tested"] = [tested.allocators[name] for tested, _ in both]
+        columns[f"{name} nominal"] = [nominal.allocators[name] for _, nominal in both]
+    first, *others = allocators
+    pairs = [(f"{name} tested", f"{name} nominal") for name in allocators]
+    for how in ("nominal", "tested"):
+        pairs += [(f"{first} tested", f"{name} {how}") for name in others]
+    clusters = [f"{unit.cell.topology} {unit.seed}" for unit, _ in both]
+    return _contrasts(pairs, columns, clusters)
 
 
 def _contrasts(

@@ -44,8 +44,22 @@ def show(found: Comparison, title: str, console: Console) -> None:
     if found.steps:
         title = "the ladder: what each rung adds to the one below it, relative"
         console.print(_pairs(found.steps, title, "step", lambda key: key))
+    if found.beliefs:
+        title = f"links as tested, and as specified (nominal); the others against {judged} tested"
+        console.print(_pairs(found.beliefs, title, "belief", _belief))
     for line in tests_of(found):
         console.print(line, highlight=False)
+
+
+def _belief(key: str) -> str:
+    """Shorten what two beliefs are called.
+
+    >>> _belief("a tested vs a nominal"), _belief("a tested vs b nominal")
+    ('a: tested vs nominal', 'vs b nominal')
+    """
+    ours, theirs = key.split(" vs ")
+    name, other = ours.rsplit(" ", 1)[0], theirs.rsplit(" ", 1)[0]
+    return f"{name}: tested vs nominal" if name == other else f"vs {theirs}"
 
 
 def bounds_text(found: Comparison) -> str:

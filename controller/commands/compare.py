@@ -31,6 +31,9 @@ ALLOCATORS = "dpem,on-demand,uniform,mean-rate"
 @click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
 @click.option("--service-ms", metavar="A,B,..", help="Every cell with these controller delays.")
 @click.option(
+    "--belief", metavar="nominal,measured", help="Links as specified, as tested, or both."
+)
+@click.option(
     "--allocators",
     default=ALLOCATORS,
     show_default=True,
@@ -65,6 +68,7 @@ def command(
     demand: str | None,
     changes: str | None,
     service_ms: str | None,
+    belief: str | None,
     allocators: str,
     ladder: bool,
     seeds: int,
@@ -86,7 +90,8 @@ def command(
     All play the same draws. The first allocator is compared with each of the others, in pairs,
     with 95 % intervals over networks and seeds. With --ladder the allocators are what dpem is made
     of (on-demand, uniform, mean-rate, with forecasts, with a trained policy, learning), and each
-    is compared with the one below it as well.
+    is compared with the one below it as well. With --belief nominal,measured every cell is played
+    twice: controllers believe in the specified fidelities of links, or follow tests of links.
 
     A comparison lives in a folder, with a report, figures and tables. The same command goes on
     where an interrupted one ended, and shows a finished one again; --anew plays it once more.
@@ -96,7 +101,7 @@ def command(
     from controller.engines.engine import check_engine, chosen_engine
 
     check_engine(engine, ray_address)
-    from controller.arena.cells import chosen_cells, service_times
+    from controller.arena.cells import beliefs_in, chosen_cells, service_times
     from controller.arena.facts import facts_of
     from controller.arena.folder import default_folder
     from controller.arena.roster import LADDER, chosen
@@ -122,6 +127,7 @@ def command(
         seed,
         changes=changes,
         service_s=service_times(service_ms),
+        beliefs=beliefs_in(belief),
         span_s=(seconds, warmup_s),
     )
     if ladder and allocators != ALLOCATORS:
@@ -136,6 +142,7 @@ def command(
     aside = Console(stderr=True, quiet=quiet)
     wish = {"sample": sample, "topology": topology, "demand": demand}
     wish |= {"changes": changes, "service_ms": service_ms, "windowed": windowed}
+    wish |= {"belief": belief}
     found = _play(
         facts,
         path,
@@ -230,6 +237,8 @@ def _write(whole: dict[str, Any], found: "Comparison", path: Path, title: str) -
     write_json(whole, str(path / "result.json"))
     write_tables(found, path)
     shown = ("preset", "seeds", "seconds", "warmup_s", "topology", "demand", "changes", "sample")
-    asked = {name: whole[name] for name in (*shown, "service_ms", "windowed") if name in whole}
+    asked = {
+        name: whole[name] for name in (*shown, "service_ms", "windowed", "belief") if name in whole
+    }
     asked["allocators"] = list(found.allocators)
     write_report(found, path, title, asked | {"dpem": version("dpem")})

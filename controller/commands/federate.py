@@ -14,6 +14,7 @@ from quantum.output import figure_kind, json_option, write_json, write_whole
 
 if TYPE_CHECKING:
     from controller.federating import Federated
+    from controller.setting import Setting
 
 __all__ = ["command"]
 
@@ -30,6 +31,7 @@ __all__ = ["command"]
 @federation_options
 @click.option("--poison", type=float, help="Share of clients that lie, such as 0.1.")
 @click.option("--attack", default="sign-flip", show_default=True, metavar="NAME")
+@click.option("--convergence", is_flag=True, help="Who learns a policy soonest: all, each, or one?")
 @click.option("--audit", "audited", is_flag=True, help="Measure a lower bound of epsilon.")
 @click.option("--figure", metavar="FILE", help="Draw what was found (.png or .svg).")
 @json_option
@@ -44,6 +46,7 @@ def command(
     seeds: int,
     poison: float | None,
     attack: str,
+    convergence: bool,
     audited: bool,
     figure: str | None,
     json_path: str | None,
@@ -53,6 +56,9 @@ def command(
 
     Performance of the policy is its share of the bound in points, of the forecast the deviance
     that it explains in per cent, both on what nobody has trained on.
+
+    With --convergence a policy is learned from nothing by averaging, by every node alone, by one
+    central learner, and by averaging with noise; the rounds that each takes are compared.
     """
     for name, value, low, high in (
         ("clients", clients, 10, 2000),
@@ -78,6 +84,15 @@ def command(
     import torch
 
     torch.set_num_threads(1)
+    several = tuple(range(seed, seed + seeds))
+    if convergence:
+        if task == "forecast" or given or poison is not None or audited:
+            raise InputError(
+                "--convergence compares its own schemes of the policy: leave out --task forecast, "
+                "--poison, --audit and what is of privacy and rounds"
+            )
+        _converge(setting, clients, rounds, several, figure, json_path)
+        return
     with _progress() as advance:
         found = experiment(
             federation,
@@ -85,7 +100,7 @@ def command(
             clients=clients,
             rounds=rounds,
             tasks=("policy", "forecast") if task == "both" else (task,),
-            seeds=tuple(range(seed, seed + seeds)),
+            seeds=several,
             poison=liars,
             audited=audited,
             progress=advance,
@@ -100,6 +115,32 @@ def command(
         write_whole(Path(figure), drawn)
     if json_path != "-":
         _show(found)
+
+
+def _converge(
+    setting: "Setting",
+    clients: int,
+    rounds: int,
+    seeds: tuple[int, ...],
+    figure: str | None,
+    json_path: str | None,
+) -> None:
+    """Learn from nothing by every scheme, and say who was there first."""
+    from rich.console import Console
+
+    from controller.convergence import converge
+    from controller.convergence_text import headline_of, show_converged
+
+    with _progress() as advance:
+        found = converge(setting, clients=clients, rounds=rounds, seeds=seeds, progress=advance)
+    write_json(found, json_path)
+    if figure is not None:
+        from controller.picture.convergence import convergence_figure
+
+        kind = figure_kind(figure)
+        write_whole(Path(figure), convergence_figure(found, finding=headline_of(found), kind=kind))
+    if json_path != "-":
+        show_converged(found, Console(width=None if sys.stdout.isatty() else 100))
 
 
 @contextmanager

@@ -22,7 +22,8 @@ _OPTIONS = (
     click.option(
         "--aggregator",
         metavar="|".join(AGGREGATORS),
-        help="mean (default); the others withstand liars and go with privacy local or none.",
+        help="mean (default); none: every node for itself; the others withstand liars, and go with "
+        "privacy local or none.",
     ),
     click.option(
         "--participation", type=float, help="Chance of a node to take part in a round (1)."

@@ -144,8 +144,9 @@ class Twin:
     ``actor`` has the weights that all nodes start with, by default those of the heuristic; the
     leash is tied to ``anchor``, by default to that start. With ``gated`` changes must pass the
     gate, as in a run (:mod:`controller.gate`). ``rule`` is another heuristic; ``episodes`` is how
-    many such runs share the budget of ``federation``. ``journal`` is given every decision. The
-    dispatcher and the mind stay readable after the last slot.
+    many such runs share the budget of ``federation``. ``journal`` is given every decision. With
+    ``together`` one central learner learns for all (:mod:`controller.pooled`). The dispatcher and
+    the mind stay readable after the last slot.
     """
 
     def __init__(
@@ -162,6 +163,8 @@ class Twin:
         episodes: int = 1,
         rule: Rule | None = None,
         journal: Journal = lambda _: None,
+        together: bool = False,
+        round_s: float = 5.0,
     ) -> None:
         world, nodes = game.world, np.arange(game.world.n)
         everybody = (tuple(nodes.tolist()),)
@@ -170,6 +173,7 @@ class Twin:
             everybody,
             allocator=allocator,
             learn=learn,
+            round_s=round_s,
             federation=federation,
             episodes=episodes,
             gated=gated,
@@ -190,6 +194,7 @@ class Twin:
             config=learning_of(rules, config),
             actor=actor,
             anchor=anchor,
+            together=together,
         )
 
     def __call__(self, stop: int) -> None:
@@ -214,11 +219,13 @@ def player(
     actor: Actor | None = None,
     config: LearnConfig | None = None,
     rule: Rule | None = None,
+    federation: Federation | None = None,
 ) -> Player:
     """Return what plays ledgers of the game, each with a mind of its own.
 
     It starts from ``actor``, by default the policy that is part of the package. ``rule`` is the
-    heuristic that it corrects, by default that of :data:`allocator`.
+    heuristic that it corrects, by default that of :data:`allocator`. ``federation`` says how those
+    who learn average.
     """
     start = actor or actor_of(start_weights(SHIPPED), game.world.n)
     if not learn:
@@ -230,7 +237,8 @@ def player(
 
     def play(ledger: Ledger, stop: int) -> None:
         if not playing or playing[-1].ledger is not ledger:
-            playing.append(Twin(game, ledger, actor=start, config=config, rule=rule))
+            twin = Twin(game, ledger, actor=start, config=config, rule=rule, federation=federation)
+            playing.append(twin)
         playing[-1](stop)
 
     return play

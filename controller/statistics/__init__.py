@@ -7,7 +7,7 @@ All functions are pure: arrays in, frozen values out; an unknown number is ``nan
 
 from controller.statistics.analysis import Anova, anova
 from controller.statistics.differences import Paired, paired
-from controller.statistics.learning import Convergence, convergence
+from controller.statistics.learning import Convergence, Sooner, convergence, sooner
 from controller.statistics.mixed import Coefficient, Mixed, mixed_model
 from controller.statistics.planned import NotWorse, holm, not_worse
 from controller.statistics.samples import Better, iqm
@@ -22,6 +22,7 @@ __all__ = [
     "NotWorse",
     "Paired",
     "Regression",
+    "Sooner",
 ]
 __all__ += ["anova", "convergence", "holm", "iqm", "mixed_model", "not_worse", "paired"]
-__all__ += ["regression"]
+__all__ += ["regression", "sooner"]

@@ -209,3 +209,50 @@ def test_the_rungs_are_installed():
     assert set(LADDER) <= set(installed()[0])
     assert LADDER[0] == "dpem"
     assert LADDER[-1] == "on-demand"
+
+
+def test_beliefs_are_compared_in_the_same_cells():
+    """Links as tested beside links as specified: by hand from the two halves of the units."""
+    wanders = msgspec.structs.replace(small(), drift=True, fidelities=(0.8, 0.9))
+    follows = msgspec.structs.replace(wanders, measured_belief=True)
+    two = RIVALS[:2]
+    found = compare([wanders, follows], two, [0, 1], seconds=4.0, warmup_s=1.0, processes=1)
+    assert list(found.beliefs) == [
+        "mean-rate tested vs mean-rate nominal",
+        "on-demand tested vs on-demand nominal",
+        "mean-rate tested vs on-demand nominal",
+        "mean-rate tested vs on-demand tested",
+    ]
+    halves = {
+        believed: {
+            name: np.mean(
+                [
+                    row["allocators"][name].delivery_rate
+                    for row in found.cells
+                    if row["measured_belief"] == believed
+                ]
+            )
+            for name in two
+        }
+        for believed in (False, True)
+    }
+    delivery = found.beliefs["mean-rate tested vs on-demand nominal"]["delivery"]
+    assert delivery["relative"] == pytest.approx(
+        halves[True]["mean-rate"] / halves[False]["on-demand"] - 1.0
+    )
+    assert delivery["clusters"] == 2
+    with io.StringIO() as said:
+        show(found, "beliefs", Console(file=said, width=100))
+        assert "on-demand: tested vs nominal" in said.getvalue()
+        assert "vs on-demand nominal" in said.getvalue()
+    assert compare([wanders], two, [0], seconds=2.0, warmup_s=1.0, processes=1).beliefs == {}
+
+
+def test_beliefs_are_named():
+    assert [cell.measured_belief for cell in chosen_cells("fidelity", 1, None, None, 0)] == [False]
+    both = chosen_cells("fidelity", 2, None, None, 0, beliefs=(False, True))
+    assert [cell.measured_belief for cell in both] == [False, True, False, True]
+    for wrong in ("tested", "measured,measured", ""):
+        asked = ["--belief", wrong, "--preset", "fidelity"]
+        with pytest.raises(InputError, match="--belief must be nominal, measured or both"):
+            CliRunner().invoke(command, asked, catch_exceptions=False, standalone_mode=False)

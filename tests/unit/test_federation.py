@@ -22,6 +22,7 @@ from controller.poison import ATTACKS, Poison
 from controller.policy import parameters
 from controller.rivals import dpem
 from controller.setting import Setting, scenario_of
+from controller.training import train
 from quantum.errors import InputError, WireError
 
 NONE = Federation(privacy="none")
@@ -75,6 +76,9 @@ def test_options_that_do_not_go_together_are_refused():
         ({"privacy": "local", "clipping": "adaptive"}, "not with local"),
         ({"delta": 0.5}, "delta must be between"),
         ({"participation": float("nan")}, "participation must be between"),
+        ({"aggregator": "none", "privacy": "local"}, "aggregator none shares none"),
+        ({"aggregator": "none", "participation": 0.5}, "participation is of rounds"),
+        ({"aggregator": "none", "clipping": "adaptive"}, "clipping is of rounds"),
     ):
         with pytest.raises(InputError, match=complaint):
             Federation(**wrong).check()
@@ -128,6 +132,7 @@ def test_command_shows_privacy_and_liars_and_draws_them(tmp_path):
     [
         (["--figure", "found.gif"], "--figure must end in .png or .svg"),
         (["--aggregator", "median"], "goes with privacy local or none"),
+        (["--aggregator", "none"], "aggregator none averages nothing"),
         (["--poison", "0.5"], "poison must be above 0 and below 0.5"),
         (["--attack", "x", "--poison", "0.1"], "attack must be one of sign-flip"),
         (["--task", "x"], "task must be policy, forecast or both"),
@@ -284,3 +289,54 @@ def test_robust_rounds_have_the_epsilon_of_local_noise_or_none():
     assert bare.scheme.epsilon(2) is None and bare.scheme.delta is None
     # Twelve nodes' noise is not gone in a median of them.
     assert np.linalg.norm(local.current - bare.current) > 0.1
+
+
+@given(st.integers(0, 10**6), st.integers(0, 19))
+@settings(max_examples=30, deadline=None)
+def test_nodes_alone_get_back_what_is_theirs_and_nothing_of_others(seed, who):
+    """One node's changes decide its own weights, and no byte of another's."""
+    rng, ends = np.random.default_rng(seed), []
+    rows = rng.normal(0.0, 0.1, (2, 20, 2))
+    for lies in (False, True):
+        sent = rows.copy()
+        sent[:, who] *= -1.0 if lies else 1.0
+        with pytest.MonkeyPatch.context() as patch:
+            rounds = rounds_of(Federation(aggregator="none"), patch)
+        for slot, changes in zip((10, 20), sent, strict=True):
+            for group, part in enumerate((changes[:10], changes[10:])):
+                rounds.add(group, part.astype("<f8").tobytes(), 1, slot)
+            rounds.end_of_slot(lambda _: None, slot)
+        got = [np.frombuffer(rounds.take_parameters(group)).reshape(10, 2) for group in (0, 1)]
+        ends.append(np.concatenate(got))
+        np.testing.assert_allclose(ends[-1], sent.sum(axis=0), atol=1e-12)
+        assert not rounds.federated
+        assert rounds.done == 0
+        assert rounds.scheme.epsilon(rounds.done) is None
+    others = np.arange(20) != who
+    np.testing.assert_array_equal(ends[0][others], ends[1][others])
+
+
+def test_networks_of_any_size_may_learn_alone():
+    """Twelve nodes would average; here they end with twelve policies, and no round is spent."""
+    asked = Setting(
+        topology="grid-3x4", demand="poisson", seconds=10.0, warmup_s=1.0, aggregator="none"
+    )
+    twin = twin_of(asked)
+    rounds, weights = twin.dispatch.rounds, parameters(twin.mind.actor)
+    assert rounds.done == 0 and rounds.scheme.epsilon(rounds.done) is None
+    assert twin.dispatch.rules.noise_multiplier == 0.0
+    # Nodes on which nobody depends learn nothing, and stay where they started.
+    assert len(np.unique(weights, axis=0)) > 6
+    small = Setting(topology="line-3", demand="poisson", seconds=5.0, aggregator="none")
+    assert twin_of(small).dispatch.rounds.done == 0
+
+
+def test_training_refuses_to_make_one_policy_of_nodes_alone(tmp_path):
+    with pytest.raises(InputError, match="aggregator none makes no policy of all nodes"):
+        train(
+            lambda _: pytest.fail("no game is needed to refuse"),
+            1,
+            tmp_path / "x.safetensors",
+            seed=0,
+            federation=Federation(aggregator="none"),
+        )
