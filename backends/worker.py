@@ -49,8 +49,8 @@ def open_backend(name: str, rack: str | None = None) -> Backend:
     raise InputError(f"backend {name!r} is unknown{near(name, known)}; known: {', '.join(known)}")
 
 
-def work(config: WorkerConfig) -> None:
-    """Serve jobs until the broker says goodbye."""
+def work(config: WorkerConfig, done: Callable[[Job], None] = lambda _: None) -> None:
+    """Serve jobs until the broker says goodbye; ``done`` is given each that was executed."""
     backend = open_backend(config.backend, config.rack)
     if config.pulse and isinstance(backend, Follower):
         backend.follow(config)
@@ -79,6 +79,7 @@ def work(config: WorkerConfig) -> None:
                         ):
                             answers[job.job] = encode(answer)
                             _note(job, answer)
+                            done(job)
                         for job in jobs:
                             seat.say(answers[job.job])
                         while len(answers) > REMEMBERED:

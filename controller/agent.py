@@ -79,10 +79,10 @@ def act_by_brief(
     *,
     connect_s: float,
     tell: Callable[[str], None] = lambda _: None,
-) -> None:
+) -> tuple[int, ...]:
     """Speak for the nodes among which ``node`` is, as a broker elsewhere says, until its goodbye.
 
-    ``tell`` is given a line when it is known which nodes these are.
+    Returns these nodes, none where the run was over; ``tell`` is given a line when they are known.
     """
     hello = Hello(VERSION, "agent", connection.name, (node,), features=(PROBE, BRIEF))
     with _seat(connection, hello, waiting(connect_s)) as session:
@@ -90,6 +90,8 @@ def act_by_brief(
     if isinstance(brief, Brief):
         tell(f"agent {connection.name} speaks for nodes {', '.join(map(str, brief.nodes))}")
         act(_briefed(connection, brief), alone=True)
+        return brief.nodes
+    return ()
 
 
 def _briefed(connection: Connection, brief: Brief) -> AgentConfig:

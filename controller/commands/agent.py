@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from quantum.log_options import log_config, log_options
+from quantum.output import json_option, write_json
 
 __all__ = ["command"]
 
@@ -37,12 +38,14 @@ __all__ = ["command"]
     show_default=True,
     help="Wait so many seconds for the run.",
 )
+@json_option
 @log_options
 def command(
     config_path: str,
     node: int,
     key: Path | None,
     wait_s: float,
+    json_path: str | None,
     log: str | None,
     log_level: str | None,
     log_file: str | None,
@@ -51,6 +54,7 @@ def command(
 
     The run says what there is to know; the file needs no more than where it listens and the keys.
     Ends when the run is over, or with Ctrl-C. See docs/machines.md.
+    The JSON says for which nodes it spoke.
     """
     from controller.agent import act_by_brief
     from controller.machines import agent_of
@@ -64,4 +68,6 @@ def command(
     def tell(line: str) -> None:
         click.echo(line)
 
-    act_by_brief(connection, node, connect_s=wait_s, tell=tell)
+    nodes = act_by_brief(connection, node, connect_s=wait_s, tell=tell)
+    done = {"agent": connection.name, "broker": connection.address, "nodes": nodes}
+    write_json(done, json_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from quantum.log_options import log_config, log_options
+from quantum.output import json_option, write_json
 
 __all__ = ["command"]
 
@@ -37,12 +38,14 @@ __all__ = ["command"]
     show_default=True,
     help="Wait so many seconds for whoever hands out the jobs.",
 )
+@json_option
 @log_options
 def command(
     config_path: str,
     of: str | None,
     key: Path | None,
     wait_s: float,
+    json_path: str | None,
     log: str | None,
     log_level: str | None,
     log_file: str | None,
@@ -50,7 +53,7 @@ def command(
     """Execute jobs of dpem serve or dpem run, which may be on another machine.
 
     Comes back by itself when the connection or the service is lost; ends when the run is over, with
-    Ctrl-C or SIGTERM. See docs/machines.md.
+    Ctrl-C or SIGTERM. See docs/machines.md. The JSON says how many jobs were executed.
     """
     from controller.machines import worker_of
     from quantum import logs
@@ -61,4 +64,14 @@ def command(
     [part] = entry_points(group="dpem.parts", name="worker")
     work = part.load()
     click.echo(f"worker {config.name} on {config.backend}, for {config.address}")
-    work(config)
+    jobs = 0
+
+    def count(_: object) -> None:
+        nonlocal jobs
+        jobs += 1
+
+    try:
+        work(config, count)
+    finally:
+        done = {"worker": config.name, "backend": config.backend, "broker": config.address}
+        write_json({**done, "jobs": jobs}, json_path)
