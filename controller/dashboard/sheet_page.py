@@ -75,7 +75,9 @@ def sheet_application(page: SheetPage) -> web.Application:
     app = shell(page.tokens, "sheet.html", read)
 
     async def state(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=(page.data or "null").encode(), content_type="application/json")
+        # Who asks before anything was read waits for it.
+        data = page.data or await page.changed("")
+        return web.Response(body=data.encode(), content_type="application/json")
 
     app.router.add_get("/state", state)
     return app

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from controller.decide import FEATURES
-from controller.federation import Federation, Scheme, noise_of
+from controller.federation import AGGREGATORS, Federation, Scheme, noise_of
 from controller.policy import initial_actor, parameters
 from controller.setting import Setting
 from quantum.errors import InputError
@@ -15,6 +15,9 @@ from quantum.ledger.state import Floats, Ints
 from quantum.presets import NETWORKS
 
 __all__ = ["Plan", "plan_from"]
+
+#: What makes one of many changes; nobody needs Flower to learn alone.
+_TOGETHER = tuple(name for name in AGGREGATORS if name != "none")
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +52,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         ):
             if not low <= value <= high:
                 raise InputError(f"{name} must be between {low:g} and {high:g}, got {value:g}")
+        if self.aggregator not in _TOGETHER:
+            raise InputError(
+                f"aggregator must be mean, median, trimmed-mean or krum, got {self.aggregator!r}"
+            )
         self.federation.check()
         self.setting(0).check()
         return self

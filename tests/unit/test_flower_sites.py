@@ -160,6 +160,7 @@ def test_the_example_offers_every_field_of_a_plan():
         ({"seconds": float("nan")}, "seconds must be between"),
         ({"participation": 1.5}, "participation must be between"),
         ({"aggregator": "average"}, "aggregator must be mean, median, trimmed-mean or krum"),
+        ({"aggregator": "none"}, "aggregator must be mean, median, trimmed-mean or krum"),
         ({"aggregator": "krum", "privacy": "central"}, "krum goes with privacy local or none"),
         ({"epsilon": 0.0}, "epsilon must be between"),
         ({"rouds": 3}, "rouds"),
