@@ -30,7 +30,7 @@ from quantum.wire import encode
 if TYPE_CHECKING:
     from controller.mind import Mind
 
-__all__ = ["AgentConfig", "act_by_brief", "main"]
+__all__ = ["AgentConfig", "act_by_brief", "briefed", "main"]
 
 SEND_MS = 5_000
 
@@ -89,12 +89,13 @@ def act_by_brief(
         brief = next(m for m in session.messages() if isinstance(m, Brief | Bye))
     if isinstance(brief, Brief):
         tell(f"agent {connection.name} speaks for nodes {', '.join(map(str, brief.nodes))}")
-        act(_briefed(connection, brief), alone=True)
+        act(briefed(connection, brief), alone=True)
         return brief.nodes
     return ()
 
 
-def _briefed(connection: Connection, brief: Brief) -> AgentConfig:
+def briefed(connection: Connection, brief: Brief) -> AgentConfig:
+    """Return what an agent is that comes by a connection and is told this."""
     try:
         targets, policy = (
             tuple(np.frombuffer(data, dtype="<f8").tolist())

@@ -20,7 +20,7 @@ from msgspec import structs
 from zmq.utils.monitor import recv_monitor_message
 
 from controller.security.keys import KeyPair
-from controller.security.sockets import dialled
+from controller.security.sockets import dialled, redial
 from quantum.errors import Code, DeviceTimeout, InputError, RequestError, WireError
 from quantum.requests import (
     EXPIRES,
@@ -142,6 +142,17 @@ class Client:
             )
         return entered
 
+    def _come_back(self) -> None:
+        """Dial anew where the last handshakes heard nonsense: another may have had the port."""
+        lost = False
+        while self._watch.poll(0):
+            event = recv_monitor_message(self._watch)["event"]
+            lost = event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL or (
+                lost and event != zmq.EVENT_HANDSHAKE_SUCCEEDED
+            )
+        if lost:
+            redial(self.socket, self.address)
+
     def _send(self, frame: bytes) -> None:
         # Where nobody takes it, it is sent again like one that was lost.
         with contextlib.suppress(zmq.Again):
@@ -205,6 +216,7 @@ class Client:
         last_s = until_s + min(1.0, self.terms.grace_s)
         while (now_s := time.monotonic()) < last_s:
             if now_s >= again_s:
+                self._come_back()
                 self._send(
                     encode_request(
                         Ask(

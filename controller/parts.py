@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-import numpy as np
-
-from controller.agent import AgentConfig
+from controller.agent import briefed
 from controller.broker import Broker, Endpoints
 from controller.meeting import BrokerConfig
 from controller.processes import Processes
 from controller.security import Client, KeyFolder, KeyPair, Keyring, new_keys
 from controller.setting import Setting
 from quantum.egp import Brief
-from quantum.joining import WorkerConfig
+from quantum.joining import Connection, WorkerConfig
 
 __all__ = ["Guests", "OwnParts", "Parts"]
 
@@ -56,18 +53,8 @@ class OwnParts:
         """Start all processes; ``pulse`` is where their hearts are listened to."""
         setting = self._setting
         for (name, keys), brief in zip(self._agents.items(), briefs, strict=True):
-            config = AgentConfig(
-                address=broker.endpoints.agents,
-                **self._connection(name, keys, pulse),
-                nodes=brief.nodes,
-                setting=msgspec.Raw(brief.setting),
-                targets=_floats(brief.targets),
-                policy=_floats(brief.policy),
-                clip_norm=brief.clip_norm,
-                local_noise=brief.local_noise,
-                secret=brief.secret,
-            )
-            self._processes.start("controller.agent", name, config)
+            way = Connection(address=broker.endpoints.agents, **self._connection(name, keys, pulse))
+            self._processes.start("controller.agent", name, briefed(way, brief))
         for name, keys in self._workers.items():
             worker = WorkerConfig(
                 address=broker.endpoints.workers,
@@ -145,7 +132,3 @@ class Guests:
 
 
 Parts = OwnParts | Guests
-
-
-def _floats(data: bytes) -> tuple[float, ...]:
-    return tuple(np.frombuffer(data, dtype="<f8").tolist())

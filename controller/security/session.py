@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from controller.security.sockets import redial
 from quantum.egp import Hello, Message, Welcome
 from quantum.errors import InputError
 from quantum.joining import Joining, Patience
@@ -47,10 +48,7 @@ class Session:
         if self._monitor in ready:
             self._watch(now_s)
         if joining.redials(now_s):
-            # libzmq has given the connection up for good.
-            with contextlib.suppress(zmq.ZMQError):
-                self.socket.disconnect(joining.address)
-            self.socket.connect(joining.address)
+            redial(self.socket, joining.address)
         message = decode(self.socket.recv()) if self.socket in ready else None
         if message is not None:
             joining.hear(message, now_s, time.time())

@@ -4,6 +4,8 @@
 connections are found, handshakes that do not end are dropped.
 """
 
+import contextlib
+
 import zmq
 
 from controller.security.gate import DOMAIN, HANDSHAKE_MS, Gate
@@ -11,7 +13,7 @@ from controller.security.keys import KeyPair
 from controller.security.limits import Limits
 from quantum.errors import InputError
 
-__all__ = ["bound", "dialled"]
+__all__ = ["bound", "dialled", "redial"]
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -78,3 +80,14 @@ def _prepare(socket: Socket, max_bytes: int, queue: int) -> None:
     socket.heartbeat_ttl = _DEAD_MS
     socket.tcp_keepalive, socket.tcp_keepalive_idle = 1, 60
     socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 10, 6
+
+
+def redial(socket: Socket, address: str) -> None:
+    """Connect a socket to an address anew; what waited to be sent there is gone.
+
+    libzmq gives a connection up for good after a handshake that heard something else than its own
+    protocol, though the right one may listen there a moment later.
+    """
+    with contextlib.suppress(zmq.ZMQError):
+        socket.disconnect(address)
+    socket.connect(address)

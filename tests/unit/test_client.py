@@ -1,6 +1,7 @@
 """The library for applications, against a service that is played by hand."""
 
 import contextlib
+import socket as net
 import threading
 
 import pytest
@@ -72,6 +73,85 @@ def test_an_answer_that_was_lost_is_asked_for_again_by_the_same_name():
         assert client.request("a", "b", deadline_s=60.0).pairs[0].sequence == 1
     _, first, second = heard
     assert isinstance(first, Ask) and first == second
+
+
+@contextlib.contextmanager
+def passed_on(address):
+    """A port that passes callers on to ``address``, but for the second: he hears his own words.
+
+    Yields its address, the open connections, and how many callers there were.
+    """
+    host, port = address.removeprefix("tcp://").split(":")
+    callers, ends, threads = [], [], []
+
+    def carry(one, other):
+        with contextlib.suppress(OSError):
+            while data := one.recv(4096):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(net.SHUT_RDWR)
+
+    def start(one, other):
+        threads.append(threading.Thread(target=carry, args=(one, other)))
+        threads[-1].start()
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = listener.accept()
+                callers.append(caller)
+                ends.append(caller)
+                if len(callers) == 2:
+                    start(caller, caller)
+                    continue
+                ends.append(net.create_connection((host, int(port))))
+                start(caller, ends[-1])
+                start(ends[-1], caller)
+
+    with net.create_server(("127.0.0.1", 0)) as listener:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield f"tcp://127.0.0.1:{listener.getsockname()[1]}", callers
+        finally:
+            listener.shutdown(net.SHUT_RDWR)
+            accepting.join()
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    end.shutdown(net.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+            for end in ends:
+                end.close()
+
+
+def test_who_once_hears_nonsense_in_a_handshake_comes_again(monkeypatch):
+    """Libzmq would not: for a moment another program has the service's port."""
+    monkeypatch.setattr("controller.client._LONGEST_RETRY_S", 0.1)
+    with stage(Keyring([Owner("ada", "request", ADA.public)])) as there:
+        over = threading.Event()
+
+        def serve():
+            while not over.is_set():
+                if there.router.poll(50):
+                    identity, frame = there.heard()
+                    message = decode_ask(frame.bytes)
+                    if isinstance(message, Open | Ask):
+                        said = opened() if isinstance(message, Open) else granted(message)
+                        there.router.send_multipart([identity, encode_request(said)])
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            with passed_on(there.address) as (address, callers):
+                with Client(address, there.server.public, ADA, hello_s=60.0) as client:
+                    callers[0].shutdown(net.SHUT_RDWR)
+                    assert client.request("a", "b", deadline_s=60.0).pairs[0].sequence == 1
+                assert len(callers) >= 3
+        finally:
+            over.set()
+            serving.join()
 
 
 def test_a_service_that_is_busy_is_asked_again_and_a_denial_is_told(monkeypatch):
