@@ -42,7 +42,8 @@ class Seat:
         self._socket, self._monitor = socket, socket.get_monitor_socket()
         told = (f"{BACKEND}:{config.backend}"[:32], f"{BOOT}:{secrets.token_hex(8)}")
         hello = Hello(VERSION, "worker", config.name, keeps=keeps, features=told)
-        patience = waiting(config.connect_s) if config.alone else STEADY
+        lost_s = float("inf") if config.lost_s is None else config.lost_s
+        patience = waiting(config.connect_s, lost_s=lost_s) if config.alone else STEADY
         self._joining = Joining(hello, config.address, now_s=time.monotonic(), patience=patience)
         self._next: Message | None = None
         self._poller = zmq.Poller()

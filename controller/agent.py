@@ -53,7 +53,7 @@ class AgentConfig(Connection, frozen=True, kw_only=True):
     secret: bool = False
 
 
-def act(config: AgentConfig, *, alone: bool = False) -> None:
+def act(config: AgentConfig, *, alone: bool = False, patience: Patience = STEADY) -> None:
     """Speak for the nodes until the broker says goodbye.
 
     Unless ``alone``, an agent ends when whoever started it is gone.
@@ -65,7 +65,8 @@ def act(config: AgentConfig, *, alone: bool = False) -> None:
     try:
         # Who has its seat is expected to speak: it is taken when there is a mind.
         mind = _mind(config)
-        with _seat(config, Hello(VERSION, "agent", config.name, config.nodes)) as session:
+        hello = Hello(VERSION, "agent", config.name, config.nodes)
+        with _seat(config, hello, patience) as session:
             note("ready", nodes=len(config.nodes), broker=config.address)
             _speak(mind, session, lambda: not alone and os.getppid() != parent)
     finally:
@@ -89,7 +90,9 @@ def act_by_brief(
         brief = next(m for m in session.messages() if isinstance(m, Brief | Bye))
     if isinstance(brief, Brief):
         tell(f"agent {connection.name} speaks for nodes {', '.join(map(str, brief.nodes))}")
-        act(briefed(connection, brief), alone=True)
+        # A run that is over does not come back.
+        patience = waiting(connect_s, lost_s=connect_s)
+        act(briefed(connection, brief), alone=True, patience=patience)
         return brief.nodes
     return ()
 

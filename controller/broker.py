@@ -50,6 +50,8 @@ POLL_MS = 200
 SILENCE_S = 300.0
 #: How long a laboratory may take over a job: longer than its worker waits for the supervisor.
 ANSWER_S = 90.0
+#: So long everyone is told that a run is over.
+_GOODBYE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -292,8 +294,24 @@ class Broker:
         """Say goodbye to everyone and close the sockets; safe to call twice."""
         if self._context.closed:
             return
-        for at in (self._agents, self._workers):
-            for peer in at.room.seated():
-                at.send(peer.identity, Bye(interrupted))
-        self._gate.close()
-        self._context.destroy(linger=500)
+        try:
+            self._say_goodbye(Bye(interrupted))
+        finally:
+            self._gate.close()
+            self._context.destroy(linger=500)
+
+    def _say_goodbye(self, word: Bye) -> None:
+        """Tell everyone until they have hung up, but for two seconds only.
+
+        Who closes a connection on which something waits to be read takes back what he said last.
+        """
+        rooms = (self._agents, self._workers)
+        there = {(at, peer.identity) for at in rooms for peer in at.room.seated()}
+        until_s = time.monotonic() + _GOODBYE_S
+        while there and time.monotonic() < until_s:
+            there = {(at, who) for at, who in there if at.send(who, word)}
+            for at in rooms:
+                while at.socket.poll(0) and time.monotonic() < until_s:
+                    # Whoever still says something, or comes back now, is told too.
+                    there.add((at, at.socket.recv_multipart()[0]))
+            time.sleep(0.02)

@@ -46,6 +46,8 @@ def worker_of(path: str, *, of: str | None, key: Path | None, wait_s: float) -> 
         seed=seed,
         alone=True,
         connect_s=wait_s,
+        # A service comes back; a run that is over does not.
+        lost_s=wait_s if of == RUN else None,
     )
 
 

@@ -34,7 +34,7 @@ class WorkerConfig(Connection, frozen=True, kw_only=True):
     """A worker: the backend that it executes on, and the rack of a laboratory.
 
     ``alone``: nobody started it who would have to be missed; it waits for its broker for
-    ``connect_s`` and comes back whenever it was lost.
+    ``connect_s`` and comes back whenever it was lost, or gives up after ``lost_s``.
     """
 
     backend: str
@@ -42,6 +42,7 @@ class WorkerConfig(Connection, frozen=True, kw_only=True):
     rack: str | None = None
     alone: bool = False
     connect_s: float = 30.0
+    lost_s: float | None = None
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -49,22 +50,26 @@ class Patience(msgspec.Struct, frozen=True):
 
     ``welcome_s`` counts from the handshake; infinite where the broker may compile for minutes. Keys
     are blamed for handshakes that end without a reason, but not before ``blame_s``: something on
-    the way may accept connections while the broker is started anew.
+    the way may accept connections while the broker is started anew. Who was let in and lost the
+    broker gives up after ``lost_s``; infinite where the broker may be away for any time.
     """
 
     connect_s: float = 0.9
     welcome_s: float = 0.9
     again_s: float = 10.0
     blame_s: float = 0.0
+    lost_s: float = float("inf")
 
 
 #: A process of a run: its broker is there, but may be busy for long.
 STEADY = Patience(connect_s=30.0, welcome_s=float("inf"))
 
 
-def waiting(connect_s: float) -> Patience:
+def waiting(connect_s: float, *, lost_s: float = float("inf")) -> Patience:
     """Return the patience of a process that was started by itself, maybe before its broker."""
-    return msgspec.structs.replace(STEADY, connect_s=connect_s, blame_s=connect_s / 6.0)
+    return msgspec.structs.replace(
+        STEADY, connect_s=connect_s, blame_s=connect_s / 6.0, lost_s=lost_s
+    )
 
 
 #: Handshakes that end without a reason before the key is blamed: a broker that starts may drop one.
@@ -175,8 +180,13 @@ class Joining:
         return msgspec.structs.replace(self.hello, sent_s=clock_s)
 
     def wait(self, now_s: float) -> None:
-        """Give up where a first welcome is overdue."""
+        """Give up where a first welcome is overdue, or a broker that was lost."""
         if self.welcome is not None:
+            if self._stage != "open" and now_s - self._began_s > self._patience.lost_s:
+                raise InputError(
+                    f"the broker at {self.address} has been gone for {self._patience.lost_s:g} s: "
+                    "the run is over, or it cannot be reached any more"
+                )
             return
         if self._stage == "open":
             if now_s - self._open_s > self._patience.welcome_s:

@@ -36,7 +36,7 @@ __all__ = ["command"]
     type=click.FloatRange(0.1, 86400.0),
     default=60.0,
     show_default=True,
-    help="Wait so many seconds for the run.",
+    help="Wait so many seconds for the run, and again where it was lost.",
 )
 @json_option
 @log_options

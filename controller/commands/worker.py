@@ -36,7 +36,7 @@ __all__ = ["command"]
     type=click.FloatRange(0.1, 86400.0),
     default=60.0,
     show_default=True,
-    help="Wait so many seconds for whoever hands out the jobs.",
+    help="Wait so many seconds for whoever hands out the jobs; for a run that was lost, again.",
 )
 @json_option
 @log_options
@@ -52,8 +52,9 @@ def command(
 ) -> None:
     """Execute jobs of dpem serve or dpem run, which may be on another machine.
 
-    Comes back by itself when the connection or the service is lost; ends when the run is over, with
-    Ctrl-C or SIGTERM. See docs/machines.md. The JSON says how many jobs were executed.
+    Comes back by itself when the connection or the service is lost; ends when the run is over, or
+    was lost for the time of --wait, with Ctrl-C or SIGTERM. See docs/machines.md. The JSON says how
+    many jobs were executed.
     """
     from controller.machines import worker_of
     from quantum import logs

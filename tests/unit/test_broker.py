@@ -9,6 +9,7 @@ from guests import PATIENCE_MS, dealer, hear, ring_of
 
 from controller.broker import Broker
 from controller.dispatch import Dispatch
+from controller.reception import Reception
 from controller.security import Keyring, new_keys
 from quantum.egp import VERSION, Bye, Done, Hello, Refuse, Speak, Welcome
 from quantum.errors import DpemError
@@ -127,6 +128,37 @@ def test_a_seat_that_is_taken_stays_taken():
     assert out[0] == out[2] == Welcome(VERSION, 0)
     assert isinstance(out[1], Refuse) and "already" in out[1].detail
     assert isinstance(out[3], Refuse) and "not open" in out[3].detail
+
+
+def test_a_goodbye_that_is_lost_is_said_again(monkeypatch):
+    """Nobody waits for a run that is over; here the first goodbye is dropped on its way."""
+    _, rules = setup()
+    server, keys = new_keys(), new_keys()
+    broker = Broker(server, ring_of([keys]))
+    said, lost = [], []
+
+    def send(at, identity, message, real=Reception.send):
+        if isinstance(message, Bye) and not lost:
+            lost.append(message)
+            return True
+        return real(at, identity, message)
+
+    monkeypatch.setattr(Reception, "send", send)
+
+    def guest():
+        with dealer(broker.endpoints.agents, server, keys) as socket:
+            socket.send(encode(Hello(VERSION, "agent", "a", rules.groups[0])))
+            said.extend(hear(socket, 60_000) for _ in range(2))
+
+    thread = threading.Thread(target=guest)
+    thread.start()
+    try:
+        while not broker._agents.room.seated():
+            broker._step(Dispatch(rules, lambda _: None))
+    finally:
+        broker.close()
+        thread.join(60.0)
+    assert said == [Welcome(VERSION, 0), Bye(False)] and len(lost) == 1
 
 
 def test_a_dead_process_ends_the_waiting():

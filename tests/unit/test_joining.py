@@ -222,6 +222,20 @@ def test_a_hello_is_due_after_each_handshake_and_after_a_silence():
     assert way.greets(61.0, 0.0) is not None
 
 
+def test_a_run_that_is_gone_does_not_come_back():
+    way = joining(lost_s=60.0)
+    way.event("HANDSHAKE_SUCCEEDED", 0, 0.0)
+    way.hear(Welcome(VERSION, 0), 1.0, 0.0)
+    way.wait(1e6)
+    way.event("DISCONNECTED", 9, 1e6)
+    way.wait(1e6 + 59.0)
+    way.event("HANDSHAKE_SUCCEEDED", 0, 1e6 + 59.5)
+    way.wait(2e6)  # it was only away
+    way.event("DISCONNECTED", 9, 2e6)
+    with pytest.raises(InputError, match="gone for 60 s: the run is over"):
+        way.wait(2e6 + 61.0)
+
+
 def test_a_busy_broker_is_asked_again_when_it_said():
     way = joining(again_s=10.0)
     way.event("HANDSHAKE_SUCCEEDED", 0, 0.0)
