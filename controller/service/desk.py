@@ -100,6 +100,7 @@ class Desk:
         """Handle frames of connections, all together; returns the frames to send."""
         turn = Turn()
         wishes: list[Wish] = []
+        clock = self.stock.clock
         for peer, frame in messages:
             try:
                 message = decode_ask(frame)
@@ -107,7 +108,7 @@ class Desk:
                 turn.out.append((peer, encode_request(Closed(Code.CREATE, str(wrong)))))
                 continue
             if isinstance(message, Ask):
-                wish = self._ask(turn, peer, frame, message, now_s)
+                wish = self._ask(turn, peer, frame, message, clock, now_s)
                 if wish is not None:
                     wishes.append(wish)
                     if len(wishes) >= self.stock.batch:
@@ -123,7 +124,9 @@ class Desk:
             self._take_in(turn, wishes, now_s)
         return self._commit(turn, now_s)
 
-    def _ask(self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, now_s: float) -> Wish | None:
+    def _ask(
+        self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, clock: int, now_s: float
+    ) -> Wish | None:
         party = self.sessions.find(ask.session)
         if not isinstance(party, Party):
             self.strangers = self.strangers or party is None
@@ -148,13 +151,13 @@ class Desk:
         waiting.row = row = self.stock.take_row()
         self._rows[row] = waiting
         self.pace.asked(ask.pairs)
-        return Wish(
+        return (
             row,
             self._number[ask.source],
             self._number[ask.destination],
             ask.minimum_fidelity,
             ask.pairs,
-            self.pace.last_slot(ask.deadline_s, now_s),
+            self.pace.last_slot(clock, ask.deadline_s, now_s),
         )
 
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
@@ -202,10 +205,10 @@ class Desk:
         if len(turn.done) - done == len(wishes):
             return
         for wish in wishes:
-            waiting = self._rows.get(wish.row)
+            waiting = self._rows.get(wish[0])
             if waiting is None:
                 continue
-            if stock.hopeless(wish.row):
+            if stock.hopeless(wish[0]):
                 why = "no chain of links in this network can meet minimum_fidelity"
                 self._deny(turn, waiting, Code.NORES, why, now_s)
             else:
