@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.journal import Answered, Entry, Journal, Known
-from controller.service.keeping import TRY_S, Keeping, recall
+from controller.service.keeping import TRY_S, Keeping, not_kept, put_off, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
@@ -297,20 +297,10 @@ class Desk:
             return turn.out + turn.held
         if work is not None:
             work.failed(goes_on=self.terms.on_full == "continue")
-        # Who was noted in an earlier turn still is: his number stands in the journal.
-        fresh = {entry.client for entry in turn.entries if isinstance(entry, Known)}
-        for waiting in turn.done:
-            if waiting.party.number in fresh:
-                waiting.party.noted = False
+        not_kept(turn)
         if self.terms.on_full == "continue":
             return turn.out + turn.held
-        # Those whose answer could not be kept come back later; their pairs are lost.
-        why = f"nothing is handed out: {self.broken}"
-        for waiting in turn.done:
-            rid = waiting.ask.rid
-            del waiting.party.known[rid]
-            frame = encode_request(Denied(rid, Code.BUSY, why, retry_s=TRY_S))
-            turn.out += [(peer, frame) for peer in waiting.peers]
+        put_off(turn, f"nothing is handed out: {self.broken}")
         return turn.out
 
     def _look_after(self, now_s: float) -> None:
