@@ -1,5 +1,6 @@
 """The service as a state machine: requests, repeats, ends of deadlines, crashes."""
 
+import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -277,6 +278,20 @@ def test_a_service_that_ran_for_long_is_known_again(journal):
     fresh = ask(session_of(again, now_s=9.9), 99, deadline_s=10.4)
     assert again.hear([(b"x", fresh)], 9.9) == [(b"x", kept)]
     assert check(journal.path).starts == 2
+
+
+def test_the_log_of_a_service_that_was_killed_is_moved_when_the_next_one_starts(journal, tmp_path):
+    for epoch in range(1, 200):
+        journal.append([Started(epoch, "net", 0, 0.0, 0.0)])
+    # What a killed process leaves: the files as they are, and no lock.
+    for end in ("", "-wal"):
+        shutil.copy(f"{journal.path}{end}", f"{tmp_path / 'left.db'}{end}")
+    log = tmp_path / "left.db-wal"
+    assert log.stat().st_size > 100_000
+    again = Journal(tmp_path / "left.db")
+    assert log.stat().st_size == 0 and again.number == journal.number
+    assert [entry.epoch for entry in again.all_entries()] == list(range(1, 200))
+    again.close()
 
 
 def test_a_journal_that_is_too_long_forgets_its_beginning(tmp_path):
