@@ -26,10 +26,10 @@ _LOOK_S = 0.2
 class _Line:
     """A connection: what it has asked so far, and what it has not been told yet."""
 
-    __slots__ = ("answer", "head", "socket", "until_s")
+    __slots__ = ("answer", "head", "number", "socket", "until_s")
 
     def __init__(self, line: socket.socket, until_s: float) -> None:
-        self.socket, self.until_s = line, until_s
+        self.socket, self.number, self.until_s = line, line.fileno(), until_s
         self.head, self.answer = b"", b""
 
 
@@ -51,7 +51,7 @@ class Scrapes:
             raise InputError(f"{name}: cannot listen on {where}: {why}") from wrong
         self._listener.setblocking(False)
         self.address = f"http://{host}:{self._listener.getsockname()[1]}/{name}"
-        self._lines: dict[socket.socket, _Line] = {}
+        self._lines: dict[int, _Line] = {}
         """In the order in which they came."""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -62,7 +62,7 @@ class Scrapes:
     def _serve(self) -> None:
         while not self._over.is_set():
             for key, _ in self._selector.select(_LOOK_S):
-                line = self._lines.get(key.fileobj)  # type: ignore[arg-type]
+                line = self._lines.get(key.fd)
                 if line is None:
                     self._accept()
                     continue
@@ -85,7 +85,7 @@ class Scrapes:
             fresh.setblocking(False)
             if len(self._lines) >= _MOST:
                 self._drop(next(iter(self._lines.values())))
-            self._lines[fresh] = _Line(fresh, time.monotonic() + PATIENCE_S)
+            self._lines[fresh.fileno()] = _Line(fresh, time.monotonic() + PATIENCE_S)
             self._selector.register(fresh, selectors.EVENT_READ)
 
     def _hear(self, line: _Line) -> bool:
@@ -106,7 +106,7 @@ class Scrapes:
         return not line.answer
 
     def _drop(self, line: _Line) -> None:
-        del self._lines[line.socket]
+        del self._lines[line.number]
         self._selector.unregister(line.socket)
         line.socket.close()
 
