@@ -120,3 +120,9 @@ def test_keys_that_change_while_their_sessions_are_open(tmp_path):
             refused = served.dpem("request", "a", node, "--pairs", pairs)
             assert refused.returncode == 2 and refused.stderr.count("\n") == 1
         assert served.end() == 0
+        # A service that cannot be reached everywhere does not say that it serves.
+        text = served.config.read_text()
+        served.config.write_text(text.replace(f'metrics = "{host}:0"', 'metrics = "9464"'))
+        refused = served.dpem("serve")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr == "dpem: metrics must be HOST:PORT, got '9464'\n"
