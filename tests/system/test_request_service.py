@@ -2,12 +2,14 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 
 import pytest
 from hosts6 import by_ipv6
-from served import serving
+from served import MAIN, serving
 
 from controller.client import Client
 from controller.security.checks import check_endpoint
@@ -126,3 +128,17 @@ def test_keys_that_change_while_their_sessions_are_open(tmp_path):
         refused = served.dpem("serve")
         assert (refused.returncode, refused.stdout) == (2, "")
         assert refused.stderr == "dpem: metrics must be HOST:PORT, got '9464'\n"
+
+
+def test_a_worker_that_is_told_to_end_says_what_it_did(tmp_path):
+    new_key(tmp_path / "keys", "service", "broker")
+    new_key(tmp_path / "keys", "w", "worker")
+    (tmp_path / "site.toml").write_text('keys = "keys"\nbackend = "analytic"\n')
+    words = ["worker", "--config", str(tmp_path / "site.toml"), "--json", str(tmp_path / "w.json")]
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, *words, "--wait", "600"], stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout.readline().startswith("worker w on analytic")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60.0) == 0
+    assert json.loads((tmp_path / "w.json").read_text())["jobs"] == 0
