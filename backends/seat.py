@@ -34,6 +34,8 @@ class Seat:
         socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
         socket.sndhwm = socket.rcvhwm = 256
         socket.sndtimeo = SEND_MS
+        # A host of IPv6 stands in brackets.
+        socket.ipv6 = config.address.startswith("tcp://[")
         socket.heartbeat_ivl, socket.heartbeat_timeout = 5_000, 30_000
         socket.heartbeat_ttl = 30_000
         socket.curve_serverkey = config.server_key.encode()
@@ -49,7 +51,13 @@ class Seat:
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
-        socket.connect(config.address)
+        try:
+            socket.connect(config.address)
+        except zmq.ZMQError as wrong:
+            self.__exit__(None, None, None)
+            raise InputError(
+                f"address {config.address!r}: {wrong.strerror}; it must be tcp://HOST:PORT"
+            ) from wrong
 
     def hear(self, idle: Callable[[], bool] | None) -> Message | None:
         """Return the next message, or None now and then where there is none.

@@ -20,7 +20,7 @@ from msgspec import structs
 from zmq.utils.monitor import recv_monitor_message
 
 from controller.security.keys import KeyPair
-from controller.security.sockets import dialled, redial
+from controller.security.sockets import connect, dialled, redial
 from quantum.errors import Code, DeviceTimeout, InputError, RequestError, WireError
 from quantum.requests import (
     EXPIRES,
@@ -48,6 +48,8 @@ _RETRY_S, _LONGEST_RETRY_S = 0.25, 2.0
 HELLO_S = 1.0
 #: A service that has let us in is busy, not dead: it is waited for so many times longer.
 _BUSY = 10.0
+#: What a gate says of keys that it will not admit later either.
+_FINAL = {400: "it does not know this key", 500: "this key was revoked"}
 #: Pairs that expired and are known of already.
 _REMEMBERED = 1024
 
@@ -85,7 +87,7 @@ class Client:
                 | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             )
             try:
-                self.socket.connect(address)
+                connect(self.socket, address)
             except zmq.ZMQError as wrong:
                 raise InputError(f"address {address!r} is not tcp://host:port") from wrong
             self.terms = self._open()
@@ -134,19 +136,27 @@ class Client:
             if seen["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 entered = True
                 continue
-            code = seen["value"]
-            known = {400: "it does not know this key", 500: "this key was revoked"}
-            why = known.get(code, "is the server's key the right one?")
-            raise RequestError(
-                Code.REJECTED, f"the service at {self.address} does not let us in: {why}"
-            )
+            raise self._shut_out(seen["value"])
         return entered
 
+    def _shut_out(self, code: int) -> RequestError:
+        why = _FINAL.get(code, "is the server's key the right one?")
+        said = f"the service at {self.address} does not let us in: {why}"
+        return RequestError(Code.REJECTED, said)
+
     def _come_back(self) -> None:
-        """Dial anew where the last handshakes heard nonsense: another may have had the port."""
+        """Dial anew where the last handshakes heard nonsense: another may have had the port.
+
+        Raises :class:`RequestError` where this key is admitted no longer.
+        """
         lost = False
         while self._watch.poll(0):
-            event = recv_monitor_message(self._watch)["event"]
+            seen = recv_monitor_message(self._watch)
+            event = seen["event"]
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and seen["value"] in _FINAL:
+                # libzmq does not try again; whoever asks once more may be admitted by then.
+                redial(self.socket, self.address)
+                raise self._shut_out(seen["value"])
             lost = event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL or (
                 lost and event != zmq.EVENT_HANDSHAKE_SUCCEEDED
             )
@@ -217,19 +227,11 @@ class Client:
         while (now_s := time.monotonic()) < last_s:
             if now_s >= again_s:
                 self._come_back()
-                self._send(
-                    encode_request(
-                        Ask(
-                            rid,
-                            self.session,
-                            source,
-                            destination,
-                            until_s + self._ahead_s,
-                            pairs,
-                            minimum_fidelity,
-                        )
-                    )
+                deadline_s = until_s + self._ahead_s
+                ask = Ask(
+                    rid, self.session, source, destination, deadline_s, pairs, minimum_fidelity
                 )
+                self._send(_written(ask))
                 again_s, retry_s = now_s + retry_s, min(2.0 * retry_s, _LONGEST_RETRY_S)
             match self._receive(min(again_s, last_s)):
                 case Granted() | Denied() as answer if answer.rid == rid:
@@ -284,3 +286,13 @@ def _explained(answer: Granted | Denied, busy: str) -> Granted | Denied:
     if busy and isinstance(answer, Denied) and answer.code is Code.NOTIME:
         return structs.replace(answer, detail=f"{answer.detail}; until then BUSY: {busy}")
     return answer
+
+
+def _written(ask: Ask) -> bytes:
+    """Return the frame of a request; :class:`InputError` where no frame could hold it."""
+    try:
+        return encode_request(ask)
+    except OverflowError as wrong:
+        raise InputError(f"pairs must be a number of pairs, got {ask.pairs}") from wrong
+    except UnicodeEncodeError as wrong:
+        raise InputError("source and destination must be text in UTF-8") from wrong

@@ -7,6 +7,7 @@ import zmq
 
 from controller.security import KeyPair, dialled
 from controller.security.limits import PULSE
+from controller.security.sockets import connect
 from quantum.egp import Beat
 from quantum.joining import Connection
 from quantum.wire import encode
@@ -36,7 +37,7 @@ class Heart(threading.Thread):
             ) as socket,
         ):
             socket.linger, socket.immediate = 0, True
-            socket.connect(self._broker.pulse)
+            connect(socket, self._broker.pulse)
             beat = encode(Beat())
             while not self._over.wait(_BEAT_S):
                 with contextlib.suppress(zmq.Again):

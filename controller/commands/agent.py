@@ -53,9 +53,12 @@ def command(
     """Speak for nodes of a dpem run that waits for its agents, maybe on another machine.
 
     The run says what there is to know; the file needs no more than where it listens and the keys.
-    Ends when the run is over, or with Ctrl-C. See docs/machines.md.
+    Ends when the run is over, or with Ctrl-C or SIGTERM. See docs/machines.md.
     The JSON says for which nodes it spoke.
     """
+    import signal
+    import sys
+
     from controller.agent import act_by_brief
     from controller.machines import agent_of
     from quantum import logs
@@ -63,6 +66,8 @@ def command(
     wanted = log_config(log, log_level, log_file)
     connection = agent_of(config_path, key=key)
     logs.start(wanted, connection.name)
+    # Ends in order: what is open is closed, and what was done is told.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     click.echo(f"agent {connection.name} of node {node}, for {connection.address}")
 
     def tell(line: str) -> None:

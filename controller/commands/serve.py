@@ -109,6 +109,11 @@ def command(
             backend=config.backend,
         )
         open_things.callback(loop.close)
+        metrics = None
+        if config.metrics is not None:
+            metrics = Metrics(config.metrics)
+            open_things.callback(metrics.close)
+        # Nothing is said before all can be reached.
         interrupts.check()
         net, where = desk.stock.network, loop.workers.address if loop.workers else ""
         click.echo(f"serving {net.name} at {loop.address}, key {pair.public}")
@@ -127,10 +132,7 @@ def command(
         if where:
             click.echo(f"workers with backend {config.backend} at {where}")
             crew.start(where, pair.public)
-        metrics = None
-        if config.metrics is not None:
-            metrics = Metrics(config.metrics)
-            open_things.callback(metrics.close)
+        if metrics is not None:
             logs.note("metrics", address=metrics.address)
             click.echo(f"metrics at {metrics.address}")
         sys.stdout.flush()

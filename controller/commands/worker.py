@@ -56,15 +56,19 @@ def command(
     was lost for the time of --wait, with Ctrl-C or SIGTERM. See docs/machines.md. The JSON says how
     many jobs were executed.
     """
+    import signal
+    import sys
+
     from controller.machines import worker_of
     from quantum import logs
 
     wanted = log_config(log, log_level, log_file)
     config = worker_of(config_path, of=of, key=key, wait_s=wait_s)
     logs.start(wanted, config.name)
+    # Ends in order: what is open is closed, and what was done is told.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     [part] = entry_points(group="dpem.parts", name="worker")
     work = part.load()
-    click.echo(f"worker {config.name} on {config.backend}, for {config.address}")
     jobs = 0
 
     def count(_: object) -> None:
@@ -72,6 +76,7 @@ def command(
         jobs += 1
 
     try:
+        click.echo(f"worker {config.name} on {config.backend}, for {config.address}")
         work(config, count)
     finally:
         done = {"worker": config.name, "backend": config.backend, "broker": config.address}

@@ -19,7 +19,7 @@ from controller.security.gate import Gate
 from controller.security.keyring import Client, KeyFolder
 from controller.security.keys import KeyPair
 from controller.security.limits import Limits
-from controller.security.sockets import bound, dialled
+from controller.security.sockets import bound, connect, dialled
 from controller.service.journal import Journal
 from quantum.errors import Code, InputError, RequestError, WireError
 from quantum.logs import note
@@ -70,7 +70,7 @@ class Loop:
             self._service = dialled(
                 self._context, zmq.DEALER, service[1], keys, max_bytes=MAX_ANSWER_BYTES
             )
-            self._service.connect(service[0])
+            connect(self._service, service[0])
         except BaseException:
             self._gate.close()
             self._context.destroy(linger=0)
@@ -148,7 +148,7 @@ class Loop:
             socket.connect_timeout = _DIAL_MS
             self._watches[region] = socket.get_monitor_socket(_REFUSED)
             try:
-                socket.connect(address)
+                connect(socket, address)
             except zmq.ZMQError as wrong:
                 raise InputError(
                     f"regions.{region}.address {address!r} is not tcp://host:port"

@@ -6,7 +6,7 @@ the wire and as the ``rid`` of the request to the owner's own service, whose jou
 
 import msgspec
 
-from controller.service.journal import Answered, Known, Record, Started
+from controller.service.entries import Answered, Known, Record, Started
 
 __all__ = [
     "Answered",

@@ -141,5 +141,6 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes) -> _T:
         raise WireError(f"a frame of {len(frame)} bytes is none between regions")
     try:
         return decoder.decode(memoryview(frame)[len(MARK) :])
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
-        raise WireError(f"a frame between regions cannot be read: {wrong}") from wrong
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        why = str(wrong).splitlines()[0]
+        raise WireError(f"a frame between regions cannot be read: {why}") from wrong

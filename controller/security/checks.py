@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import zmq
 
+from controller.client import Client
 from controller.security.greeting_probe import mechanism_of
 from controller.security.keyring import read_folder
 from controller.security.keys import KeyPair, default_folder, load_pair, load_public
@@ -19,7 +20,7 @@ from controller.security.sockets import dialled
 from controller.site import own_names
 from quantum.commands.findings import Check, Endpoint
 from quantum.egp import PROBE, VERSION, Hello
-from quantum.errors import InputError, WireError
+from quantum.errors import DeviceTimeout, InputError, RequestError, WireError
 from quantum.roles import PARTS
 
 __all__ = ["check_endpoint", "check_folder", "check_port", "checks"]
@@ -77,8 +78,9 @@ def check_port(address: str) -> Check:
         return Check(name, "fail", str(wrong), "mend listen")
     if host == "*":
         host = "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), reuse_port=False):
+        with socket.create_server((host, port), family=family, reuse_port=False):
             return Check(name, "ok", "the port is free")
     except OSError as wrong:
         if wrong.errno == errno.EADDRINUSE:
@@ -135,8 +137,7 @@ def _joined(name: str, end: Endpoint, server: str, pair: KeyPair, who: str) -> I
             session = join(own, hello, end.address)
         except WireError:
             # Services have messages of their own; the key was admitted before they could be said.
-            yield Check(name, "ok", f"admits key {who}")
-            yield Check(f"clock {end.address}", "warn", "tells no time in answer to a hello")
+            yield from _asked(name, end.address, server, pair, who)
             return
         except InputError as wrong:
             yield Check(name, "fail", *_halves(str(wrong), "see docs/security.md"))
@@ -156,6 +157,23 @@ def _joined(name: str, end: Endpoint, server: str, pair: KeyPair, who: str) -> I
     good = abs(off) - doubt <= _CLOCK_S
     advice = "" if good else "synchronise both clocks (chrony, ntpd): deadlines go by the broker's"
     yield Check(f"clock {end.address}", "ok" if good else "warn", told, advice)
+
+
+def _asked(name: str, address: str, server: str, pair: KeyPair, who: str) -> Iterator[Check]:
+    """Check whether a service lets somebody ask; a session is opened and left."""
+    try:
+        with Client(address, server, pair, name="dpem doctor") as client:
+            terms = client.terms
+    except RequestError as wrong:
+        yield Check(name, "fail", *_halves(wrong.detail, "see docs/security.md"))
+        return
+    except DeviceTimeout:
+        yield Check(name, "ok", f"admits key {who}")
+        yield Check(f"clock {address}", "warn", "tells no time in answer to a hello")
+        return
+    told = f"lets {who} ask for pairs of {terms.network}, version {terms.v}"
+    yield Check(name, "ok", told + (f" with {', '.join(terms.features)}" if terms.features else ""))
+    yield Check(f"clock {address}", "ok", "deadlines are on the service's own clock")
 
 
 def _parts(address: str) -> tuple[str, int]:

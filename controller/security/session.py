@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from controller.security.sockets import redial
+from controller.security.sockets import connect, redial
 from quantum.egp import Hello, Message, Welcome
 from quantum.errors import InputError
 from quantum.joining import Joining, Patience
@@ -30,7 +30,7 @@ class Session:
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
-            socket.connect(joining.address)
+            connect(socket, joining.address)
         except zmq.ZMQError as wrong:
             self.close()
             raise InputError(

@@ -13,7 +13,7 @@ from controller.security.keys import KeyPair
 from controller.security.limits import Limits
 from quantum.errors import InputError
 
-__all__ = ["bound", "dialled", "redial"]
+__all__ = ["bound", "connect", "dialled", "redial"]
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
@@ -30,6 +30,8 @@ def bound(
 ) -> tuple[Socket, str]:
     """Bind a guarded socket to ``tcp://host:port``, port 0 or ``*`` for a free one.
 
+    A host of IPv6 stands in brackets, as in ``tcp://[::1]:7411``.
+
     Returns the socket and the address with its port. Raises :class:`InputError` where it cannot.
     """
     socket: Socket = context.socket(kind)
@@ -43,6 +45,7 @@ def bound(
     if kind == zmq.ROUTER:
         socket.router_mandatory = True
     host, _, port = address.rpartition(":")
+    socket.ipv6 = _by_ipv6(address)
     gate.watches(socket)
     try:
         socket.bind(f"{host}:{'*' if port in ('0', '*', '') else port}")
@@ -82,6 +85,17 @@ def _prepare(socket: Socket, max_bytes: int, queue: int) -> None:
     socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 10, 6
 
 
+def _by_ipv6(address: str) -> bool:
+    # Only where it is meant: connections of IPv4 would have names of IPv6, and be counted as such.
+    return address.startswith("tcp://[")
+
+
+def connect(socket: Socket, address: str) -> None:
+    """Connect a socket to ``tcp://host:port``; a host of IPv6 stands in brackets."""
+    socket.ipv6 = _by_ipv6(address)
+    socket.connect(address)
+
+
 def redial(socket: Socket, address: str) -> None:
     """Connect a socket to an address anew; what waited to be sent there is gone.
 
@@ -90,4 +104,4 @@ def redial(socket: Socket, address: str) -> None:
     """
     with contextlib.suppress(zmq.ZMQError):
         socket.disconnect(address)
-    socket.connect(address)
+    connect(socket, address)

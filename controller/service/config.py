@@ -151,4 +151,17 @@ def load_config(path: str | None) -> ServiceConfig:
     except msgspec.ValidationError as wrong:
         said = told(wrong, ServiceConfig).replace("Object", "configuration")
         raise InputError(f"{path}: {said}") from wrong
-    return config if path is None else beside(config, Path(path))
+    if path is None:
+        return config
+    network = _beside(config.network, Path(path).resolve().parent)
+    return beside(msgspec.structs.replace(config, network=network), Path(path))
+
+
+def _beside(network: NetworkConfig, there: Path) -> NetworkConfig:
+    """Return a network whose files are those that lie beside the service's, where they do."""
+    moved = {
+        field: str(there / value)
+        for field in ("topology", "demand")
+        if Path(value := getattr(network, field)).suffix and (there / value).is_file()
+    }
+    return msgspec.structs.replace(network, **moved)

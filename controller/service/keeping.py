@@ -53,7 +53,8 @@ class Keeping:
             self.broken = ""
 
     def tidy(self, now_s: float, parties: Iterable[Party], sequence: int, job: int = 0) -> None:
-        """Let rows go that no retry can ask for any more."""
+        """Note the last row, and let rows go that no retry can ask for any more."""
+        self._journal.mark()
         oldest_s = now_s - self._terms.most_s - self._terms.grace_s - 2.0 * _GRAIN_S
         while len(self._needed) > 1 and self._needed[1][0] <= oldest_s:
             self._needed.pop(0)

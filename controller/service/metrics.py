@@ -1,17 +1,14 @@
-"""What a service has done, for Prometheus: a page of text, and the thread that serves it.
+"""What a service has done, for Prometheus: a page of text; how it is served: ``scrapes``.
 
 The page is made by the service's loop once a second; whoever asks for it is given what is there, so
 that nobody who asks can keep an application waiting. Whoever can reach the port can read it.
 """
 
-import contextlib
-import socket
-import threading
 import time
 from collections.abc import Mapping
 
+from controller.service.scrapes import Scrapes
 from controller.service.terms import Counts, WorkCounts
-from quantum.errors import InputError
 from quantum.requests import Measured
 
 __all__ = ["Metrics", "page"]
@@ -42,8 +39,6 @@ _WORK: dict[str, tuple[str, str]] = {
     "workers": ("gauge", "Workers that are there."),
 }
 _FRESH_S = 1.0
-#: Whoever does not finish his question is dropped; the next one waits for no longer.
-_PATIENCE_S, _LONGEST_HEAD = 1.0, 16 * 1024
 
 
 def page(
@@ -111,29 +106,9 @@ class Metrics:
     """
 
     def __init__(self, where: str) -> None:
-        host, colon, port = where.rpartition(":")
-        if not colon or not host or not port.isdecimal() or int(port) > 65535:
-            raise InputError(f"metrics must be HOST:PORT, got {where!r}")
-        try:
-            self._listener = socket.create_server((host, int(port)))
-        except OSError as wrong:
-            why = wrong.strerror or str(wrong)
-            raise InputError(f"metrics: cannot listen on {where}: {why}") from wrong
-        self._listener.settimeout(0.2)
-        self.address = f"http://{host}:{self._listener.getsockname()[1]}/metrics"
         self._page, self._due_s = b"", 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while not self._over.is_set():
-            # Nobody there, no room for another connection, or somebody who has gone: go on.
-            with contextlib.suppress(OSError), self._listener.accept()[0] as line:
-                asked = _question(line)
-                if asked:
-                    line.settimeout(_PATIENCE_S)
-                    line.sendall(_answer(asked, self._page))
+        self._scrapes = Scrapes(where, "metrics", lambda: self._page)
+        self.address = self._scrapes.address
 
     def due(self) -> bool:
         """Tell whether the page should be made anew."""
@@ -153,33 +128,4 @@ class Metrics:
 
     def close(self) -> None:
         """End the thread and close the port."""
-        self._over.set()
-        self._thread.join()
-        self._listener.close()
-
-
-def _question(line: socket.socket) -> bytes:
-    """Return the head of a request that came in time, else nothing."""
-    until_s, head = time.monotonic() + _PATIENCE_S, b""
-    while b"\r\n\r\n" not in head:
-        # All of it has so long, however slowly it is dealt out.
-        left_s = until_s - time.monotonic()
-        if left_s <= 0.0 or len(head) > _LONGEST_HEAD:
-            return b""
-        line.settimeout(left_s)
-        data = line.recv(4096)
-        if not data:
-            return b""
-        head += data
-    return head
-
-
-def _answer(head: bytes, text: bytes) -> bytes:
-    found = head.startswith((b"GET /metrics ", b"GET /metrics?"))
-    body = text if found else b"the page is /metrics\n"
-    return (
-        (b"HTTP/1.1 200 OK\r\n" if found else b"HTTP/1.1 404 Not Found\r\n")
-        + b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\nConnection: close\r\n"
-        + b"Content-Length: %d\r\n\r\n" % len(body)
-        + body
-    )
+        self._scrapes.close()

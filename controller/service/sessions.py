@@ -23,11 +23,23 @@ class Sessions:
     def __init__(
         self, terms: Terms, ring: Keyring, *, network: str, epoch: int, expires: bool = False
     ) -> None:
-        self.terms, self.ring = terms, ring
+        self.terms = terms
+        self.ring = ring
         self._network, self.epoch, self._expires = network, epoch, expires
         self._open: dict[bytes, Party] = {}
         self.parties: dict[str, Party] = {}
         self._last = 0
+
+    @property
+    def ring(self) -> Keyring:
+        """Whose keys count; another one counts from the next frame on."""
+        return self._ring
+
+    @ring.setter
+    def ring(self, ring: Keyring) -> None:
+        self._ring = ring
+        # Looked up for each request: a role may be taken away while a session is open.
+        self._may = {c.public for c in ring.clients.values() if allows(c.role, "request")}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -64,8 +76,7 @@ class Sessions:
             )
             return Closed(Code.UNSUPP, why)
         if not allows(client.role, "request"):
-            why = f"key {client.name} has role {client.role}; requests need role request"
-            return Closed(Code.REJECTED, why)
+            return Closed(Code.REJECTED, _too_little(client))
         party = self.party(client.public, client.name, now_s)
         if party.limit.take(now_s) > 0.0:
             return Closed(Code.BUSY, "too many messages a second")
@@ -91,8 +102,11 @@ class Sessions:
     def find(self, token: bytes) -> Party | Closed | None:
         """Return who has a session, or why it ended; None where there is no such session."""
         party = self._open.get(token)
-        if party is not None and party.public not in self.ring.clients:
+        if party is not None and party.public not in self._may:
             del self._open[token]
+            client = self._ring.clients.get(party.public)
+            if client is not None:
+                return Closed(Code.REJECTED, _too_little(client))
             why = f"key {party.name} is admitted no longer; ask the operator for a new one"
             return Closed(Code.REJECTED, why)
         return party
@@ -121,3 +135,7 @@ class Sessions:
                 kept = max(share, half)
             for token in tokens[: len(tokens) - kept]:
                 del self._open[token]
+
+
+def _too_little(client: Client) -> str:
+    return f"key {client.name} has role {client.role}; requests need role request"

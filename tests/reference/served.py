@@ -28,16 +28,23 @@ class Served:
     """A service's process in a folder; started again it goes on from the same journal."""
 
     def __init__(
-        self, folder: Path, terms: str = "", *, level: str = "debug", backend: str = "inline"
+        self,
+        folder: Path,
+        terms: str = "",
+        *,
+        level: str = "debug",
+        backend: str = "inline",
+        host: str = "127.0.0.1",
     ) -> None:
         self.folder, self.log, self.level = folder, folder / "log.jsonl", level
+        self._host = host
         (folder / "network.json").write_text(json.dumps(NETWORK))
         self.config = folder / "service.toml"
         self.config.write_text(
-            'address = "tcp://127.0.0.1:0"\n'
+            f'address = "tcp://{host}:0"\n'
             f'keys = "{folder / "keys"}"\njournal = "{folder / "journal.db"}"\n'
-            'metrics = "127.0.0.1:0"\n'
-            f'backend = "{backend}"\n[workers]\naddress = "tcp://127.0.0.1:0"\n'
+            f'metrics = "{host}:0"\n'
+            f'backend = "{backend}"\n[workers]\naddress = "tcp://{host}:0"\n'
             f'[network]\ntopology = "{folder / "network.json"}"\nload_hz = 20.0\n[terms]\n{terms}\n'
         )
         self.start()
@@ -64,7 +71,7 @@ class Served:
         # The same ports again, so that clients and workers find it.
         text = self.config.read_text()
         for name, address in (("address", self.address), ("workers]\naddress", self.workers)):
-            text = text.replace(f'{name} = "tcp://127.0.0.1:0"', f'{name} = "{address}"', 1)
+            text = text.replace(f'{name} = "tcp://{self._host}:0"', f'{name} = "{address}"', 1)
         self.config.write_text(text)
 
     def client(self, keys: KeyPair | None = None, address: str = "") -> Client:
@@ -119,9 +126,9 @@ class Working:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, terms: str = "", *, level: str = "debug", backend: str = "inline"):
+def serving(folder: Path, terms: str = "", **given: str):
     """Start a service that is gone afterwards, whatever happens."""
-    service = Served(folder, terms, level=level, backend=backend)
+    service = Served(folder, terms, **given)
     try:
         yield service
     finally:

@@ -392,6 +392,7 @@ def test_paths_of_a_file_begin_where_it_is_and_both_parts_may_stand_in_it(tmp_pa
     path = tmp_path / "site.toml"
     path.write_text(
         '[serve]\nkeys = "k"\njournal = "j.db"\nserver_key = "s.pub"\n'
+        '[serve.network]\ntopology = "net.json"\ndemand = "poisson"\n'
         '[run]\nseed = 4\n[run.broker]\nkeys = "/elsewhere"\n'
     )
     tmp_path.chmod(0o700)
@@ -399,6 +400,10 @@ def test_paths_of_a_file_begin_where_it_is_and_both_parts_may_stand_in_it(tmp_pa
     config = load_config(str(path))
     assert config.folder == tmp_path / "k" and config.journal_path == tmp_path / "j.db"
     assert config.server_key == known.public
+    assert config.network.topology == "net.json"
+    (tmp_path / "net.json").write_text("{}")
+    network = load_config(str(path)).network
+    assert (network.topology, network.demand) == (str(tmp_path / "net.json"), "poisson")
     options, meeting = read_run(str(path))
     assert options == {"seed": 4} and str(meeting.folder) == "/elsewhere"
     with pytest.raises(InputError, match="no table run, only serve"):

@@ -14,9 +14,9 @@ from service_stage import ADA, BOB, EVE, RING, ask, desk_on, enter, said, sessio
 
 from controller.security.keyring import Keyring
 from controller.service.checking import check
-from controller.service.journal import Journal, Started
+from controller.service.journal import Journal, Started, read
 from controller.service.terms import Terms
-from quantum.errors import Code, InputError, RecordError
+from quantum.errors import Code, DpemError, InputError, RecordError
 from quantum.requests import (
     Again,
     Closed,
@@ -26,6 +26,7 @@ from quantum.requests import (
     decode_answer,
     decode_ask,
 )
+from quantum.seeding import generator
 
 TERMS = Terms(load_hz=20.0, credits=4, remembered=64, most_pairs=4, grace_s=1.0)
 NODES = st.sampled_from(["n0", "n1", "n2", "n3"])
@@ -197,6 +198,11 @@ def spoil(path, sql, *values):
         ("UPDATE batch SET body = substr(body, 1, length(body) - 1) || x'07' WHERE n = 2", "row 2"),
         ("DELETE FROM batch WHERE n = 2", "row 3 follows row 1"),
         ("UPDATE batch SET hash = zeroblob(32) WHERE n = 3", "row 3"),
+        ("DELETE FROM batch WHERE n = 4", "row 4 is gone, the journal ended with row 4"),
+        ("DELETE FROM batch WHERE n > 1", "row 2 is gone, the journal ended with row 4"),
+        ("DELETE FROM batch", "row 1 is gone"),
+        ("UPDATE meta SET value = zeroblob(32) WHERE key = 'last_hash'", "row 4 is another one"),
+        ("UPDATE meta SET value = 'x' WHERE key = 'last_n'", "cannot be read"),
     ],
 )
 def test_a_changed_journal_is_found(tmp_path, sql, why):
@@ -211,6 +217,41 @@ def test_a_changed_journal_is_found(tmp_path, sql, why):
     spoil(path, sql)
     with pytest.raises(RecordError, match=why):
         check(path)
+    # And no service goes on from it.
+    again = Journal(path)
+    with pytest.raises(RecordError, match=why):
+        desk_on(again, TERMS)
+    again.close()
+    with pytest.raises(RecordError, match=why):
+        check(path)
+
+
+def test_a_byte_of_a_journal_that_is_changed_is_found_or_stands_for_nothing(tmp_path):
+    path = tmp_path / "journal.db"
+    journal = Journal(path)
+    desk = desk_on(journal, Terms(load_hz=20.0, most_s=1.0, grace_s=0.0))
+    session = session_of(desk)
+    for number in range(60):
+        now_s = 0.1 * number
+        frame = ask(session, number, deadline_s=now_s + 0.5)
+        settled(desk, [*desk.hear([(b"x", frame)], now_s), *desk.turn(now_s)], now_s)
+    journal.close()
+    whole, rows, proof = path.read_bytes(), list(read(path)), check(path)
+    draw, found = generator(6, "rot"), 0
+    for at in draw.integers(0, len(whole), 500).tolist():
+        path.write_bytes(
+            whole[:at] + bytes([whole[at] ^ 1 << int(draw.integers(8))]) + whole[at + 1 :]
+        )
+        try:
+            assert (list(read(path)), check(path)) == (rows, proof)
+        except DpemError:
+            found += 1
+    assert found > 200
+    # Cut short anywhere, it is none.
+    for size in range(0, len(whole), 4096):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DpemError):
+            check(path)
 
 
 @pytest.mark.parametrize("start_s", [None, 7.5, 2.0])

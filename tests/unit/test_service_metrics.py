@@ -8,6 +8,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
 import pytest
+from hosts6 import by_ipv6
 
 from controller.service.metrics import Metrics, page
 from controller.service.terms import Counts
@@ -79,7 +80,7 @@ def test_whoever_does_not_finish_his_question_is_dropped(metrics, said):
 
 
 def test_whoever_deals_his_question_out_slowly_is_dropped_too(metrics, monkeypatch):
-    monkeypatch.setattr("controller.service.metrics._PATIENCE_S", 0.3)
+    monkeypatch.setattr("controller.service.scrapes.PATIENCE_S", 0.3)
     metrics.show(COUNTS, ready=True)
     over = threading.Event()
 
@@ -96,6 +97,43 @@ def test_whoever_deals_his_question_out_slowly_is_dropped_too(metrics, monkeypat
     finally:
         over.set()
         thread.join()
+
+
+def test_many_who_say_nothing_keep_nobody_waiting(metrics, monkeypatch):
+    """None of them is dropped for his slowness, so each of many would have to be waited for."""
+    monkeypatch.setattr("controller.service.scrapes.PATIENCE_S", 3600.0)
+    metrics.show(COUNTS, ready=True)
+    port = int(metrics.address.split(":")[2].partition("/")[0])
+    with contextlib.ExitStack() as lines:
+        silent = [
+            lines.enter_context(net.create_connection(("127.0.0.1", port))) for _ in range(200)
+        ]
+        for line in silent[::2]:
+            with contextlib.suppress(OSError):
+                line.sendall(b"GET /met")
+        assert asked(metrics)["dpem_pairs_total"] == 2.0
+        told = []
+        threads = [threading.Thread(target=lambda: told.append(asked(metrics))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(told) == 20
+        # Of those who are too many the oldest were dropped, whatever they had said.
+        silent[0].settimeout(30.0)
+        with contextlib.suppress(ConnectionError):
+            assert silent[0].recv(1) == b""
+
+
+@pytest.mark.skipif(not by_ipv6(), reason="this machine has no IPv6")
+def test_a_page_by_ipv6():
+    served = Metrics("[::1]:0")
+    try:
+        served.show(COUNTS, ready=True)
+        assert served.address.startswith("http://[::1]:")
+        assert asked(served)["dpem_pairs_total"] == 2.0
+    finally:
+        served.close()
 
 
 @pytest.mark.parametrize("where", ["9464", ":9464", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536"])
