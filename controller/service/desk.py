@@ -306,6 +306,7 @@ class Desk:
     def _look_after(self, now_s: float) -> None:
         """Forget what is over, and try a broken journal again."""
         self._keeping.try_again(now_s)
+        self._keeping.trim()
         if now_s - self._tidied_s >= _TIDY_S:
             self._tidied_s = now_s
             self.answers.forget(now_s)

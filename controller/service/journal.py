@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from controller.service.entries import (
     encoder,
 )
 from controller.service.entries import decoder as entries_decoder
+from controller.service.moving import Mover, move_rest
 from quantum.errors import InputError, RecordError
 from quantum.locks import hold
 
@@ -51,10 +52,10 @@ __all__ = [
     "read",
 ]
 
-#: The thread looks so often whether the log should be moved.
-_MOVE_S = 2.0
-#: A log of so many bytes is moved by whoever writes next, while everybody waits.
-_LONGEST_LOG = 256 * 1024 * 1024
+#: A log that was longer, because somebody read for long, is cut to so many bytes.
+_LOG_BYTES = 256 * 1024 * 1024
+#: Rows that may go are taken away so many at a time, and for so long at a stretch.
+_ROWS, _STRETCH_S = 64, 0.003
 
 
 class JournalFull(Exception):
@@ -79,8 +80,9 @@ class Journal:
             self._db = _open(path)
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._db.execute("PRAGMA journal_mode=WAL")
-            # The thread does this.
+            # A thread does this.
             self._db.execute("PRAGMA wal_autocheckpoint=0")
+            self._db.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
             # Who is killed again and again never came to it.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._db.execute(
@@ -101,15 +103,17 @@ class Journal:
         # Only who has written says where the end is: one that was cut short stays found.
         self._marked = self.number
         self._started = Started(0, "", 0, 0.0, 0.0)
-        self._over = threading.Event()
-        self._mover = threading.Thread(target=self._move, name="journal", daemon=True)
-        self._mover.start()
+        self._stop = 0
+        self._mover = Mover(path)
 
     def append(self, entries: list[Any]) -> int:
         """Write entries as one transaction and return its number.
 
         Raises :class:`JournalFull` where that cannot be; then none of them is in the journal.
         """
+        if self._mover.nearly:
+            self._mover.nearly = False
+            move_rest(self._db)
         body = encoder.encode(entries)
         head = hashlib.sha256(self.head + body).digest()
         try:
@@ -158,8 +162,8 @@ class Journal:
     def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int, job: int = 0) -> None:
         """Note that batches before ``needed`` hold nothing that a retry could ask for.
 
-        Where the file is too long the oldest of them go. ``clients`` are all that have a number,
-        ``sequence`` is that of the last pair and ``job`` that of the last job.
+        Where the file is too long the oldest of them may go (:meth:`trim`). ``clients`` are all
+        that have a number, ``sequence`` is that of the last pair and ``job`` that of the last job.
         """
         with contextlib.suppress(sqlite3.Error):
             kept = encoder.encode((Kept(self._started, sequence, clients, job),))
@@ -170,40 +174,42 @@ class Journal:
             free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
             size = self._db.execute("PRAGMA page_size").fetchone()[0]
             if (pages - free) * size > self._keep_bytes:
-                self._trim(needed)
-        log = Path(f"{self.path}-wal")
-        with contextlib.suppress(sqlite3.Error, OSError):
-            if log.stat().st_size > _LONGEST_LOG:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                lowest = self._db.execute("SELECT min(n) FROM batch").fetchone()[0]
+                self._stop = min(needed, lowest + (self.number - lowest) // 4)
 
-    def _trim(self, needed: int) -> None:
-        """Take away a quarter of the rows, or as many as are not needed."""
-        lowest = self._db.execute("SELECT min(n) FROM batch").fetchone()[0]
-        stop = min(needed, lowest + (self.number - lowest) // 4)
-        found = self._db.execute("SELECT hash FROM batch WHERE n = ?", (stop - 1,)).fetchone()
-        if stop <= lowest or found is None:
+    def trim(self) -> None:
+        """Take away some of the oldest rows of a file that is too long: a quarter, bit by bit.
+
+        Nobody waits for long; call it again and again.
+        """
+        if not self._stop:
             return
+        until_s = time.perf_counter() + _STRETCH_S
+        try:
+            while time.perf_counter() < until_s:
+                lowest = self._db.execute("SELECT min(n) FROM batch").fetchone()[0]
+                stop = min(self._stop, lowest + _ROWS)
+                if stop <= lowest:
+                    self._stop = 0
+                    return
+                self._take_away(stop)
+        except sqlite3.Error:
+            # A full disk: when there is room, tidying asks for it again.
+            self._stop = 0
+
+    def _take_away(self, stop: int) -> None:
+        """Take away the rows before ``stop``, and note the hash that the chain begins from."""
+        found = self._db.execute("SELECT hash FROM batch WHERE n = ?", (stop - 1,)).fetchone()
         with _transaction(self._db):
             for key, value in (("trimmed_n", stop - 1), ("trimmed_hash", found[0])):
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
             self._db.execute("DELETE FROM batch WHERE n < ?", (stop,))
 
-    def _move(self) -> None:
-        """Move the log into the file again and again, on a connection of its own."""
-        with contextlib.suppress(sqlite3.Error):
-            db = sqlite3.connect(self.path, isolation_level=None, timeout=0.0)
-            while not self._over.wait(_MOVE_S):
-                # A full disk, or somebody who reads: the next time will do.
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            db.close()
-
     def close(self) -> None:
         """Close the file; safe to call twice."""
         if self._lock < 0:
             return
-        self._over.set()
-        self._mover.join(5.0)
+        self._mover.close()
         self.mark()
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -52,6 +52,10 @@ class Keeping:
         if self.broken and now_s - self._tried_s >= TRY_S and self.write([], now_s):
             self.broken = ""
 
+    def trim(self) -> None:
+        """Let a journal that is too long get a little shorter."""
+        self._journal.trim()
+
     def tidy(self, now_s: float, parties: Iterable[Party], sequence: int, job: int = 0) -> None:
         """Note the last row, and let rows go that no retry can ask for any more."""
         self._journal.mark()
