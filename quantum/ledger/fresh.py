@@ -49,6 +49,7 @@ def new_ledger(
         up=int,  # whether the node is there
         given=float,  # swap tokens that came with joining the network
         saved=float,  # swap tokens, while requests share them out
+        unclaimed=float,  # swap tokens that the claims of this slot have left
     )
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
     # Lines of 64 bytes: nodes and searches for claims read the first one, searches for stock the
