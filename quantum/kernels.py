@@ -20,8 +20,19 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core.options import DefaultOptions
+from numpy.typing import DTypeLike
 
-__all__ = ["Table", "cache_folder", "kernel", "lean", "small", "sources_of", "table", "threaded"]
+__all__ = [
+    "Table",
+    "cache_folder",
+    "kernel",
+    "lean",
+    "lined",
+    "small",
+    "sources_of",
+    "table",
+    "threaded",
+]
 
 #: A structured array with named columns; kernels write ``ledger.node[u].used``.
 Table = Any
@@ -33,6 +44,8 @@ _MARKS = (b"@kernel", b"@small", b"@lean", b"@threaded")
 _KEPT_S = 30 * 86400.0
 #: How often the time of a folder's last use is noted.
 _NOTED_S = 86400.0
+#: Bytes that a processor reads from memory together.
+_LINE = 64
 
 
 def cache_folder(source: str | Path) -> Path:
@@ -142,4 +155,17 @@ def table(shape: int | tuple[int, ...], **columns: Any) -> Table:
         base, length = kind if isinstance(kind, tuple) else (kind, None)
         code = np.int64 if base is int else np.float64
         fields.append((name, code) if length is None else (name, code, (length,)))
-    return np.zeros(shape, dtype=np.dtype(fields)).view(np.recarray)
+    return lined(shape, np.dtype(fields)).view(np.recarray)
+
+
+def lined(shape: int | tuple[int, ...], kind: DTypeLike) -> Any:
+    """Return an array of zeros that begins where a line of the processor's cache does.
+
+    >>> lined((2, 3), np.int64).tolist()
+    [[0, 0, 0], [0, 0, 0]]
+    """
+    dtype = np.dtype(kind)
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.zeros(size + _LINE, dtype=np.uint8)
+    start = -room.ctypes.data % _LINE
+    return room[start : start + size].view(dtype).reshape(shape)

@@ -24,6 +24,7 @@ def for_requests(world: World, rows: int, seed: int) -> World:
     n = world.n
     tables = (world.request, world.cls)
     request, cls = (np.zeros(rows, dtype=t.dtype).view(np.recarray) for t in tables)
+    cls.first = np.arange(rows)
     nowhere = np.full((rows, world.path_links.shape[1]), -1, dtype=np.int64)
     return world._replace(
         seed=seed,

@@ -28,8 +28,9 @@ from quantum.kernels import lean
 from quantum.ledger import Ledger, Rule, World, act_by_rule, close_slot, generate, open_slot
 from quantum.ledger.acts import discard
 from quantum.ledger.claims import ANNOUNCED_S
-from quantum.ledger.paths import find_path
-from quantum.ledger.prices import CLOSED, STOCK
+from quantum.ledger.fans import begin_spending
+from quantum.ledger.paths import find_stored
+from quantum.ledger.prices import CLOSED
 from quantum.ledger.refine import refine
 from quantum.ledger.refined import claim_refined
 from quantum.ledger.serve import assemble, choose_pairs, serve_best
@@ -105,7 +106,7 @@ def _route(ledger: Ledger, desk: Desk, request: int) -> None:
 def _swap_all(world: World, ledger: Ledger, rule: Rule, desk: Desk, turn: int, gaps: int) -> None:
     """Swap for the live requests, oldest first."""
     slot, base = ledger.now[0].clock, turn << _REQUEST_BITS
-    soon = slot + int(ANNOUNCED_S / world.slot_s)
+    soon, since = slot + int(ANNOUNCED_S / world.slot_s), begin_spending(world, ledger)
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         fixed = world.request[request]
@@ -115,17 +116,17 @@ def _swap_all(world: World, ledger: Ledger, rule: Rule, desk: Desk, turn: int, g
         if fixed.arrival <= slot <= fixed.deadline:
             deliver(world, ledger, desk, request, hops, base)
             begun = own(world, ledger, desk, request, hops, base)
-            _whole(world, ledger, rule, request, begun)
+            _whole(world, ledger, rule, request, begun, since)
         _swap(world, ledger, desk, request, hops, base, gaps)
         clear(desk, hops)
 
 
 @lean
-def _whole(world: World, ledger: Ledger, rule: Rule, request: int, begun: int) -> None:
+def _whole(world: World, ledger: Ledger, rule: Rule, request: int, begun: int, since: int) -> None:
     """Swap whole chains of link pairs, on any path, for what the chains begun will not deliver."""
     row = world.request[request].cls
     while ledger.request[request].left > begun:
-        length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
+        length = find_stored(world, ledger, rule, row, CLOSED, since)
         if length == 0:
             return
         choose_pairs(world, ledger, row, length)

@@ -9,11 +9,12 @@ when the request starts are swapped; one that is not good enough after all is dr
 
 from quantum.kernels import lean
 from quantum.ledger.acts import discard, hand_over, join, state_of
+from quantum.ledger.fans import begin_spending
 from quantum.ledger.heard import fails, listen_for, remember, show
 from quantum.ledger.leaves import value_after
-from quantum.ledger.paths import find_path
-from quantum.ledger.prices import CLOSED, STOCK, price_node
-from quantum.ledger.serve import opens, serve_live
+from quantum.ledger.paths import find_stored
+from quantum.ledger.prices import CLOSED, price_node
+from quantum.ledger.serve import serve_live
 from quantum.ledger.shares import begin_ready, missing
 from quantum.ledger.state import Ints, Ledger, Rule, World
 
@@ -66,7 +67,7 @@ def _hand_waiting(world: World, ledger: Ledger) -> None:
 @lean
 def _swap_ahead(world: World, ledger: Ledger, rule: Rule) -> None:
     """Swap chains for the requests that start soon, in the order in which they became known."""
-    slot, heard = ledger.now[0].clock, -1
+    slot, heard, since = ledger.now[0].clock, -1, begin_spending(world, ledger)
     last = slot + int(rule.ahead_s / world.slot_s)
     begin_ready(ledger)
     for index in range(ledger.now[0].live):
@@ -76,21 +77,28 @@ def _swap_ahead(world: World, ledger: Ledger, rule: Rule) -> None:
             continue
         most = missing(ledger, row, ledger.request[request].left)
         if most > 0 and len(ledger.ghost) > 0:
-            heard = listen_for(world, ledger, row, heard)
-        _swap_for(world, ledger, rule, row, start, most, heard)
+            before, heard = heard, listen_for(world, ledger, row, heard)
+            if heard != before:
+                since = begin_spending(world, ledger)
+        _swap_for(world, ledger, rule, row, start, most, heard, since)
     if heard >= 0:
         show(world, ledger)
 
 
 @lean
 def _swap_for(
-    world: World, ledger: Ledger, rule: Rule, row: int, start: int, most: int, heard: int
+    world: World,
+    ledger: Ledger,
+    rule: Rule,
+    row: int,
+    start: int,
+    most: int,
+    heard: int,
+    since: int,
 ) -> None:
     """Swap up to ``most`` chains that will do for a class in slot ``start``."""
     for _ in range(most):
-        if not opens(world, ledger, world.cls[row].a, world.cls[row].b):
-            return
-        length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
+        length = find_stored(world, ledger, rule, row, CLOSED, since)
         # A pair of neighbours is there as it is.
         if length < 2 or not _choose_lasting(world, ledger, row, start, length):
             return

@@ -90,6 +90,7 @@ def new_world(
         hops=int,
         row=int,
         back=int,
+        first=int,
         refined=int,
         heard=int,
     )
@@ -98,6 +99,8 @@ def new_world(
     if len(classes):
         where = np.minimum(np.searchsorted(targets, ends[:, 0]), len(targets) - 1)
         cls.back = np.where(targets[where] == ends[:, 0], where, -1)
+    same, first = np.unique(commodity, return_index=True)
+    cls.first = first[np.searchsorted(same, commodity)] if len(classes) else 0
     distance = distances(inc.degree, inc.neighbour, targets.astype(np.int64), n)
     if len(classes):
         nearest = distance[cls.row, cls.a].astype(np.int64)

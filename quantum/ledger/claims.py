@@ -19,6 +19,8 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
     for number in range(world.m):
         ledger.link[number].wanted = 0.0
     row = -1
+    ledger.now[0].search += 1
+    begun = ledger.now[0].search
     start = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s)
     if rule.complete == 2:
         begin_shares(world, ledger)
@@ -31,7 +33,7 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
         if rule.complete == 2:
             claim_share(world, ledger, rule, request)
         else:
-            _claim_path(world, ledger, rule, request)
+            _claim_path(world, ledger, rule, request, begun)
     if rule.complete == 2:
         note_shares(world, ledger)
         end_shares(world, ledger)
@@ -40,11 +42,12 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
 
 
 @lean
-def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
+def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int, begun: int) -> None:
     """Claim the links of a live request for its missing pairs.
 
     Along its fixed shortest path, as long as that is there, or along the path that is cheapest to
-    complete from stock whose swap nodes can have a token by the deadline.
+    complete from stock whose swap nodes can have a token by the deadline. ``begun`` is the number
+    of the first search in this slot.
     """
     links, asked, row = ledger.link, ledger.request[request], world.request[request].cls
     if rule.complete == 0 and _is_passable(links, world.path_links[row], asked.left):
@@ -59,7 +62,7 @@ def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
         known = CLOSED
         if asked.claimed > 0:
             known = path_cost(world, ledger, rule, row, slack, asked.claim, asked.claimed)
-        length = find_path(world, ledger, rule, row, slack, CLAIMS, known)
+        length = _seek(world, ledger, rule, row, slack, known, begun)
         asked.search = slot + 1 + int(rule.again * slack)
         if length > 0:
             asked.claimed = length
@@ -70,6 +73,26 @@ def _claim_path(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
             asked.search = slot + 1 if _may_open(world) else world.horizon
     for back in range(asked.claimed):
         links[asked.claim[back]].wanted += asked.left
+
+
+@lean
+def _seek(
+    world: World, ledger: Ledger, rule: Rule, row: int, slack: int, known: float, begun: int
+) -> int:
+    """Search for a claim; requests of one class often ask for the same one after the other."""
+    sought = ledger.sought[row]
+    same = sought.search >= begun and sought.slack == slack and sought.known == known
+    if same and len(world.age) == 0:
+        length = sought.length
+        for back in range(length):
+            ledger.chain[back] = sought.chain[back]
+        return int(length)
+    length = find_path(world, ledger, rule, row, slack, CLAIMS, known)
+    sought.search, sought.slack, sought.known = ledger.now[0].search, slack, known
+    sought.length = length
+    for back in range(length):
+        sought.chain[back] = ledger.chain[back]
+    return int(length)
 
 
 @small

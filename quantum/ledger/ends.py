@@ -7,61 +7,81 @@ that has few enough hops and is good enough is the cheapest of those. Meeting ha
 few nodes around each end instead of most nodes of the network.
 """
 
-from quantum.kernels import Table, lean
+from quantum.kernels import Table, lean, small
+from quantum.ledger.heap import pop, push
 from quantum.ledger.prices import LEFT, STOCK, least_prices, making_price, node_price, price_link
-from quantum.ledger.state import Ints, Ledger, Rule, World
+from quantum.ledger.state import MAX_HOPS, Ints, Ledger, Rule, World
 
-__all__ = ["TOO_LONG", "connects", "meet"]
+__all__ = ["TOO_LONG", "connects", "levels_of", "meet"]
 
 #: Instead of a number of links: the cheapest path does not meet the request, another one might.
 TOO_LONG = -1
 _FORTH, _BACK = 0, 1
 
 
+@small
+def levels_of(ledger: Ledger) -> int:
+    """Return the mark of the destination in ``seen[:, 1]`` after :func:`connects`.
+
+    A node k links away from it, by stored pairs and swap tokens, has this mark and k.
+    """
+    return int(ledger.now[0].search - MAX_HOPS)
+
+
 @lean
-def connects(world: World, ledger: Ledger, row: int) -> bool:
-    """Tell whether a chain of stored pairs with swap tokens, short enough, joins a class's ends."""
-    links, nodes, seen, queue = ledger.link, ledger.node, ledger.seen, ledger.front
-    fixed, inc_link, inc_node, wish = world.node, world.inc_link, world.inc_node, world.cls[row]
+def connects(world: World, ledger: Ledger, row: int) -> int:
+    """Tell whether a chain of stored pairs with swap tokens, short enough, joins a class's ends.
+
+    To be called after :func:`~quantum.ledger.fans.begin_spending`. 0: none
+    does. Otherwise at least as many links as this lead from nodes that were not seen from
+    the destination to it (see :func:`levels_of`).
+    """
+    fan, near, seen, queue, wish = (
+        ledger.fan,
+        ledger.near,
+        ledger.seen,
+        ledger.front,
+        world.cls[row],
+    )
     distance, most = world.distance[wish.row], wish.hops
-    ledger.now[0].search += 1
-    stamp = ledger.now[0].search
+    # Every level of every search has its own number, so that marks never have to be cleared.
+    ledger.now[0].search += MAX_HOPS + 1
+    stamp = levels_of(ledger)
     ends = (wish.a, wish.b)
     for side in range(2):
         seen[ends[side], side] = stamp
         queue[side, 0].node = ends[side]
     begin_0, stop_0, begin_1, stop_1 = 0, 1, 0, 1
     forth = 0
-    for _ in range(most):
+    for hop in range(most):
         side = _FORTH if stop_0 - begin_0 <= stop_1 - begin_1 else _BACK
         begin, stop = (begin_0, stop_0) if side == _FORTH else (begin_1, stop_1)
         reached, other, goal = stop, 1 - side, ends[1 - side]
         if side == _FORTH:
             forth += 1
+        level = stamp + (forth if side == _FORTH else hop + 1 - forth)
         for index in range(begin, stop):
             u = queue[side, index].node
-            for k in range(fixed[u].degree):
-                v = inc_node[u, k]
-                if seen[v, side] == stamp:
+            for k in range(fan[u].count):
+                v = near[u, k]
+                if seen[v, side] >= stamp:
                     continue
                 if side == _FORTH and forth + distance[v] > most:
                     continue
-                if links[inc_link[u, k]].stock <= 0:
+                if v != goal and fan[v].able == 0:
                     continue
-                if v != goal and nodes[v].swap_tokens < 1.0:
-                    continue
-                if seen[v, other] == stamp:
-                    return True
-                seen[v, side] = stamp
+                if seen[v, other] >= stamp:
+                    return hop - forth + 2 if side == _FORTH else hop - forth + 1
+                seen[v, side] = level
                 queue[side, reached].node = v
                 reached += 1
         if reached == stop:
-            return False
+            return 0
         if side == _FORTH:
             begin_0, stop_0 = stop, reached
         else:
             begin_1, stop_1 = stop, reached
-    return False
+    return 0
 
 
 @lean
@@ -79,9 +99,10 @@ def meet(
 
     ``last`` is the least that the last swap costs. Returns the number of links, which go
     to ``ledger.chain``, last link first; 0 where there is none; :data:`TOO_LONG` where it has too
-    many or is not good enough.
+    many or is not good enough. ``ledger.now.least`` is what it costs.
     """
     if rule.fidelity < 0.0 or rule.bucket < 0.0 or rule.inverse < 0.0 or rule.rate < 0.0:
+        ledger.now[0].least = known
         return TOO_LONG
     links, nodes, sides, heap = ledger.link, ledger.node, ledger.side, ledger.front
     seen = ledger.seen
@@ -107,7 +128,7 @@ def meet(
             break
         side = _FORTH if size_0 <= size_1 else _BACK
         u, cost = heap[side, 0].node, top_0 if side == _FORTH else top_1
-        size = _pop(heap[side], size_0 if side == _FORTH else size_1)
+        size = pop(heap[side], size_0 if side == _FORTH else size_1)
         if cost <= sides[u].cost[side]:
             facing = top_1 if side == _FORTH else top_0
             if side == _BACK and u != target:
@@ -157,13 +178,15 @@ def meet(
                 elif total + facing >= best:
                     continue
                 if size == room:
+                    ledger.now[0].least = known
                     return TOO_LONG
                 seen[v, side], spot.cost[side], spot.via[side] = stamp, total, via
-                size = _push(heap[side], size, v, total)
+                size = push(heap[side], size, v, total)
         if side == _FORTH:
             size_0 = size
         else:
             size_1 = size
+    ledger.now[0].least = best
     if where < 0:
         return 0
     length = _walk(ends, sides, ledger.chain, source, target, where)
@@ -241,36 +264,3 @@ def _meets(
             return TOO_LONG
     # Sums in another order may make the path that is known look cheaper than itself.
     return length if total < known else 0
-
-
-@lean
-def _push(heap: Table, size: int, node: int, cost: float) -> int:
-    """Put a node into a heap of ``size``; return the new size."""
-    place = size
-    while place > 0:
-        above = (place - 1) // 2
-        if heap[above].cost <= cost:
-            break
-        heap[place].node, heap[place].cost = heap[above].node, heap[above].cost
-        place = above
-    heap[place].node, heap[place].cost = node, cost
-    return size + 1
-
-
-@lean
-def _pop(heap: Table, size: int) -> int:
-    """Take the cheapest out of a heap of ``size``; return the new size."""
-    size -= 1
-    node, cost, place = heap[size].node, heap[size].cost, 0
-    while True:
-        below = 2 * place + 1
-        if below >= size:
-            break
-        if below + 1 < size and heap[below + 1].cost < heap[below].cost:
-            below += 1
-        if heap[below].cost >= cost:
-            break
-        heap[place].node, heap[place].cost = heap[below].node, heap[below].cost
-        place = below
-    heap[place].node, heap[place].cost = node, cost
-    return size

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantum.kernels import table
+from quantum.kernels import lined, table
 from quantum.ledger.prices import believe
 from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, RAW, Ints, Ledger, World
 
@@ -52,23 +52,26 @@ def new_ledger(
         unclaimed=float,  # swap tokens that the claims of this slot have left
     )
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
-    # In this order a search for claims reads the first 64 bytes of a link, one for stock the rest.
+    # Lines of 64 bytes: nodes and searches for claims read the first one, searches for stock the
+    # second.
     link = table(
         m,
         stock=int,  # stored pairs as they were made
         wanted=float,  # pairs that live requests need
         open=int,  # whether it makes pairs: it and both its ends are up
         fresh_loss=float,  # -log of the mean correlator of a fresh pair
-        belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
+        refined=int,  # stored pairs that were distilled
+        forecast=float,  # pairs expected to be asked soon
+        first=int,  # births of its oldest and youngest pair, as long as it has any
+        last=int,
         priced=int,  # slot in which price, loss and corr were worked out from stock
         price=float,
         loss=float,  # -log of the mean correlator
         corr=(float, 3),  # correlators that the path search counts on
         oldest=int,  # place of its oldest pair as it was made; -1 none
         youngest=int,
-        forecast=float,  # pairs expected to be asked soon
+        belief=(float, 3),  # correlators of a fresh pair, as the controllers believe
         claims=int,
-        refined=int,  # stored pairs that were distilled
         wanted_refined=float,  # distilled pairs that live requests need
         distilled=int,  # distillations so far
         best=int,  # place of its best pair, while serving; -1 none
@@ -136,6 +139,7 @@ def new_ledger(
         hidden=int,  # 1 while queues are what a decider has heard of
         row=int,  # whose ages count meanwhile
         haunting=int,  # first ghost that stands in a queue, -1 none
+        least=float,  # what the path of the last search from both ends costs
     )
     now.free, now.haunting = places, -1
     event = table(
@@ -209,6 +213,28 @@ def new_ledger(
             pairs=int,  # that wait
             free=int,  # of these, while requests share them out
         ),
+        fan=table(
+            n,
+            count=int,  # stored pairs lead from here to so many neighbours
+            able=int,  # whether it has a swap token
+        ),
+        near=lined((n, _width_of(world)), np.int64),
+        via=lined((n, _width_of(world)), np.int64),
+        vain=table(
+            len(world.cls),
+            search=int,  # number of the last search that no chain of stored pairs answered
+            hops=int,  # though it might have had so many links
+            tried=int,  # number of the last search that found none good enough
+            free=int,  # when so many places were free
+        ),
+        sought=table(
+            len(world.cls),
+            search=int,  # number of the last search for a claim
+            slack=int,  # what it was asked
+            known=float,
+            length=int,  # what it found
+            chain=(int, MAX_HOPS),
+        ),
         ring=np.full(world.cutoff + 2, -1, np.int64),
         mark=mark,
         label=label,
@@ -227,6 +253,11 @@ def new_ledger(
     )
     believe(world, ledger)
     return ledger
+
+
+def _width_of(world: World) -> int:
+    """Return the largest degree, up to whole lines of the cache."""
+    return -(-world.inc_link.shape[1] // 8) * 8
 
 
 def _longest_wait(world: World) -> int:

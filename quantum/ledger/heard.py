@@ -7,7 +7,7 @@ taken so recently that it has not heard of it still are: places behind those of 
 (*ghosts*). A claim of one of these fails. All this is passed over where every age is 0.
 """
 
-from quantum.kernels import lean
+from quantum.kernels import lean, small
 from quantum.ledger.places import unlink
 from quantum.ledger.state import FAILED, FAILED_NODES, Ledger, World
 
@@ -80,6 +80,7 @@ def show(world: World, ledger: Ledger) -> None:
     for number in range(world.m):
         link, whole = ledger.link[number], ledger.behind[number]
         link.stock, link.oldest, link.youngest = whole.stock, whole.oldest, whole.youngest
+        _note_births(ledger, number)
         link.priced = -1
     first = len(ledger.pair) - len(ledger.ghost)
     while ledger.now[0].haunting >= 0:
@@ -108,11 +109,11 @@ def _appear(world: World, ledger: Ledger, row: int, number: int) -> None:
     if older >= 0:
         pairs[older].younger = place
     else:
-        link.oldest = place
+        link.oldest, link.first = place, birth
     if younger >= 0:
         pairs[younger].older = place
     else:
-        link.youngest = place
+        link.youngest, link.last = place, birth
     link.stock += 1
     ghost.next, ledger.now[0].haunting = ledger.now[0].haunting, number
     ghost.stands = 1
@@ -129,7 +130,16 @@ def _hide_link(world: World, ledger: Ledger, row: int, number: int) -> None:
         link.stock -= 1
     if link.youngest < 0:
         link.oldest = -1
+    _note_births(ledger, number)
     link.priced = -1
+
+
+@small
+def _note_births(ledger: Ledger, number: int) -> None:
+    """Note when the oldest and the youngest pair of a link that show were made."""
+    link = ledger.link[number]
+    if link.youngest >= 0:
+        link.first, link.last = ledger.pair[link.oldest].birth, ledger.pair[link.youngest].birth
 
 
 @lean

@@ -14,9 +14,10 @@ import numpy as np
 from quantum.draws import uniform
 from quantum.kernels import Table, lean
 from quantum.ledger.events import LINK_KEY
+from quantum.ledger.fans import begin_spending
 from quantum.ledger.generate import act_as_needed, generate
-from quantum.ledger.paths import find_path
-from quantum.ledger.prices import CLOSED, STOCK
+from quantum.ledger.paths import find_stored
+from quantum.ledger.prices import CLOSED
 from quantum.ledger.serve import assemble, choose_pairs
 from quantum.ledger.slot import close_slot, open_slot
 from quantum.ledger.state import (
@@ -168,13 +169,13 @@ def _measure_out(world: World, intake: Intake, target: int) -> None:
 @lean
 def _serve(world: World, ledger: Ledger, rule: Rule, first: int) -> None:
     """Assemble pairs for live requests from the one at ``first`` on, as events have room."""
-    slot = ledger.now[0].clock
+    slot, since = ledger.now[0].clock, begin_spending(world, ledger)
     for index in range(first, ledger.now[0].live):
         row = ledger.queue[index].live
         if slot > world.request[row].deadline:
             continue
         while ledger.request[row].left > 0 and ledger.now[0].events < len(ledger.event):
-            length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
+            length = find_stored(world, ledger, rule, row, CLOSED, since)
             if length == 0:
                 break
             choose_pairs(world, ledger, row, length)

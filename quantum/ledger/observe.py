@@ -31,7 +31,7 @@ OPEN = 6  # 1 where the link can make pairs
 @lean
 def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
     """Write what ``node`` sees into ``view`` (K, 7); unused rows become zero."""
-    nodes, links, pairs, fixed = ledger.node, ledger.link, ledger.pair, world.node
+    nodes, links, fixed = ledger.node, ledger.link, world.node
     degree, slot = fixed[node].degree, ledger.now[0].clock
     for k in range(degree):
         peer, link = world.inc_node[node, k], links[world.inc_link[node, k]]
@@ -42,8 +42,8 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
         view[k, FORECAST] = link.forecast
         view[k, OPEN] = link.open
         view[k, OLDEST] = 0.0
-        if link.oldest >= 0:
-            view[k, OLDEST] = (slot - pairs[link.oldest].birth) / world.cutoff
+        if link.stock > 0:
+            view[k, OLDEST] = (slot - link.first) / world.cutoff
     if len(ledger.past) > 0:
         _look_back(world, ledger, node, view)
     for k in range(degree, view.shape[0]):

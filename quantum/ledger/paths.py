@@ -9,7 +9,8 @@ better fidelity, so loss of fidelity is part of the price, in units of what the 
 """
 
 from quantum.kernels import lean
-from quantum.ledger.ends import TOO_LONG, connects, meet
+from quantum.ledger.ends import TOO_LONG, connects, levels_of, meet
+from quantum.ledger.fans import begin_spending, opens
 from quantum.ledger.prices import (
     AS_PRICED,
     CLAIMS,
@@ -17,6 +18,7 @@ from quantum.ledger.prices import (
     LEFT,
     STOCK,
     least_prices,
+    least_stored,
     making_price,
     node_price,
     price_link,
@@ -24,7 +26,21 @@ from quantum.ledger.prices import (
 )
 from quantum.ledger.state import MAX_HOPS, Ints, Ledger, Rule, World
 
-__all__ = ["cheapest_path", "find_path", "is_usable", "path_cost", "search_layers"]
+__all__ = [
+    "cheapest_path",
+    "find_path",
+    "find_stored",
+    "is_usable",
+    "path_cost",
+    "search_layers",
+]
+
+#: Instead of a number of links: two paths cost the same, and sharp bounds may take the other one.
+TIED = -2
+#: What guesses allow a path to cost, over the cheapest of any length and fidelity.
+_GUESS = 1.15
+#: Sharp bounds leave room for sums that were rounded in another order.
+_ROUNDED = 1.0 - 1e-12
 
 
 @lean
@@ -46,19 +62,60 @@ def find_path(
     ``kind`` says which prices count. Those of claims and of stock are worked out for the links and
     nodes that the search meets; for claims a search from both ends goes before the one by layers.
     """
+    if kind == STOCK:
+        since = begin_spending(world, ledger)
+        return int(find_stored(world, ledger, rule, row, known, since))
     last = 0.0
     if kind != AS_PRICED:
         last = _last_swap(world, ledger, rule, row, slack, kind)
         if last >= CLOSED and world.distance[world.cls[row].row, world.cls[row].a] > 1:
             return 0
-        if kind == STOCK and not connects(world, ledger, row):
-            return 0
-        # Most chains of stock that are there are not good enough: the layers see that sooner.
-        if kind != STOCK:
-            length = meet(world, ledger, rule, row, slack, kind, known, last)
-            if length != TOO_LONG:
+        length = meet(world, ledger, rule, row, slack, kind, known, last)
+        if length != TOO_LONG:
+            return int(length)
+        guess = _GUESS * ledger.now[0].least
+        if guess < known:
+            length = _layers(world, ledger, rule, row, slack, kind, guess, last, True, 0, 0)
+            if length > 0:
                 return int(length)
     return int(search_layers(world, ledger, rule, row, slack, kind, known, last))
+
+
+@lean
+def find_stored(
+    world: World, ledger: Ledger, rule: Rule, row: int, known: float, since: int
+) -> int:
+    """Find the cheapest chain of stored pairs of class ``row`` that costs less than ``known``.
+
+    ``since`` is the number of :func:`~quantum.ledger.ends.begin_spending`: a class whose ends
+    nothing has joined since then is not searched again.
+    """
+    wish, tried = world.cls[row], ledger.vain[row]
+    vain = ledger.vain[wish.first]
+    if vain.search >= since and wish.hops <= vain.hops:
+        return 0
+    # Whatever is spent frees a place.
+    if tried.tried >= since and tried.free == ledger.now[0].free:
+        return 0
+    if not opens(ledger, wish.a, wish.b):
+        vain.search, vain.hops = ledger.now[0].search, MAX_HOPS
+        return 0
+    last = _last_swap(world, ledger, rule, row, 0, STOCK)
+    if last >= CLOSED and world.distance[wish.row, wish.a] > 1:
+        vain.search, vain.hops = ledger.now[0].search, MAX_HOPS
+        return 0
+    # Most chains that are there are not good enough: the layers see that sooner than a search from
+    # both ends for the cheapest.
+    beyond, levels = connects(world, ledger, row), levels_of(ledger)
+    if beyond == 0:
+        vain.search, vain.hops = ledger.now[0].search, wish.hops
+        return 0
+    length = _layers(world, ledger, rule, row, 0, STOCK, known, last, True, beyond, levels)
+    if length == TIED:
+        length = _layers(world, ledger, rule, row, 0, STOCK, known, last, False, beyond, levels)
+    if length == 0 and known >= CLOSED:
+        tried.tried, tried.free = ledger.now[0].search, ledger.now[0].free
+    return int(length)
 
 
 @lean
@@ -73,18 +130,47 @@ def search_layers(
     last: float,
 ) -> int:
     """Find the cheapest path by layers; ``last`` is the least that the last swap costs, if any."""
+    return int(_layers(world, ledger, rule, row, slack, kind, known, last, False, 0, 0))
+
+
+@lean
+def _layers(
+    world: World,
+    ledger: Ledger,
+    rule: Rule,
+    row: int,
+    slack: int,
+    kind: int,
+    known: float,
+    last: float,
+    sharp: bool,
+    beyond: int,
+    levels: int,
+) -> int:
+    """Do as :func:`search_layers`; what bounds may say decides which of two equal paths is found.
+
+    ``sharp``: as much as is true, and :data:`TIED` where equal sums were met. Otherwise, the first
+    path wins. ``beyond`` and ``levels``, if not 0, are what :func:`~quantum.ledger.ends.connects`
+    and :func:`~quantum.ledger.ends.levels_of` said.
+    """
     # All by themselves: reading tables through the tuples again and again is slower.
     links, nodes, labels, marks = ledger.link, ledger.node, ledger.label, ledger.mark
     fixed, ends, inc_link, inc_node = world.node, world.link, world.inc_link, world.inc_node
+    if beyond > 0:
+        inc_link, inc_node = ledger.via, ledger.near
     wish, slot = world.cls[row], ledger.now[0].clock
     distance, source, target, most = world.distance[wish.row], wish.a, wish.b, wish.hops
     need, loss_price = 4.0 * wish.fidelity - 1.0, rule.fidelity / wish.budget
     x, y, z = world.swap_xyz[0], world.swap_xyz[1], world.swap_xyz[2]
     claims = kind in (CLAIMS, LEFT)
     link_least, node_least = least_prices(rule, kind, world.bucket)
-    least = link_least + node_least
     # What it costs more than any swap; the source may need none.
     last -= node_least
+    if sharp:
+        link_least = _ROUNDED * (least_stored(rule) if kind == STOCK else link_least)
+        node_least, last = _ROUNDED * node_least, _ROUNDED * last
+    least = link_least + node_least
+    seen = ledger.seen
     # Only pairs as they were made are bounded so; distilled ones come with prices of their own.
     reach = ledger.reach
     # Every layer of every search has its own number, so that marks never have to be cleared.
@@ -110,12 +196,17 @@ def search_layers(
                     price_node(spot, fixed[u].bucket, rule.bucket, rule.inverse)
                 cost += spot.price
                 c0, c1, c2 = c0 * x, c1 * y, c2 * z
-            for k in range(fixed[u].degree):
+            for k in range(ledger.fan[u].count if beyond > 0 else fixed[u].degree):
                 v = inc_node[u, k]
                 left = distance[v]
-                if hop + 1 + left > most:
+                far = left
+                if beyond > 0:
+                    far = seen[v, 1] - levels
+                    if far < 0:
+                        far = max(left, beyond)
+                if hop + 1 + far > most:
                     continue
-                ahead = left * least + last if left > 0 else 0.0
+                ahead = (far if sharp else left) * least + last if left > 0 else 0.0
                 if cost + link_least + ahead >= best:
                     continue
                 via = inc_link[u, k]
@@ -132,10 +223,14 @@ def search_layers(
                     price, loss = link.price, link.loss
                 total = cost + price + loss_price * loss
                 if total + ahead >= best:
+                    if sharp and total == best and total < CLOSED:
+                        return TIED
                     continue
                 mark = marks[v]
                 new = mark.reached != first + hop
                 if not new and total >= labels[mark.label].cost:
+                    if sharp and total == labels[mark.label].cost:
+                        return TIED
                     continue
                 if claims:
                     d0, d1, d2 = c0 * link.belief[0], c1 * link.belief[1], c2 * link.belief[2]

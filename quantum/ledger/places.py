@@ -3,6 +3,7 @@
 import numpy as np
 
 from quantum.kernels import Table, kernel, lean, small
+from quantum.ledger.fans import enter, leave
 from quantum.ledger.leaves import is_whole, leaves_of, swaps_fit
 from quantum.ledger.state import DROPPED, SWAPS, Ints, Ledger, World
 
@@ -47,6 +48,8 @@ def store(ledger: Ledger, u: int, v: int, birth: int, link: int) -> int:
     nodes[v].used += 1
     if link >= 0:
         _line_up(ledger.link[link], ledger.pair, place)
+        if ledger.link[link].stock == 1:
+            enter(ledger, u, v, link)
     _join_twins(ledger.ring, ledger.pair, place)
     return place
 
@@ -74,10 +77,11 @@ def take(ledger: Ledger, place: int) -> None:
 def _line_up(link: Table, pairs: Table, place: int) -> None:
     """Put a fresh pair at the young end of the queue of its link."""
     pairs[place].older, pairs[place].younger = link.youngest, -1
+    link.last = pairs[place].birth
     if link.youngest >= 0:
         pairs[link.youngest].younger = place
     else:
-        link.oldest = place
+        link.oldest, link.first = place, link.last
     link.youngest = place
     link.stock += 1
     link.priced = -1
@@ -89,9 +93,11 @@ def step_out(ledger: Ledger, number: int, place: int) -> None:
     link, pairs = ledger.link[number], ledger.pair
     if ledger.now[0].hidden == 0:
         unlink(link, pairs, place)
+        if link.stock == 0:
+            leave(ledger, pairs[place].u, pairs[place].v, number)
         return
     whole, pair = ledger.behind[number], pairs[place]
-    if link.youngest >= 0 and pair.birth <= pairs[link.youngest].birth:
+    if link.youngest >= 0 and pair.birth <= link.last:
         unlink(link, pairs, place)
     else:
         if pair.older >= 0:
@@ -109,12 +115,17 @@ def step_out(ledger: Ledger, number: int, place: int) -> None:
 def unlink(link: Table, pairs: Table, place: int) -> None:
     """Take a pair out of what is shown of the queue of its link."""
     older, younger = pairs[place].older, pairs[place].younger
+    only = place == link.oldest and place == link.youngest
     if older >= 0:
         pairs[older].younger = younger
+        if place == link.youngest:
+            link.last = pairs[older].birth
     if younger >= 0:
         pairs[younger].older = older
+        if place == link.oldest:
+            link.first = pairs[younger].birth
     if place == link.oldest:
-        link.oldest = younger if place != link.youngest else -1
+        link.oldest = -1 if only else younger
     if place == link.youngest:
         link.youngest = older
     link.stock -= 1

@@ -17,6 +17,7 @@ __all__ = [
     "STOCK",
     "believe",
     "least_prices",
+    "least_stored",
     "making_price",
     "node_price",
     "price_claims",
@@ -65,6 +66,14 @@ def least_prices(rule: Rule, kind: int, bucket: float) -> tuple[float, float]:
 
 
 @small
+def least_stored(rule: Rule) -> float:
+    """Return what a stored pair costs at least: one at the cutoff, where there are plenty."""
+    if rule.scarce < 0.0 or rule.fidelity < 0.0 or rule.bucket < 0.0 or rule.inverse < 0.0:
+        return 0.0
+    return max(_CHEAPEST, 1.0 - max(0.0, rule.age))
+
+
+@small
 def _loss(xx: float, yy: float, zz: float) -> float:
     return -np.log(max(1e-9, (xx + yy + zz) / 3.0))
 
@@ -90,13 +99,13 @@ def believe(world: World, ledger: Ledger) -> None:
 
 @small
 def price_stored(
-    link: Table, pairs: Table, decay: Table, slot: int, target: float, scarce: float, age_off: float
+    link: Table, decay: Table, slot: int, target: float, scarce: float, age_off: float
 ) -> None:
     """Scarce pairs are dear, pairs about to be dropped are cheap; the youngest sets the quality."""
     short = max(0.0, target + 1.0 - link.stock - 2.0 * link.refined) / (target + 1.0)
-    age = slot - pairs[link.oldest].birth
+    age = slot - link.first
     link.price = max(_CHEAPEST, 1.0 + scarce * short - age_off * age / (len(decay) - 1))
-    held = decay[slot - pairs[link.youngest].birth]
+    held = decay[slot - link.last]
     link.corr[0] = link.belief[0] * held.xy
     link.corr[1] = link.belief[1] * held.xy
     link.corr[2] = link.belief[2] * held.zz + held.shift
@@ -145,4 +154,4 @@ def price_link(world: World, ledger: Ledger, rule: Rule, number: int) -> None:
         link.price, link.priced = CLOSED, slot
         return
     target = rule.targets[number]
-    price_stored(link, ledger.pair, world.decay, slot, target, rule.scarce, rule.age)
+    price_stored(link, world.decay, slot, target, rule.scarce, rule.age)

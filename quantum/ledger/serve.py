@@ -2,10 +2,11 @@
 
 from quantum.draws import uniform
 from quantum.kernels import lean
+from quantum.ledger.fans import begin_spending
 from quantum.ledger.heard import fails, listen, remember, show
-from quantum.ledger.paths import cheapest_path, find_path
+from quantum.ledger.paths import cheapest_path, find_stored
 from quantum.ledger.places import believed_now, take, value_now
-from quantum.ledger.prices import CLOSED, STOCK, price_link, price_node
+from quantum.ledger.prices import CLOSED, price_link, price_node
 from quantum.ledger.refine import refine
 from quantum.ledger.refined import choose_best, price_best
 from quantum.ledger.state import (
@@ -24,7 +25,7 @@ from quantum.ledger.state import (
     seed_at,
 )
 
-__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "opens", "serve_best", "serve_live"]
+__all__ = ["assemble", "choose_pairs", "conclude", "note_use", "serve_best", "serve_live"]
 
 
 @lean
@@ -37,18 +38,18 @@ def serve_live(world: World, ledger: Ledger, rule: Rule) -> None:
     if rule.rounds > 0:
         refine(world, ledger, rule)
     slot, heard = ledger.now[0].clock, -1
+    since = begin_spending(world, ledger)
     for index in range(ledger.now[0].live):
         request = ledger.queue[index].live
         if world.request[request].arrival > slot or slot > world.request[request].deadline:
             continue
         if len(ledger.ghost) > 0:
-            heard = listen(world, ledger, request, heard)
+            before, heard = heard, listen(world, ledger, request, heard)
+            if heard != before:
+                since = begin_spending(world, ledger)
         row = world.request[request].cls
-        a, b = world.cls[row].a, world.cls[row].b
         while ledger.request[request].left > 0:
-            if not opens(world, ledger, a, b):
-                break
-            length = find_path(world, ledger, rule, row, 0, STOCK, CLOSED)
+            length = find_stored(world, ledger, rule, row, CLOSED, since)
             if length == 0:
                 break
             choose_pairs(world, ledger, row, length)
@@ -105,17 +106,6 @@ def _claims(ledger: Ledger, heard: int, length: int) -> bool:
     for back in range(length):
         remember(ledger, ledger.chain[back], heard)
     return True
-
-
-@lean
-def opens(world: World, ledger: Ledger, end: int, other: int) -> bool:
-    """Tell whether an end of a chain has a stored pair with a node that can swap, or the other."""
-    links, nodes, inc_link, inc_node = ledger.link, ledger.node, world.inc_link, world.inc_node
-    for k in range(world.node[end].degree):
-        peer = inc_node[end, k]
-        if links[inc_link[end, k]].stock > 0 and (peer == other or nodes[peer].swap_tokens >= 1.0):
-            return True
-    return False
 
 
 @lean

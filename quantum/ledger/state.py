@@ -101,7 +101,7 @@ class World(NamedTuple):
     swap_xyz: Floats  # (3,) factor of one noisy swap on the correlators
     distil: Floats  # (2,) what noisy distillation keeps: by two gates, by two compared bits
     # (C,) a, b, fidelity, budget (-log), hops (most links), heard, row of ``distance`` to b, and of
-    # that to a (back, -1 none)
+    # that to a (back, -1 none), first class with the same a and b
     cls: Table
     distance: NDArray[np.int8]  # (destinations, n) hops to the destination, FAR where too many
     path_links: Ints  # (C, H) links of the shortest feasible path, -1 padded
@@ -135,6 +135,11 @@ class Ledger(NamedTuple):
     chain: Ints  # (H,) result of the last search, destination first
     lasting: Ints  # (H,) scratch: stored pairs that may become a chain
     ready: Table  # (C,) pairs swapped ahead that wait for requests of a class, see new_ledger
+    fan: Table  # (n,) where stored pairs lead, see quantum.ledger.fans
+    near: Ints  # (n, K up to whole lines) to these neighbours
+    via: Ints  # by these links
+    vain: Table  # (C,) searches for stored pairs in vain, see quantum.ledger.paths.find_stored
+    sought: Table  # (C,) searches for claims in this slot, see quantum.ledger.claims
     reach: Floats  # (H + 1,) see quantum.ledger.prices.believe
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
     mark: Table  # (n,) scratch of the path search, see new_ledger

@@ -10,8 +10,9 @@ import numpy as np
 
 from controller.rivals.slotted.state import Protocol, Round, other_end
 from quantum.kernels import Table, kernel, small
-from quantum.ledger.paths import find_path
-from quantum.ledger.prices import CLOSED, STOCK, price_link
+from quantum.ledger.fans import begin_spending
+from quantum.ledger.paths import find_stored
+from quantum.ledger.prices import CLOSED, price_link
 from quantum.ledger.serve import assemble, choose_pairs
 from quantum.ledger.state import MAX_HOPS, Ints, Ledger, World
 
@@ -171,6 +172,7 @@ def swap_greedily(world: World, ledger: Ledger, state: Round, plan: Protocol, la
             ledger.node[a].used > 0 and ledger.node[b].used > 0
         ):
             entry.length = 0
+    since = begin_spending(world, ledger)
     while True:
         best, which = MAX_HOPS + 1, -1
         for index in range(state.now[0].entries):
@@ -180,7 +182,7 @@ def swap_greedily(world: World, ledger: Ledger, state: Round, plan: Protocol, la
             return
         entry = entries[which]
         row = world.request[entry.request].cls
-        length = find_path(world, ledger, plan.rule, row, 0, STOCK, CLOSED)
+        length = find_stored(world, ledger, plan.rule, row, CLOSED, since)
         if length == 0:
             entry.length = MAX_HOPS + 1
         elif length > entry.length:
