@@ -24,6 +24,7 @@ class Sessions:
         self, terms: Terms, ring: Keyring, *, network: str, epoch: int, expires: bool = False
     ) -> None:
         self.terms = terms
+        self._ring, self._may = Keyring(), set[str]()
         self.ring = ring
         self._network, self.epoch, self._expires = network, epoch, expires
         self._open: dict[bytes, Party] = {}
@@ -37,6 +38,9 @@ class Sessions:
 
     @ring.setter
     def ring(self, ring: Keyring) -> None:
+        # The loop sets it again and again.
+        if ring is self._ring:
+            return
         self._ring = ring
         # Looked up for each request: a role may be taken away while a session is open.
         self._may = {c.public for c in ring.clients.values() if allows(c.role, "request")}
