@@ -10,6 +10,7 @@ from typing import Self
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from quantum.addresses import by_ipv6, check_address
 from quantum.egp import BACKEND, BOOT, VERSION, Hello, Job, Message
 from quantum.errors import InputError, WireError
 from quantum.joining import STEADY, Joining, WorkerConfig, waiting
@@ -34,8 +35,7 @@ class Seat:
         socket.linger, socket.maxmsgsize, socket.immediate = 500, MAX_BYTES, True
         socket.sndhwm = socket.rcvhwm = 256
         socket.sndtimeo = SEND_MS
-        # A host of IPv6 stands in brackets.
-        socket.ipv6 = config.address.startswith("tcp://[")
+        socket.ipv6 = by_ipv6(config.address)
         socket.heartbeat_ivl, socket.heartbeat_timeout = 5_000, 30_000
         socket.heartbeat_ttl = 30_000
         socket.curve_serverkey = config.server_key.encode()
@@ -52,12 +52,12 @@ class Seat:
         self._poller.register(socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
-            socket.connect(config.address)
-        except zmq.ZMQError as wrong:
+            socket.connect(check_address(config.address))
+        except (InputError, zmq.ZMQError) as wrong:
             self.__exit__(None, None, None)
-            raise InputError(
-                f"address {config.address!r}: {wrong.strerror}; it must be tcp://HOST:PORT"
-            ) from wrong
+            if isinstance(wrong, InputError):
+                raise
+            raise InputError(f"address {config.address!r}: {wrong.strerror}") from wrong
 
     def hear(self, idle: Callable[[], bool] | None) -> Message | None:
         """Return the next message, or None now and then where there is none.

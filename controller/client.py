@@ -86,10 +86,7 @@ class Client:
                 | zmq.EVENT_HANDSHAKE_FAILED_AUTH
                 | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             )
-            try:
-                connect(self.socket, address)
-            except zmq.ZMQError as wrong:
-                raise InputError(f"address {address!r} is not tcp://host:port") from wrong
+            connect(self.socket, address)
             self.terms = self._open()
         except BaseException:
             self._context.destroy(linger=0)

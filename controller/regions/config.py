@@ -19,6 +19,7 @@ from controller.service.terms import Terms
 from controller.setting import Setting
 from quantum.errors import InputError
 from quantum.home import state_home
+from quantum.reading import told
 
 __all__ = ["RegionConfig", "RegionsConfig", "key_name", "load_regions"]
 
@@ -147,4 +148,5 @@ def load_regions(path: str) -> RegionsConfig:
     try:
         return msgspec.convert(values, type=RegionsConfig).check()
     except msgspec.ValidationError as wrong:
-        raise InputError(f"{path}: {str(wrong).replace('Object', 'configuration')}") from wrong
+        said = told(wrong, RegionsConfig).replace("Object", "configuration")
+        raise InputError(f"{path}: {said}") from wrong

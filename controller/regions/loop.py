@@ -149,10 +149,8 @@ class Loop:
             self._watches[region] = socket.get_monitor_socket(_REFUSED)
             try:
                 connect(socket, address)
-            except zmq.ZMQError as wrong:
-                raise InputError(
-                    f"regions.{region}.address {address!r} is not tcp://host:port"
-                ) from wrong
+            except InputError as wrong:
+                raise InputError(f"regions.{region}: {wrong}") from wrong
             self._regions[region] = socket
             self._poller.register(socket, zmq.POLLIN)
 

@@ -31,11 +31,9 @@ class Session:
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
             connect(socket, joining.address)
-        except zmq.ZMQError as wrong:
+        except InputError:
             self.close()
-            raise InputError(
-                f"address {joining.address!r}: {wrong.strerror}; it must be tcp://HOST:PORT"
-            ) from wrong
+            raise
 
     def step(self, patience_ms: int = _TICK_MS) -> Message | None:
         """Wait for the next message, but not for long; None where there is none.

@@ -11,6 +11,7 @@ import zmq
 from controller.security.gate import DOMAIN, HANDSHAKE_MS, Gate
 from controller.security.keys import KeyPair
 from controller.security.limits import Limits
+from quantum.addresses import by_ipv6, check_address
 from quantum.errors import InputError
 
 __all__ = ["bound", "connect", "dialled", "redial"]
@@ -34,6 +35,7 @@ def bound(
 
     Returns the socket and the address with its port. Raises :class:`InputError` where it cannot.
     """
+    check_address(address)
     socket: Socket = context.socket(kind)
     _prepare(socket, limits.max_bytes, limits.queue)
     socket.curve_server = True
@@ -45,10 +47,11 @@ def bound(
     if kind == zmq.ROUTER:
         socket.router_mandatory = True
     host, _, port = address.rpartition(":")
-    socket.ipv6 = _by_ipv6(address)
+    # Only where it is meant: connections of IPv4 would have names of IPv6, and be counted as such.
+    socket.ipv6 = by_ipv6(address)
     gate.watches(socket)
     try:
-        socket.bind(f"{host}:{'*' if port in ('0', '*', '') else port}")
+        socket.bind(f"{host}:{'*' if port == '0' else port}")
     except zmq.ZMQError as wrong:
         socket.close()
         raise InputError(f"cannot listen on {address}: {wrong.strerror}") from wrong
@@ -85,15 +88,15 @@ def _prepare(socket: Socket, max_bytes: int, queue: int) -> None:
     socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 10, 6
 
 
-def _by_ipv6(address: str) -> bool:
-    # Only where it is meant: connections of IPv4 would have names of IPv6, and be counted as such.
-    return address.startswith("tcp://[")
-
-
 def connect(socket: Socket, address: str) -> None:
-    """Connect a socket to ``tcp://host:port``; a host of IPv6 stands in brackets."""
-    socket.ipv6 = _by_ipv6(address)
-    socket.connect(address)
+    """Connect a socket to ``tcp://host:port``; :class:`InputError` where that is none."""
+    socket.ipv6 = by_ipv6(check_address(address))
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as wrong:
+        raise InputError(
+            f"address {address!r}: {wrong.strerror}; it must be tcp://HOST:PORT"
+        ) from wrong
 
 
 def redial(socket: Socket, address: str) -> None:

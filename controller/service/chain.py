@@ -30,7 +30,9 @@ def read(path: Path, decoder: Any = entries_decoder) -> Iterator[tuple[int, tupl
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
         with contextlib.closing(db):
-            found = db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+            tables = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+            wanted = "SELECT value FROM meta WHERE key='format'"
+            found = db.execute(wanted).fetchone() if tables else None
             if found is None or found[0] != FORMAT:
                 raise InputError(f"{path} is no journal of a service")
             number, _ = trimmed(path, db)

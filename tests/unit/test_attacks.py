@@ -18,7 +18,7 @@ from frames import FRAMES, mutate
 from gated import PATIENCE_MS, event, stage
 from guests import hear
 
-from controller.security import Client, KeyFolder, Keyring, new_keys
+from controller.security import Client, KeyFolder, Keyring, dialled, new_keys
 from controller.security.keys import new_key, revoke_key
 from controller.security.limits import AGENT
 from quantum.egp import VERSION, Beat, Done, Hello, Refuse, Speak, Telemetry, Welcome
@@ -109,10 +109,13 @@ def test_handshakes_that_do_not_end_are_dropped_and_others_come_in(monkeypatch):
 
 
 class Wiretap:
-    """A line between a client and a broker that keeps what the client said."""
+    """A line between a client and a broker that keeps what the client said.
 
-    def __init__(self, address):
-        self._to = port_of(address)
+    The bit ``flip`` of what he says, counted from the beginning, is changed on the way.
+    """
+
+    def __init__(self, address, flip=-1):
+        self._to, self._flip = port_of(address), flip
         self._listener = net.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self.heard = b""
@@ -129,12 +132,24 @@ class Wiretap:
     def _pump(self, source, drain, keep):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                self.heard += data if keep else b""
+                if keep:
+                    before, self.heard = len(self.heard), self.heard + data
+                    data = self._spoilt(data, self._flip // 8 - before)
                 drain.sendall(data)
         for end in (source, drain):
             with contextlib.suppress(OSError):
                 end.shutdown(net.SHUT_RDWR)
             end.close()
+
+    def _spoilt(self, data, at):
+        if not 0 <= at < len(data):
+            return data
+        return data[:at] + bytes([data[at] ^ 1 << self._flip % 8]) + data[at + 1 :]
+
+    @property
+    def over(self):
+        """Whether both ends have hung up."""
+        return len(self._threads) == 3 and not any(t.is_alive() for t in self._threads)
 
     def close(self):
         self._listener.close()
@@ -160,6 +175,41 @@ def test_a_connection_played_again_says_nothing():
                     pass
         assert not there.router.poll(0)
         tap.close()
+
+
+def test_what_is_changed_on_the_way_says_nothing(monkeypatch):
+    """A bit of a handshake or of a message: what was said before it is heard, and no more."""
+    monkeypatch.setattr("controller.security.sockets._HANDSHAKE_MS", 500)
+    ada, said = new_keys(), [b"message %d" % number for number in range(20)]
+    with stage(Keyring([Client("ada", "request", ada.public)])) as there:
+
+        def talk(flip):
+            tap = Wiretap(there.address, flip)
+            client = dialled(there.guests, zmq.DEALER, there.server.public, ada, max_bytes=4096)
+            client.linger = 0
+            client.connect(tap.address)
+            for message in said:
+                client.send(message)
+            heard = []
+            while len(heard) < len(said) and not (tap.over and not there.router.poll(0)):
+                if there.router.poll(5):
+                    heard.append(there.heard()[1].bytes)
+            client.close()
+            tap.close()
+            return heard, len(tap.heard)
+
+        whole, length = talk(-1)
+        assert whole == said
+        draw, spoilt = random.Random(7), 0
+        each = 33 + 2 + len(said[0])
+        # Not the last messages: of a length that grew, the rest has to come.
+        flips = [draw.randrange(8 * (length - 10 * each)) for _ in range(60)]
+        for flip in flips:
+            heard, _ = talk(flip)
+            assert heard == said[: len(heard)]
+            spoilt += heard != said
+        # Some bits of the greeting stand for nothing.
+        assert spoilt > 40
 
 
 def test_a_message_that_is_too_long_ends_its_connection_only():

@@ -10,7 +10,7 @@ import pytest
 import zmq
 from gated import stage
 
-from controller.security import Client, KeyFolder, Keyring, dialled, new_keys
+from controller.security import Client, Gate, KeyFolder, Keyring, bound, dialled, new_keys
 from controller.security.greeting import check_hello, welcome_to
 from controller.security.keys import load_pair, new_key, revoke_key
 from controller.security.limits import REQUEST
@@ -167,9 +167,24 @@ def test_a_port_of_zeromq_without_keys(ada):
             come(f"tcp://127.0.0.1:{port}", new_keys().public, ada)
 
 
-def test_an_address_that_is_none(ada):
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("here", "tcp://127.0.0.1", "tcp://127.0.0.1:", "tcp://127.0.0.1:65536", "tcp://:7411"),
+        # libzmq would take the first digits for the port.
+        *("tcp://127.0.0.1:74l1", "tcp://::1:7411", "ipc://x:1", "tcp://127.0.0.1:1 "),
+    ],
+)
+def test_an_address_that_is_none(ada, address):
     with pytest.raises(InputError, match="it must be tcp://HOST:PORT"):
-        come("here", new_keys().public, ada)
+        come(address, new_keys().public, ada)
+    with zmq.Context() as context:
+        gate = Gate(context, Keyring())
+        try:
+            with pytest.raises(InputError, match="it must be tcp://HOST:PORT"):
+                bound(context, zmq.ROUTER, address, new_keys(), gate, REQUEST)
+        finally:
+            gate.close()
 
 
 def test_who_is_revoked_while_connected_learns_it(tmp_path):
