@@ -47,13 +47,17 @@ def leave(ledger: Ledger, u: int, v: int, link: int) -> None:
 
 @lean
 def _enter(ledger: Ledger, node: int, peer: int, link: int) -> None:
-    via, near = ledger.via[node], ledger.near[node]
-    place = ledger.fan[node].count
-    while place > 0 and via[place - 1] > link:
-        via[place], near[place] = via[place - 1], near[place - 1]
-        place -= 1
+    via, near, spot = ledger.via[node], ledger.near[node], ledger.fan[node]
+    place = 0
+    while place < spot.count and via[place] < link:
+        place += 1
+    # Where links are written anew for every decider, it may be there.
+    if place < spot.count and via[place] == link:
+        return
+    for k in range(spot.count, place, -1):
+        via[k], near[k] = via[k - 1], near[k - 1]
     via[place], near[place] = link, peer
-    ledger.fan[node].count += 1
+    spot.count += 1
 
 
 @lean

@@ -36,17 +36,18 @@ def new_ledger(
     n, m, requests = world.n, world.m, len(world.request)
     places = int(world.node.qubits.sum()) // 2 + 1
     delay = np.ones(requests, dtype=np.int64) if delay_slots is None else np.maximum(1, delay_slots)
+    # Searches read the first two, which always lie in one line of 64 bytes.
     node = table(
         n,
-        used=int,  # qubits in use
         swap_tokens=float,
-        swaps=int,  # swap tokens spent
+        price=float,  # cost of a swap here, in a path search
+        used=int,  # qubits in use
+        up=int,  # whether the node is there
         tokens=int,  # generation tokens of this slot
         yields=int,  # action: position of the link whose oldest pair goes first, -1 none
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
-        price=float,  # cost of a swap here, in a path search
-        up=int,  # whether the node is there
+        swaps=int,  # swap tokens spent
         given=float,  # swap tokens that came with joining the network
         saved=float,  # swap tokens, while requests share them out
         unclaimed=float,  # swap tokens that the claims of this slot have left
