@@ -15,8 +15,9 @@ __all__ = ["Mover", "move_rest"]
 
 #: The thread looks so often whether the log should be moved.
 _MOVE_S = 2.0
-#: Pages of a log that is worth beginning anew, and pages that a writer moves himself.
-_LONG, _FEW = 16384, 512
+#: Pages of a log that is worth beginning anew, and the part of it that a writer moves himself: the
+#: longer it has become, the more is done at once.
+_LONG, _FEW = 16384, 1 / 16
 #: Whoever writes faster than this many passes can move is asked again later.
 _PASSES = 6
 
@@ -47,9 +48,9 @@ class Mover:
             _, pages, now = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             # Pages that came while the pass before this one was under way.
             left, moved = pages - moved, now
-            if left <= _FEW or moved < pages:
+            if left <= _FEW * pages or moved < pages:
                 break
-        self.nearly = moved == pages >= _LONG and left <= _FEW
+        self.nearly = moved == pages >= _LONG and left <= _FEW * pages
 
     def close(self) -> None:
         """End the thread; safe to call twice."""
