@@ -237,7 +237,8 @@ def _decode(decoder: "msgspec.msgpack.Decoder[_T]", frame: bytes) -> _T:
     if frame[:4] != MARK:
         raise WireError("frame does not begin with DPM1: the peer speaks another protocol")
     try:
-        return decoder.decode(memoryview(frame)[4:])
+        # A slice of bytes this short is made faster than a view of them.
+        return decoder.decode(frame[4:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         why = _other_version(frame) or f"malformed message: {str(wrong).splitlines()[0]}"
         raise WireError(why) from wrong

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.journal import Answered, Entry, Journal, Known
-from controller.service.keeping import TRY_S, Keeping, recall
+from controller.service.keeping import TRY_S, Keeping, not_kept, put_off, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions
 from controller.service.stock import Delivered, Stock, Wish
@@ -100,6 +100,7 @@ class Desk:
         """Handle frames of connections, all together; returns the frames to send."""
         turn = Turn()
         wishes: list[Wish] = []
+        clock = self.stock.clock
         for peer, frame in messages:
             try:
                 message = decode_ask(frame)
@@ -107,7 +108,7 @@ class Desk:
                 turn.out.append((peer, encode_request(Closed(Code.CREATE, str(wrong)))))
                 continue
             if isinstance(message, Ask):
-                wish = self._ask(turn, peer, frame, message, now_s)
+                wish = self._ask(turn, peer, frame, message, clock, now_s)
                 if wish is not None:
                     wishes.append(wish)
                     if len(wishes) >= self.stock.batch:
@@ -123,7 +124,9 @@ class Desk:
             self._take_in(turn, wishes, now_s)
         return self._commit(turn, now_s)
 
-    def _ask(self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, now_s: float) -> Wish | None:
+    def _ask(
+        self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, clock: int, now_s: float
+    ) -> Wish | None:
         party = self.sessions.find(ask.session)
         if not isinstance(party, Party):
             self.strangers = self.strangers or party is None
@@ -148,13 +151,13 @@ class Desk:
         waiting.row = row = self.stock.take_row()
         self._rows[row] = waiting
         self.pace.asked(ask.pairs)
-        return Wish(
+        return (
             row,
             self._number[ask.source],
             self._number[ask.destination],
             ask.minimum_fidelity,
             ask.pairs,
-            self.pace.last_slot(ask.deadline_s, now_s),
+            self.pace.last_slot(clock, ask.deadline_s, now_s),
         )
 
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
@@ -202,10 +205,10 @@ class Desk:
         if len(turn.done) - done == len(wishes):
             return
         for wish in wishes:
-            waiting = self._rows.get(wish.row)
+            waiting = self._rows.get(wish[0])
             if waiting is None:
                 continue
-            if stock.hopeless(wish.row):
+            if stock.hopeless(wish[0]):
                 why = "no chain of links in this network can meet minimum_fidelity"
                 self._deny(turn, waiting, Code.NORES, why, now_s)
             else:
@@ -294,20 +297,10 @@ class Desk:
             return turn.out + turn.held
         if work is not None:
             work.failed(goes_on=self.terms.on_full == "continue")
-        # Who was noted in an earlier turn still is: his number stands in the journal.
-        fresh = {entry.client for entry in turn.entries if isinstance(entry, Known)}
-        for waiting in turn.done:
-            if waiting.party.number in fresh:
-                waiting.party.noted = False
+        not_kept(turn)
         if self.terms.on_full == "continue":
             return turn.out + turn.held
-        # Those whose answer could not be kept come back later; their pairs are lost.
-        why = f"nothing is handed out: {self.broken}"
-        for waiting in turn.done:
-            rid = waiting.ask.rid
-            del waiting.party.known[rid]
-            frame = encode_request(Denied(rid, Code.BUSY, why, retry_s=TRY_S))
-            turn.out += [(peer, frame) for peer in waiting.peers]
+        put_off(turn, f"nothing is handed out: {self.broken}")
         return turn.out
 
     def _look_after(self, now_s: float) -> None:

@@ -146,6 +146,8 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             # The thread does this.
             self._db.execute("PRAGMA wal_autocheckpoint=0")
+            # Who is killed again and again never came to it.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS batch"
                 "(n INTEGER PRIMARY KEY, hash BLOB NOT NULL, body BLOB NOT NULL)"

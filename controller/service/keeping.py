@@ -6,9 +6,11 @@ from controller.service.answers import Answers, Party
 from controller.service.journal import Answered, Entry, Expiry, Journal, JournalFull, Kept, Known
 from controller.service.sessions import Sessions
 from controller.service.terms import Terms
-from quantum.requests import Ask, Expired, decode_answer, decode_ask
+from controller.service.turn import Turn
+from quantum.errors import Code
+from quantum.requests import Ask, Denied, Expired, decode_answer, decode_ask, encode_request
 
-__all__ = ["TRY_S", "Keeping", "recall"]
+__all__ = ["TRY_S", "Keeping", "not_kept", "put_off", "recall"]
 
 #: A journal that could not be written is tried again so often.
 TRY_S = 1.0
@@ -58,6 +60,26 @@ class Keeping:
         if self._needed and self._needed[0][0] <= oldest_s:
             known = tuple(Known(p.number, p.public, p.name) for p in parties if p.noted)
             self._journal.tidy(self._needed[0][1], known, sequence, job)
+
+
+def not_kept(turn: Turn) -> None:
+    """Let clients whose number should have been noted in a turn be noted by the next one.
+
+    Who was noted in an earlier turn still is: his number stands in the journal.
+    """
+    fresh = {entry.client for entry in turn.entries if isinstance(entry, Known)}
+    for waiting in turn.done:
+        if waiting.party.number in fresh:
+            waiting.party.noted = False
+
+
+def put_off(turn: Turn, why: str) -> None:
+    """Let those come back later whose answer could not be kept; their pairs are lost."""
+    for waiting in turn.done:
+        rid = waiting.ask.rid
+        del waiting.party.known[rid]
+        frame = encode_request(Denied(rid, Code.BUSY, why, retry_s=TRY_S))
+        turn.out += [(peer, frame) for peer in waiting.peers]
 
 
 def recall(entries: Iterable[Entry], sessions: Sessions, answers: Answers, now_s: float) -> None:

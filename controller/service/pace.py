@@ -29,9 +29,9 @@ class Pace:
         """Note that slots were played."""
         self._due = max(0.0, self._due - slots)
 
-    def last_slot(self, deadline_s: float, now_s: float) -> int:
-        """Return the last slot in which a deadline has not passed."""
-        clock, slot_s = self._stock.clock, self._stock.slot_s
+    def last_slot(self, clock: int, deadline_s: float, now_s: float) -> int:
+        """Return the last slot in which a deadline has not passed; ``clock`` comes next."""
+        slot_s = self._stock.slot_s
         if self._wall:
             return max(clock, math.floor((deadline_s - self._began_s) / slot_s) - 1)
         return clock + math.floor((deadline_s - now_s) / slot_s)

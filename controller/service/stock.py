@@ -5,7 +5,6 @@ links, and tell what the fidelity of a kind of path has been measured to be.
 """
 
 from collections import deque
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,23 +29,12 @@ _BLOCKS = 10
 _FRESH_SLOTS = 100
 
 
-class Wish(NamedTuple):
-    """A request as the kernels take it; ``deadline`` is the last slot in which it may be served."""
-
-    row: int
-    a: int
-    b: int
-    fidelity: float
-    pairs: int
-    deadline: int
-
-
-class Delivered(NamedTuple):
-    """A pair for the request of a row."""
-
-    row: int
-    hops: int
-    predicted: float
+# Plain tuples, because a named one takes longer to make than a request takes to be looked up.
+#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, and the last slot in
+#: which it may be served.
+Wish = tuple[int, int, int, float, int, int]
+#: A pair for a request: its row, its number of links, and its predicted fidelity.
+Delivered = tuple[int, int, float]
 
 
 class Stock:
@@ -83,7 +71,6 @@ class Stock:
         self._next_block = self._block
         self._known: dict[int, tuple[int, Measured]] = {}
         self._now: dict[int, Measured] = {}
-        self._slot = -1
         # Kernels that are not compiled yet would keep the first application waiting.
         tables = self.world, self.ledger, self.rule, self.intake
         self._tables = tables
@@ -150,6 +137,7 @@ class Stock:
         were played.
         """
         self._play_slots(*self._tables, slots)
+        self._now.clear()
         ended, played, made, _ = self._told.tolist()
         if self._clock[0] >= self._next_block:
             self._before.append(self.tally.copy())
@@ -166,13 +154,9 @@ class Stock:
 
         Tests of the last ``window_s`` count.
         """
-        slot = int(self._clock[0])
-        if slot != self._slot:
-            self._slot = slot
-            self._now.clear()
         told = self._now.get(hops)
         if told is None:
-            told = self._now[hops] = self._measured(hops, slot)
+            told = self._now[hops] = self._measured(hops, int(self._clock[0]))
         return told
 
     def _measured(self, hops: int, slot: int) -> Measured:

@@ -4,7 +4,7 @@ from quantum.kernels import Table, lean, small
 from quantum.ledger.heard import listen, show
 from quantum.ledger.paths import find_path, is_usable, path_cost
 from quantum.ledger.prices import CLAIMS, CLOSED
-from quantum.ledger.shares import begin_shares, claim_share, end_shares
+from quantum.ledger.shares import begin_shares, claim_share, end_shares, note_shares
 from quantum.ledger.state import Ints, Ledger, Rule, World
 
 __all__ = ["ANNOUNCED_S", "claim_paths"]
@@ -33,6 +33,7 @@ def claim_paths(world: World, ledger: Ledger, rule: Rule) -> None:
         else:
             _claim_path(world, ledger, rule, request)
     if rule.complete == 2:
+        note_shares(world, ledger)
         end_shares(world, ledger)
     if row >= 0:
         show(world, ledger)

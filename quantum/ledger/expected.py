@@ -9,15 +9,13 @@ whole swap tokens, and each is claimed by the chance that the batch comes.
 import numpy as np
 
 from quantum.kernels import kernel, lean
-from quantum.ledger.claims import ANNOUNCED_S
-from quantum.ledger.heard import hide, listen, show
+from quantum.ledger.heard import hide, show
 from quantum.ledger.shares import (
     MOST_PARTS,
-    begin_shares,
     claim_path,
-    claim_share,
     end_shares,
     find_part,
+    resume_shares,
 )
 from quantum.ledger.state import MAX_HOPS, Floats, Ints, Ledger, Rule, World
 
@@ -74,18 +72,10 @@ def claim_expected(
     links, chains = ledger.link, np.empty((MOST_PARTS, MAX_HOPS), dtype=np.int64)
     amounts = np.empty(MOST_PARTS)
     for number in range(world.m):
-        links[number].forecast, links[number].wanted = links[number].wanted, 0.0
-    begin_shares(world, ledger)
-    # What is known claims as it did, so that its swap tokens are gone.
-    start, heard = ledger.now[0].clock + int(ANNOUNCED_S / world.slot_s), -1
-    for index in range(ledger.now[0].live):
-        request = ledger.queue[index].live
-        if world.request[request].arrival <= start:
-            if len(world.age) > 0:
-                heard = listen(world, ledger, request, heard)
-            claim_share(world, ledger, rule, request)
-    for number in range(world.m):
-        links[number].wanted = links[number].forecast
+        links[number].forecast = links[number].wanted
+    # The swap tokens that what is known has claimed are gone.
+    resume_shares(world, ledger)
+    heard = -1
     for index in range(len(rows)):
         row = rows[index]
         if len(world.age) > 0:

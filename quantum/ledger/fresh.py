@@ -49,6 +49,7 @@ def new_ledger(
         up=int,  # whether the node is there
         given=float,  # swap tokens that came with joining the network
         saved=float,  # swap tokens, while requests share them out
+        unclaimed=float,  # swap tokens that the claims of this slot have left
     )
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
     # In this order a search for claims reads the first 64 bytes of a link, one for stock the rest.

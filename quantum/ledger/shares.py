@@ -22,6 +22,8 @@ __all__ = [
     "end_shares",
     "find_part",
     "missing",
+    "note_shares",
+    "resume_shares",
 ]
 
 #: Paths that one request may claim; more change nothing (measured).
@@ -41,6 +43,21 @@ def end_shares(world: World, ledger: Ledger) -> None:
     """Give back the swap tokens: claims only count them, they spend none."""
     for number in range(world.n):
         ledger.node[number].swap_tokens = ledger.node[number].saved
+
+
+@lean
+def note_shares(world: World, ledger: Ledger) -> None:
+    """Note the swap tokens that all claims of this slot have left, for :func:`resume_shares`."""
+    for number in range(world.n):
+        ledger.node[number].unclaimed = ledger.node[number].swap_tokens
+
+
+@lean
+def resume_shares(world: World, ledger: Ledger) -> None:
+    """Share out what the claims of this slot have left; until :func:`end_shares`."""
+    for number in range(world.n):
+        node = ledger.node[number]
+        node.saved, node.swap_tokens = node.swap_tokens, node.unclaimed
 
 
 @lean
