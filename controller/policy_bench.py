@@ -1,31 +1,24 @@
 """``dpem bench policy``: what the shipped policy is worth, by regime, beside tuned mean-rate.
 
-Policies act greedily and do not learn. Units are a keyed, balanced sample of the presets' cells
-with seeds of comparisons, on the networks that comparisons play; training saw neither. Everybody
-meets the same draws. Intervals are 95 %, Student's t over clusters: units of one topology, network
-and seed share their luck.
+Intervals are 95 %, Student's t over clusters of units. With files of other policies these are
+judged instead, see :mod:`controller.policy_trainings`.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from controller.evolution.games import RIVAL, PolicyUnit, Stage, game_of
+from controller.evolution.games import RIVAL, PolicyUnit
 from controller.policy_file import LEARNED, SHIPPED, heuristic_weights, start_weights
+from controller.policy_games import clusters_of, evaluation_units, measure, regimes
+from controller.policy_trainings import judged, named_weights
 from controller.statistics import paired
 from quantum.ledger.state import Floats
-from quantum.presets import NETWORKS, cells, sample
 from quantum.seeding import generator
 
-__all__ = ["evaluation_units", "measure", "policy"]
+__all__ = ["policy"]
 
-#: Cells of each preset that are played, each with one of the seeds.
-_SIZES = {"paper": 9, "metro": 48, "fast": 24}
-_SEEDS = 8
-#: What counts; before it 10 s are played, and before those 20 s are only heard of.
-_SECONDS = 30.0
 #: What is compared: forecasts (and swaps ahead), the shipped policy, what it adds, what PPO adds.
 _PAIRS = (
     ("heuristic", RIVAL),
@@ -35,8 +28,13 @@ _PAIRS = (
 )
 
 
-def policy() -> dict[str, Any]:
-    """Play heuristic, shipped policy (evolution) and what PPO made of it against mean-rate."""
+def policy(policies: Sequence[str] = ()) -> dict[str, Any]:
+    """Play heuristic, shipped policy (evolution) and what PPO made of it against mean-rate.
+
+    With ``policies``, files of trainings, play these and the shipped one against the heuristic.
+    """
+    if policies:
+        return judged(named_weights(policies), evaluation_units())
     weights = {
         "heuristic": heuristic_weights(0),
         "shipped": start_weights(SHIPPED),
@@ -57,66 +55,10 @@ def policy() -> dict[str, Any]:
     }
 
 
-def evaluation_units(key: int = 0) -> list[PolicyUnit]:
-    """Return the units: cells by key, networks and seeds in turn."""
-    chosen = [cell for preset, size in _SIZES.items() for cell in sample(cells(preset), size, key)]
-    order = generator(key, "bench policy").permutation(len(chosen)).tolist()
-    return [
-        PolicyUnit(cell, place % _SEEDS % NETWORKS, place % _SEEDS, _SECONDS, 10.0, 20.0)
-        for cell, place in zip(chosen, order, strict=True)
-    ]
-
-
-def measure(
-    weights: Mapping[str, Floats], units: list[PolicyUnit]
-) -> tuple[dict[str, Floats], list[PolicyUnit]]:
-    """Return fractions of the bound by name, mean-rate among them, and the units that were played.
-
-    Units in which nobody could deliver anything are left out.
-    """
-    got: dict[str, list[float]] = defaultdict(list)
-    played = []
-    for unit in units:
-        # Not by game_of's memory: every unit is played once.
-        game = game_of.__wrapped__(unit)
-        if game is None:
-            continue
-        played.append(unit)
-        stage = Stage(game, unit.heard_s)
-        got[RIVAL].append(stage.rival)
-        for name, one in weights.items():
-            got[name].append(stage.fraction_by(one))
-    return {name: np.array(values) for name, values in got.items()}, played
-
-
-def _regimes() -> dict[str, dict[str, Any]]:
-    """Return what cells of each regime have in common."""
-    names = ("poisson", "scheduled", "hotspot", "abilene", "announced")
-    places = ("mesh", "geometric", "surfnet")
-    return {
-        "all": {},
-        **{preset: {"preset": preset} for preset in _SIZES},
-        **{f"metro {place}": {"preset": "metro", "topology": place} for place in places},
-        **{demand: {"demand": demand} for demand in names},
-        "metro, deadline 0.3 s, 6 qubits": {"preset": "metro", "deadline_s": 0.3, "qubits": 6},
-        "fast scheduled": {"preset": "fast", "demand": "scheduled"},
-        "fast announced": {"preset": "fast", "demand": "announced"},
-    }
-
-
 def _rows(fractions: Mapping[str, Floats], units: list[PolicyUnit]) -> list[dict[str, Any]]:
-    cluster = np.array([f"{u.cell.topology} {u.number} {u.seed}" for u in units])
+    cluster = np.array(clusters_of(units))
     rows = []
-    for regime, common in _regimes().items():
-        which = np.array(
-            [
-                all(getattr(u.cell, factor) == level for factor, level in common.items())
-                for u in units
-            ],
-            dtype=bool,
-        )
-        if which.sum() < 2:
-            continue
+    for regime, which in regimes(units):
         row: dict[str, Any] = {"regime": regime, "units": int(which.sum())}
         row |= {name: round(float(values[which].mean()), 4) for name, values in fractions.items()}
         for name, other in _PAIRS:

@@ -1,7 +1,7 @@
 """Which cells a comparison plays, and what to call them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -11,8 +11,29 @@ from quantum.presets import Cell, build, cells
 from quantum.presets import sample as sampled
 from quantum.topology import load_topology
 from quantum.traffic_files import is_file
+from quantum.words import near
 
-__all__ = ["beliefs_in", "chosen_cells", "label", "load_label", "names_in", "service_times"]
+__all__ = [
+    "beliefs_in",
+    "chosen_cells",
+    "label",
+    "levels_in",
+    "load_label",
+    "names_in",
+    "service_times",
+]
+
+#: What cells can be picked by; the last five are numbers.
+_FACTORS = (
+    "topology",
+    "demand",
+    "deadline_s",
+    "cutoff_s",
+    "qubits",
+    "load_hz",
+    "knee_fraction",
+)
+_WORDS = _FACTORS[:2]
 
 #: What controllers may believe of links, and whether that follows tests.
 _BELIEFS = {"nominal": False, "measured": True}
@@ -67,6 +88,55 @@ def beliefs_in(text: str | None) -> tuple[bool, ...]:
     return tuple(_BELIEFS[name] for name in names)
 
 
+def levels_in(text: str | None) -> dict[str, tuple[str | float, ...]]:
+    """Read which levels of which factors cells are picked by; a factor may be there repeatedly.
+
+    >>> levels_in("qubits=6, demand=hotspot,demand=scheduled"), levels_in(None)
+    ({'qubits': (6.0,), 'demand': ('hotspot', 'scheduled')}, {})
+    """
+    found: dict[str, tuple[str | float, ...]] = {}
+    for part in [] if text is None else text.split(","):
+        name, equals, said = (piece.strip() for piece in part.partition("="))
+        if not equals or not said:
+            raise InputError(f"--where must be FACTOR=LEVEL, with commas between; got {part!r}")
+        if name not in _FACTORS:
+            meant = near(name, _FACTORS)
+            raise InputError(
+                f"--where: factor {name!r} is unknown{meant}; it is {', '.join(_FACTORS)}"
+            )
+        found[name] = (*found.get(name, ()), said if name in _WORDS else _number(name, said))
+    return found
+
+
+def _number(name: str, said: str) -> float:
+    with suppress(ValueError):
+        value = float(said)
+        if math.isfinite(value):
+            return value
+    raise InputError(f"--where: {name} must be a number, got {said!r}")
+
+
+def _picked(found: Sequence[Cell], levels: Mapping[str, Sequence[str | float]]) -> list[Cell]:
+    """Return the cells that have one of the levels of every factor; InputError if there are none.
+
+    Every level has to be there, so that no mistake in a number shrinks a comparison unseen.
+    """
+    for name, wanted in levels.items():
+        there = sorted({level for cell in found if (level := getattr(cell, name)) is not None})
+        for level in wanted:
+            if level not in there:
+                said = ", ".join(str(one) for one in there) or "none"
+                raise InputError(f"--where: no cell has {name} {level}; it is {said}")
+    picked = [
+        cell
+        for cell in found
+        if all(getattr(cell, name) in wanted for name, wanted in levels.items())
+    ]
+    if not picked:
+        raise InputError("--where: no cell has all of these levels together")
+    return picked
+
+
 def chosen_cells(
     preset: str,
     sample: int | None,
@@ -74,6 +144,7 @@ def chosen_cells(
     demand: str | None,
     seed: int,
     *,
+    where: str | None = None,
     changes: str | None = None,
     service_s: Sequence[float] = (),
     beliefs: Sequence[bool] = (),
@@ -83,9 +154,10 @@ def chosen_cells(
 
     Networks or demands of the user's (lists have commas) replace those of every cell, and cells
     that become equal are played once. Loads in pairs/s are those of 100 nodes; other networks get
-    them in proportion. ``changes`` go into every cell, and every cell is there once for each of
-    ``service_s`` and of ``beliefs`` (:func:`beliefs_in`). ``span_s`` are the seconds that count and
-    the warm-up.
+    them in proportion. Of these cells ``where`` picks those with certain levels
+    (:func:`levels_in`), and ``sample`` is taken from what is left. ``changes`` go into every cell,
+    and every cell is there once for each of ``service_s`` and of ``beliefs`` (:func:`beliefs_in`).
+    ``span_s`` are the seconds that count and the warm-up.
     """
     found = cells(preset)
     networks, demands = names_in(topology, "--topology"), names_in(demand, "--demand")
@@ -95,7 +167,7 @@ def chosen_cells(
         found = [_asked(cell, name) for name in demands for cell in found]
     if changes is not None:
         found = [msgspec.structs.replace(cell, changes=changes) for cell in found]
-    found = list(dict.fromkeys(found))
+    found = _picked(list(dict.fromkeys(found)), levels_in(where))
     if sample is not None:
         found = sampled(found, sample, seed)
     if service_s:

@@ -28,6 +28,9 @@ ALLOCATORS = "dpem,on-demand,uniform,mean-rate"
 @click.option("--sample", metavar="N", type=int, help="Only N cells of it, balanced, by key.")
 @click.option("--topology", metavar="NAME|FILE,..", help="These networks in every cell.")
 @click.option("--demand", metavar="NAME|FILE,..", help="These demands in every cell.")
+@click.option(
+    "--where", metavar="FACTOR=LEVEL,..", help="Only cells with these levels, as qubits=6."
+)
 @click.option("--changes", metavar="WISH|FILE", help="Outages: outages:MTBF_S:MTTR_S, or a CSV.")
 @click.option("--service-ms", metavar="A,B,..", help="Every cell with these controller delays.")
 @click.option(
@@ -66,6 +69,7 @@ def command(
     sample: int | None,
     topology: str | None,
     demand: str | None,
+    where: str | None,
     changes: str | None,
     service_ms: str | None,
     belief: str | None,
@@ -92,6 +96,10 @@ def command(
     of (on-demand, uniform, mean-rate, with forecasts, with a trained policy, learning), and each
     is compared with the one below it as well. With --belief nominal,measured every cell is played
     twice: controllers believe in the specified fidelities of links, or follow tests of links.
+
+    With --where only cells with certain levels are played: of every factor that it names one of
+    the levels given, as in deadline_s=0.3,demand=hotspot,demand=scheduled. Factors are topology,
+    demand, deadline_s, cutoff_s, qubits, load_hz and knee_fraction.
 
     A comparison lives in a folder, with a report, figures and tables. The same command goes on
     where an interrupted one ended, and shows a finished one again; --anew plays it once more.
@@ -125,6 +133,7 @@ def command(
         topology,
         demand,
         seed,
+        where=where,
         changes=changes,
         service_s=service_times(service_ms),
         beliefs=beliefs_in(belief),
@@ -140,7 +149,7 @@ def command(
     )
     path = Path(out) if out else default_folder(topology or preset, facts)
     aside = Console(stderr=True, quiet=quiet)
-    wish = {"sample": sample, "topology": topology, "demand": demand}
+    wish = {"sample": sample, "topology": topology, "demand": demand, "where": where}
     wish |= {"changes": changes, "service_ms": service_ms, "windowed": windowed}
     wish |= {"belief": belief}
     found = _play(
@@ -236,9 +245,7 @@ def _write(whole: dict[str, Any], found: "Comparison", path: Path, title: str) -
 
     write_json(whole, str(path / "result.json"))
     write_tables(found, path)
-    shown = ("preset", "seeds", "seconds", "warmup_s", "topology", "demand", "changes", "sample")
-    asked = {
-        name: whole[name] for name in (*shown, "service_ms", "windowed", "belief") if name in whole
-    }
+    shown = "preset seeds seconds warmup_s topology demand where changes sample service_ms windowed"
+    asked = {name: whole[name] for name in (*shown.split(), "belief") if name in whole}
     asked["allocators"] = list(found.allocators)
     write_report(found, path, title, asked | {"dpem": version("dpem")})

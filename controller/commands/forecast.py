@@ -40,6 +40,7 @@ _NEXT = (
 @click.command("forecast")
 @click.option("--topology", default="mesh", show_default=True, metavar="NAME|FILE", help="Network.")
 @click.option("--demand", default="scheduled", show_default=True, metavar="NAME|FILE")
+@click.option("--preset", default="paper", show_default=True, help="Whose first cell it is.")
 @click.option("--load", "load_hz", type=float, help="Pairs requested per second.")
 @click.option("--seconds", default=120.0, show_default=True, help="Network time that is scored.")
 @click.option("--warmup", "warmup_s", default=40.0, show_default=True, help="Seconds before it.")
@@ -64,6 +65,7 @@ _NEXT = (
 def command(
     topology: str,
     demand: str,
+    preset: str,
     load_hz: float | None,
     seconds: float,
     warmup_s: float,
@@ -87,7 +89,9 @@ def command(
     requests with a quantum reservoir, beside a GRU of as many trained parameters.
 
     With --value the same demand is played by tuned mean-rate at the nodes, without forecasts, with
-    recent rates, with each forecaster and with every request told beforehand, on the same draws.
+    recent rates, with each forecaster, with the true process and with every request told
+    beforehand, on the same draws. --preset takes qubits, cutoff, deadline and load from the first
+    cell of another preset; loads that are shares of the knee are 60 % of it.
     """
     kind = figure_kind(figure)
     if not 0 <= seed < 1_000_000:
@@ -113,6 +117,7 @@ def command(
             seed=seed,
             value_seeds=value_seeds,
             deadline_s=deadline_s,
+            preset=preset,
             progress=advance,
         )
     write_json(found, json_path)

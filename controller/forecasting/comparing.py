@@ -9,15 +9,15 @@ import torch
 
 from controller.forecasting.foresight import Foresight, Reader, shipped
 from controller.forecasting.judging import BAR, ORACLE, TUNED_BAR, Judged, closed, judge
+from controller.forecasting.process import process_of
 from controller.forecasting.recurrence import Weights, new_weights, size_of
 from controller.forecasting.reservoirs import quantum_reader
 from controller.forecasting.streams import BIN_S, FEATURES, INPUTS
 from controller.forecasting.walked import SLOT_S, Classes
-from controller.forecasting.worth import Worth, worth
+from controller.forecasting.worth import Worth, built, worth
 from quantum.errors import InputError
-from quantum.presets import NETWORKS, build, run_cell
+from quantum.presets import run_cell
 from quantum.traffic import KINDS, REFRESH_S
-from quantum.traffic_truth import Truth, true_process
 
 __all__ = ["FORECASTERS", "Compared", "Row", "compare"]
 
@@ -79,6 +79,7 @@ def compare(
     seed: int,
     value_seeds: int = 0,
     deadline_s: float | None = None,
+    preset: str = "paper",
     progress: Callable[[float], None] | None = None,
 ) -> Compared:
     """Play a demand to a forecaster, its rivals and the true process. Raises InputError.
@@ -89,24 +90,11 @@ def compare(
     if forecaster not in FORECASTERS:
         raise InputError(f"forecaster must be {', '.join(FORECASTERS)}, got {forecaster}")
     torch.set_num_threads(1)
-    cell = run_cell(topology, demand, load_hz=load_hz)
+    cell = run_cell(topology, demand, load_hz=load_hz, preset=preset)
     # A second more than is scored, so that the last forecast has something to be held against.
-    scenario = build(cell, seed, seconds=seconds + 1.0, warmup_s=warmup_s)
+    scenario = built(cell, seed, seconds=seconds + 1.0, warmup_s=warmup_s)
     trace, name = scenario.trace, demand.lower()
-    truth: Truth | None = None
-    if name in KINDS:
-        truth = true_process(
-            name,
-            scenario.network,
-            load_hz=trace.load_hz,
-            seed=seed,
-            network_seed=seed % NETWORKS,
-            duration_s=warmup_s + seconds + 1.0,
-            slot_s=SLOT_S,
-            fidelities=cell.fidelities,
-            commodities=cell.commodities,
-            distillation_rounds=cell.distillation_rounds,
-        )
+    truth = process_of(cell, scenario)
     season = None
     if name in KINDS:
         season = round(REFRESH_S / BIN_S) if name in _REPEATING else 0

@@ -1,9 +1,9 @@
 """What forecasts are worth: pairs delivered without any, with a forecaster's, with the oracle's.
 
 All play the same draws by the same rule, tuned mean-rate at the nodes with claims of what is
-expected (the allocator ``dpem-forecast``), so that only the forecasts differ. The oracle here is
-told every request beforehand: more than the true process could say, and no bound, because the rule
-that follows it is no optimal plan.
+expected (the allocator ``dpem-forecast``), so that only the forecasts differ. The true process is
+the best that could be said from the past. The oracle here is told every request beforehand: more
+than that, and no bound, because the rule that follows it is no optimal plan.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,23 +12,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller.arrivals import Arrivals, Recent, Told
+from controller.forecasting.process import TrueArrivals, process_of
 from controller.forecasting.walked import Classes
 from controller.foreseen import foreseen, nothing_foreseen
 from controller.frozen import frozen_player
-from controller.game import Game, Plans, play, prepare
+from controller.game import Game, Plans, flows_of, play, prepare
 from controller.mind import LearnConfig
 from controller.policy_file import actor_of, heuristic_weights
 from controller.rivals.allocator import Player
 from controller.rivals.dpem import forecasting
 from controller.statistics import paired
-from quantum.errors import InputError
+from quantum.demand import Trace
+from quantum.errors import InputError, NoDemand
+from quantum.network import Network
 from quantum.presets import Cell, build
+from quantum.scenario import Scenario
 from quantum.seeding import generator
+from quantum.traffic import BATCH
 
-__all__ = ["NOTHING", "TOLD", "Worth", "worth"]
+__all__ = ["NOTHING", "TOLD", "TRUE", "Worth", "built", "worth"]
 
 #: Names of those that need no forecaster.
-NOTHING, RECENT, TOLD = "nothing", "recent rate", "every request"
+NOTHING, RECENT, TRUE, TOLD = "nothing", "recent rate", "true process", "every request"
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ def worth(
 ) -> list[Worth]:
     """Play a cell with every forecaster that ``makers`` open, without any, and with the oracle.
 
+    The true process forecasts too, where demand has one.
     Raises InputError where there are no seeds.
     """
     if len(seeds) < 1:
@@ -65,16 +71,32 @@ def worth(
     rates: dict[str, list[float]] = {}
     plans: Plans = {}
     for number, seed in enumerate(seeds):
-        scenario = build(cell, seed, seconds=seconds, warmup_s=warmup_s)
+        scenario = built(cell, seed, seconds=seconds, warmup_s=warmup_s, plans=plans)
         game = prepare(scenario, plans, max_rounds=cell.distillation_rounds, drift=cell.drift)
-        for name, rate in _rates(game, makers).items():
+        for name, rate in _rates(cell, game, makers).items():
             rates.setdefault(name, []).append(rate)
         if progress is not None:
             progress((number + 1) / len(seeds))
     return [_row(name, rates, seeds) for name in rates]
 
 
-def _rates(game: Game, makers: Mapping[str, Callable[[Classes], Arrivals]]) -> dict[str, float]:
+def built(
+    cell: Cell, seed: int, *, seconds: float, warmup_s: float, plans: Plans | None = None
+) -> Scenario:
+    """Build the scenario of a cell, whose load may be a share of the knee."""
+
+    def knee(network: Network, trace: Trace) -> float:
+        found = flows_of(network, trace, plans, max_rounds=cell.distillation_rounds).knee_hz
+        if found <= 0.0:
+            raise NoDemand(f"nothing is reachable in {network.name}")
+        return found
+
+    return build(cell, seed, seconds=seconds, warmup_s=warmup_s, knee=knee)
+
+
+def _rates(
+    cell: Cell, game: Game, makers: Mapping[str, Callable[[Classes], Arrivals]]
+) -> dict[str, float]:
     """Return what is delivered on one game, by the name of who forecasts."""
     world = game.heard_by(forecasting).world
     rule = forecasting.rule(game.scenario, game.plan)
@@ -87,11 +109,14 @@ def _rates(game: Game, makers: Mapping[str, Callable[[Classes], Arrivals]]) -> d
         world.request["cls"].astype(np.int64),
     )
     soon = {NOTHING: nothing_foreseen(world.horizon)}
-    arrivals = {
+    arrivals: dict[str, Arrivals] = {
         RECENT: Recent(cls, world.slot_s),
         **{name: make(classes) for name, make in makers.items()},
-        TOLD: Told(world),
     }
+    truth, asked = process_of(cell, game.scenario), game.scenario.trace.commodities
+    if truth is not None:
+        arrivals[TRUE] = TrueArrivals(truth, cls, asked, batch=BATCH, slot_s=world.slot_s)
+    arrivals[TOLD] = Told(world)
     soon |= {name: foreseen(world, rule, one) for name, one in arrivals.items()}
     out = {}
     for name, one in soon.items():

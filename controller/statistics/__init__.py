@@ -6,6 +6,7 @@ All functions are pure: arrays in, frozen values out; an unknown number is ``nan
 """
 
 from controller.statistics.analysis import Anova, anova
+from controller.statistics.crossed import Crossed, crossed
 from controller.statistics.differences import Paired, paired
 from controller.statistics.learning import Convergence, Sooner, convergence, sooner
 from controller.statistics.mixed import Coefficient, Mixed, mixed_model
@@ -18,11 +19,12 @@ __all__ = [
     "Better",
     "Coefficient",
     "Convergence",
+    "Crossed",
     "Mixed",
     "NotWorse",
     "Paired",
     "Regression",
     "Sooner",
 ]
-__all__ += ["anova", "convergence", "holm", "iqm", "mixed_model", "not_worse", "paired"]
+__all__ += ["anova", "convergence", "crossed", "holm", "iqm", "mixed_model", "not_worse", "paired"]
 __all__ += ["regression", "sooner"]

@@ -1,5 +1,6 @@
 """``dpem bench``: performance, each figure with a reference measured in the same run."""
 
+import inspect
 import os
 import platform
 from collections.abc import Callable
@@ -18,29 +19,40 @@ GROUP = "dpem.benchmarks"
 
 @click.command("bench")
 @click.argument("name")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="FILE",
+    help="Judge this policy too, or several trainings together (benchmark policy); repeatable.",
+)
 @json_option
-def command(name: str, json_path: str | None) -> None:
+def command(name: str, policies: tuple[str, ...], json_path: str | None) -> None:
     """Measure the performance of a part of DPEM by NAME.
 
     Every benchmark measures its reference in the same run and prints the ratio, because rates
     alone say more about the machine than about the code.
     """
-    result = {**load(name)(), "machine": machine()}
+    measure = load(name)
+    if policies and "policies" not in inspect.signature(measure).parameters:
+        raise InputError(f"--policy: benchmark {name} does not use it")
+    result = {**(measure(policies=policies) if policies else measure()), "machine": machine()}
     write_json(result, json_path)
     if json_path != "-":
         _show(result)
 
 
-def load(name: str) -> Callable[[], dict[str, Any]]:
+def load(name: str) -> Callable[..., dict[str, Any]]:
     """Return an installed benchmark: ``function() -> {name, results, reference, ratio}``.
 
-    A ``table`` with ``title``, ``columns`` and ``rows`` of texts is shown as it is.
+    One that judges files of policies takes them as ``policies``. A ``table`` with ``title``,
+    ``columns`` and ``rows`` of texts is shown as it is.
     """
     found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
         meant = near(name, sorted(found))
         raise InputError(f"benchmark {name!r} is unknown{meant}; known: {', '.join(sorted(found))}")
-    return cast(Callable[[], dict[str, Any]], found[name].load())
+    return cast(Callable[..., dict[str, Any]], found[name].load())
 
 
 def machine() -> dict[str, Any]:

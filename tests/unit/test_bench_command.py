@@ -77,3 +77,22 @@ def test_an_unknown_benchmark_is_named():
     done = CliRunner().invoke(bench.command, ["nope"])
     assert isinstance(done.exception, InputError)
     assert "aer" in str(done.exception)
+
+
+def test_policies_reach_only_the_benchmark_that_judges_them(monkeypatch):
+    told = []
+
+    def judging(policies=()):
+        told.append(tuple(policies))
+        return {"name": "x", "results": {}, "reference": {}, "ratio": {}}
+
+    monkeypatch.setattr(bench, "load", lambda name: judging)
+    both = ["policy", "--policy", "a.safetensors", "--policy", "b.safetensors"]
+    for words in (both, ["policy"]):
+        done = CliRunner().invoke(bench.command, [*words, "--json", "-"], catch_exceptions=False)
+        assert done.exit_code == 0
+    assert told == [("a.safetensors", "b.safetensors"), ()]
+    monkeypatch.undo()
+    done = CliRunner().invoke(bench.command, ["twin", "--policy", "a.safetensors"])
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception) == "--policy: benchmark twin does not use it"

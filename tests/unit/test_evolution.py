@@ -22,7 +22,6 @@ from controller.evolution.strategy import Strides, begin, candidates, noise_of, 
 from controller.evolution.training import Plan, evolve
 from controller.game import play
 from controller.parallel import kept_workers
-from controller.policy_bench import evaluation_units, measure
 from controller.policy_file import (
     actor_of,
     heuristic_weights,
@@ -30,6 +29,8 @@ from controller.policy_file import (
     state_path,
     weights_from,
 )
+from controller.policy_games import evaluation_units, measure
+from controller.policy_trainings import judged, named_weights
 from controller.rivals.allocator import find
 from quantum.errors import InputError
 from quantum.presets import NETWORKS, run_cell
@@ -193,6 +194,43 @@ def test_the_bench_plays_what_training_has_not_seen():
     assert played == small and set(fractions) == {"mean-rate", "start", "again"}
     np.testing.assert_array_equal(fractions["start"], fractions["again"])
     assert all((values > 0.0).all() and (values <= 1.0).all() for values in fractions.values())
+
+
+def test_trainings_are_judged_together_on_the_same_units(tmp_path):
+    files = []
+    for name, change in (("one", 0.0), ("two", 0.0), ("wild", 3.0)):
+        files.append(str(tmp_path / f"{name}.safetensors"))
+        weights = axes() + change * np.random.default_rng(1).normal(size=len(axes()))
+        policy_file.write_policy(Path(files[-1]), weights, seed=1, round_index=1, notes={})
+    given = named_weights(files)
+    assert list(given) == ["one", "two", "wild"]
+    units = [
+        msgspec.structs.replace(u, seconds=2.0, warmup_s=0.5, cell=CROWDED, seed=seed)
+        for seed, u in enumerate(evaluation_units()[:4])
+    ]
+    found = judged(given, units)
+    row = found["regimes"][0]
+    # Policies that decide as the heuristic does gain nothing, and a mean is one of the three.
+    assert row["regime"] == "all" and row["units"] == 4
+    assert row["one"] == row["two"] == [0.0, 0.0, 0.0] and row["wild"][0] != 0.0
+    assert row["trainings"][0] == pytest.approx(row["wild"][0] / 3.0, abs=1e-4)
+    assert row["trainings"][1] < row["trainings"][0] < row["trainings"][2]
+    assert row["one more training"][1] > row["over trainings"][1]
+    assert found["ratio"]["mean of weights_minus_heuristic"] == row["mean of weights"]
+    assert len(found["table"]["rows"][0]) == len(found["table"]["columns"])
+    alone = judged({"one": given["one"]}, units[:2])
+    assert "trainings" not in alone["regimes"][0] and "mean of weights" not in alone["results"]
+
+
+def test_files_of_policies_are_refused_by_name(tmp_path):
+    path = tmp_path / "one.safetensors"
+    policy_file.write_policy(path, axes(), seed=1, round_index=1, notes={})
+    with pytest.raises(InputError, match="two files are called one"):
+        named_weights([str(path), str(path)])
+    with pytest.raises(InputError, match="has the name of a policy that is played anyway"):
+        named_weights([str(tmp_path / "shipped.safetensors")])
+    with pytest.raises(InputError, match="cannot read"):
+        named_weights([str(tmp_path / "none.safetensors")])
 
 
 def test_evolution_starts_as_the_heuristic():

@@ -138,6 +138,36 @@ def test_the_service_time_multiplies_cells() -> None:
     assert found[1::3] == plain and all(cell.service_s == 0.01 for cell in cells("metro"))
 
 
+def test_cells_are_picked_by_their_levels_before_a_sample_is_taken() -> None:
+    tight = "deadline_s=0.3,qubits=6,demand=scheduled,demand=hotspot"
+    found = chosen_cells("metro", None, None, None, 0, where=tight)
+    # Three networks, two demands, two cutoffs, three loads; in the order of the preset.
+    assert len(found) == 36 and found == [cell for cell in cells("metro") if cell in found]
+    assert {(cell.deadline_s, cell.qubits) for cell in found} == {(0.3, 6)}
+    assert {cell.demand for cell in found} == {"scheduled", "hotspot"}
+    some = chosen_cells("metro", 5, "surfnet", None, 0, where="cutoff_s=0.50")
+    assert len(some) == 5 and {(c.topology, c.cutoff_s) for c in some} == {("surfnet", 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ("", "must be FACTOR=LEVEL"),
+        ("qubits", "must be FACTOR=LEVEL"),
+        ("qubit=6", "factor 'qubit' is unknown; did you mean qubits"),
+        ("qubits=six", "qubits must be a number, got 'six'"),
+        ("deadline_s=nan", "deadline_s must be a number"),
+        ("qubits=6,qubits=7", "no cell has qubits 7.0; it is 6, 12"),
+        ("load_hz=60", "no cell has load_hz 60.0; it is none"),
+        ("demand=announced", "no cell has demand announced; it is abilene, hotspot, poisson"),
+    ],
+)
+def test_levels_that_no_cell_has_are_refused_in_one_line(where: str, complaint: str) -> None:
+    with pytest.raises(InputError, match="--where") as refused:
+        chosen_cells("metro", None, None, None, 0, where=where)
+    assert complaint in str(refused.value) and "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["", "x", "1,1", "-1", "nan", "1e9"])
 def test_service_times_are_different_numbers(text: str) -> None:
     with pytest.raises(InputError, match="--service-ms must be different numbers"):
