@@ -212,7 +212,7 @@ def test_the_command_shows_a_table_and_writes_json_and_a_picture(tmp_path: Path)
     assert rows["gru"]["cost_ms"] > 0.0 and rows["gru"]["trained_parameters"] > 100
     assert rows[ORACLE]["closed"] == pytest.approx(1.0)
     valued = [row["forecaster"] for row in found["worth"]]
-    assert valued == ["nothing", "recent rate", "gru", "every request"]
+    assert valued == ["nothing", "recent rate", "gru", "true process", "every request"]
     assert "every request" in done.output
     assert figure.read_bytes().startswith(b"<?xml")
 
