@@ -30,7 +30,7 @@ SOAK_S = float(os.environ.get("DPEM_SOAK_S", "30"))
 WINDOW, PEAK_S = 128, 5.0
 #: Answers are forgotten after seconds, so that what is remembered is steady soon.
 DEADLINE_S = 2.0
-TERMS = "most_s = 3.0\ngrace_s = 1.0\nrate_hz = 1e6\nburst = 100000"
+TERMS = "most_s = 3.0\ngrace_s = 1.0\nrate_hz = 1e6\nburst = 100000\nremembered = 1000000"
 #: What memory may grow by over a third of the time, after the first third.
 GROWTH, GROWTH_MB = 0.05, 8.0
 #: A gibibyte of rows, a quarter of one of log, and what comes until either is looked at again.
