@@ -7,8 +7,10 @@ the allocator's call and of the journal are shared.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import zmq
+import zmq.backend
 
 from controller.security.gate import Gate
 from controller.security.keyring import KeyFolder, Keyring
@@ -84,6 +86,8 @@ class Loop:
             self._gate.close()
             self._context.destroy(linger=0)
             raise
+        # Without what pyzmq does for other kinds of sockets, which takes longer than sending.
+        self._put = partial(zmq.backend.Socket.send, self._socket)
         self._socket.rcvtimeo = _LOOK_MS
         self._timeout_ms = _LOOK_MS
         self._care_until_s = self._looked_s = 0.0
@@ -260,7 +264,7 @@ class Loop:
         return self.desk.open(client, message, self._clock())
 
     def _send(self, replies: list[Reply]) -> None:
-        send = self._socket.send
+        send = self._put
         for peer, frame in replies:
             try:
                 # Whoever does not read must not keep the others waiting: he asks again.
