@@ -9,7 +9,7 @@ from quantum.errors import InputError
 
 __all__ = ["by_ipv6", "check_address"]
 
-_ADDRESS = re.compile(r"tcp://(\[[0-9A-Fa-f:.%A-Za-z]+\]|[^\s\[\]:/;]+):(\d{1,5}|\*)\Z", re.ASCII)
+_ADDRESS = re.compile(r"tcp://(\[[0-9A-Za-z:.%]+\]|[^\s\[\]:/;]+):(\d{1,5}|\*)\Z", re.ASCII)
 
 
 def by_ipv6(address: str) -> bool:

@@ -22,7 +22,7 @@ def verify(journal: str, json_path: str | None) -> None:
     """
     from pathlib import Path
 
-    from controller.service.journal import read
+    from controller.service.chain import read
 
     rows = entries = 0
     for _, found in read(Path(journal)):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from controller.service.journal import FORMAT, START, Entry
+from controller.service.chain import FORMAT, START
+from controller.service.entries import Entry
 from quantum.errors import RecordError
 
 __all__ = ["JournalTail"]

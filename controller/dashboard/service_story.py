@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.dashboard.bins import Bins
-from controller.service.journal import Answered, Entry, Kept, Known, Started
+from controller.service.entries import Answered, Entry, Kept, Known, Started
 from quantum.errors import Code, RecordError, WireError
 from quantum.requests import Ask, Granted, Measured, decode_answer, decode_ask
 

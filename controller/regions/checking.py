@@ -32,9 +32,9 @@ from controller.regions.records import (
     Started,
     decoder,
 )
+from controller.service.chain import read
 from controller.service.checking import check
-from controller.service.journal import Answered as ServiceAnswered
-from controller.service.journal import read
+from controller.service.entries import Answered as ServiceAnswered
 from quantum.errors import InputError, RecordError
 from quantum.requests import Ask, Denied, Granted, decode_answer, decode_ask
 

@@ -12,7 +12,8 @@ from controller.rivals.allocator import find
 from controller.security.keyring import Keyring
 from controller.service.checking import last_sequence
 from controller.service.desk import Desk
-from controller.service.journal import Journal, JournalFull, Kept, Started
+from controller.service.entries import Kept, Started
+from controller.service.journal import Journal, JournalFull
 from controller.service.loop import BATCH
 from controller.service.lost import Lost
 from controller.service.stock import Stock

@@ -19,18 +19,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from controller.service.chain import read
 from controller.service.checking_work import Shop
-from controller.service.journal import (
-    Answered,
-    Entry,
-    Expiry,
-    Kept,
-    Known,
-    Sent,
-    Settled,
-    Started,
-    read,
-)
+from controller.service.entries import Answered, Entry, Expiry, Kept, Known, Sent, Settled, Started
 from quantum.errors import RecordError, WireError
 from quantum.requests import Ask, Denied, Expired, Granted, decode_answer, decode_ask
 

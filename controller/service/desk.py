@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
 from controller.service.answers import Answers, Party, Waiting
-from controller.service.journal import Answered, Entry, Journal, Known
+from controller.service.entries import Answered, Entry, Known
+from controller.service.journal import Journal
 from controller.service.keeping import TRY_S, Keeping, not_kept, put_off, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions

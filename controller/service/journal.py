@@ -19,15 +19,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from controller.service.chain import FORMAT, START, chain, decode, kept, read, trimmed
+from controller.service.chain import FORMAT, chain, decode, kept, trimmed
 from controller.service.entries import (
-    Answered,
     Entry,
-    Expiry,
     Kept,
     Known,
-    Sent,
-    Settled,
     Started,
     encoder,
 )
@@ -36,21 +32,7 @@ from controller.service.moving import Mover, move_rest
 from quantum.errors import InputError, RecordError
 from quantum.locks import hold
 
-__all__ = [
-    "FORMAT",
-    "START",
-    "Answered",
-    "Entry",
-    "Expiry",
-    "Journal",
-    "JournalFull",
-    "Kept",
-    "Known",
-    "Sent",
-    "Settled",
-    "Started",
-    "read",
-]
+__all__ = ["Journal", "JournalFull"]
 
 #: A log that was longer, because somebody read for long, is cut to so many bytes.
 _LOG_BYTES = 256 * 1024 * 1024
@@ -154,9 +136,9 @@ class Journal:
         """Note which row is the last, so that rows that are gone from the end are missed."""
         if self._marked == self.number:
             return
-        with contextlib.suppress(sqlite3.Error), _transaction(self._db):
-            for key, value in (("last_n", self.number), ("last_hash", self.head)):
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+        with contextlib.suppress(sqlite3.Error):
+            with _transaction(self._db):
+                _note(self._db, last_n=self.number, last_hash=self.head)
             self._marked = self.number
 
     def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int, job: int = 0) -> None:
@@ -168,8 +150,7 @@ class Journal:
         with contextlib.suppress(sqlite3.Error):
             kept = encoder.encode((Kept(self._started, sequence, clients, job),))
             with _transaction(self._db):
-                for key, value in (("needed", needed), ("kept", kept)):
-                    self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+                _note(self._db, needed=needed, kept=kept)
             pages = self._db.execute("PRAGMA page_count").fetchone()[0]
             free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
             size = self._db.execute("PRAGMA page_size").fetchone()[0]
@@ -201,8 +182,7 @@ class Journal:
         """Take away the rows before ``stop``, and note the hash that the chain begins from."""
         found = self._db.execute("SELECT hash FROM batch WHERE n = ?", (stop - 1,)).fetchone()
         with _transaction(self._db):
-            for key, value in (("trimmed_n", stop - 1), ("trimmed_hash", found[0])):
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+            _note(self._db, trimmed_n=stop - 1, trimmed_hash=found[0])
             self._db.execute("DELETE FROM batch WHERE n < ?", (stop,))
 
     def close(self) -> None:
@@ -239,10 +219,12 @@ def _lock(path: Path) -> int:
 
 @contextlib.contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    """Commit what is done within, or take it back: also where the commit itself fails."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")
         yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
+
+
+def _note(db: sqlite3.Connection, **values: int | bytes) -> None:
+    """Write what is known beside the chain."""
+    db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", values.items())

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from controller.service.answers import Answers, Party
-from controller.service.journal import Answered, Entry, Expiry, Journal, JournalFull, Kept, Known
+from controller.service.entries import Answered, Entry, Expiry, Kept, Known
+from controller.service.journal import Journal, JournalFull
 from controller.service.sessions import Sessions
 from controller.service.terms import Terms
 from controller.service.turn import Turn

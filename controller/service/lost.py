@@ -5,7 +5,7 @@ again, and its pairs expire. So do pairs that no job had taken yet: they were in
 process that is gone.
 """
 
-from controller.service.journal import Answered, Entry, Expiry, Kept, Sent, Settled, Started
+from controller.service.entries import Answered, Entry, Expiry, Kept, Sent, Settled, Started
 from quantum.errors import Code
 from quantum.requests import Expired, Granted, decode_answer, encode_request
 

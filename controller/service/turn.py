@@ -1,7 +1,7 @@
 """One turn of the service: what it decided, and what leaves when."""
 
 from controller.service.answers import Waiting
-from controller.service.journal import Entry
+from controller.service.entries import Entry
 
 __all__ = ["Reply", "Turn"]
 

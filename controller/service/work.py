@@ -14,7 +14,7 @@ import numpy as np
 
 from controller.results import fits
 from controller.service.answers import Party, Waiting
-from controller.service.journal import Entry, Expiry, Sent, Settled
+from controller.service.entries import Entry, Expiry, Sent, Settled
 from controller.service.sessions import Sessions
 from controller.service.stock import Stock
 from controller.service.terms import WorkCounts, WorkTerms

@@ -21,7 +21,8 @@ from controller.security.keyring import Client, Keyring
 from controller.service.building import rule_for, scenario_for, seed_of
 from controller.service.checking import last_sequence
 from controller.service.desk import Desk
-from controller.service.journal import Journal, Started
+from controller.service.entries import Started
+from controller.service.journal import Journal
 from controller.service.stock import Stock
 from controller.service.terms import Terms
 from controller.setting import Setting

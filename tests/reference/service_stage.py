@@ -7,7 +7,8 @@ from controller.game import world_of
 from controller.security.keyring import Client, Keyring
 from controller.service.building import rule_for, scenario_for, seed_of
 from controller.service.desk import Desk
-from controller.service.journal import Journal, JournalFull, Kept, Started
+from controller.service.entries import Kept, Started
+from controller.service.journal import Journal, JournalFull
 from controller.service.lost import Lost
 from controller.service.stock import Stock
 from controller.service.terms import Terms, WorkTerms

@@ -21,7 +21,7 @@ from served import serving
 
 from controller.client import Client
 from controller.security.keys import new_keys
-from controller.service.journal import read
+from controller.service.chain import read
 from quantum.errors import Code, DeviceTimeout, RequestError
 from quantum.requests import Ask, Denied, Granted, decode_answer, encode_request
 

@@ -6,7 +6,8 @@ from service_stage import ADA, FullDisk, ask, desk_on, said, session_of, settled
 from controller.security.limits import RateLimit
 from controller.service.answers import Answers, Party
 from controller.service.checking import check
-from controller.service.journal import Answered, Journal, Kept
+from controller.service.entries import Answered, Kept
+from controller.service.journal import Journal
 from controller.service.terms import Terms
 from quantum.errors import Code
 from quantum.requests import Granted

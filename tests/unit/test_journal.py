@@ -8,8 +8,10 @@ import pytest
 from service_stage import ask, desk_on, session_of, settled
 
 from controller.service import moving
+from controller.service.chain import read
 from controller.service.checking import check
-from controller.service.journal import Journal, Known, Started, read
+from controller.service.entries import Known, Started
+from controller.service.journal import Journal
 from controller.service.terms import Terms
 
 TERMS = Terms(load_hz=20.0)

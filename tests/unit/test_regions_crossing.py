@@ -9,7 +9,7 @@ from regions_stage import REGIONS, Stage, territory
 from controller.regions.building import journals_of, open_journal
 from controller.regions.checking import check_regions
 from controller.regions.records import Crossed, Deciding, Holding, Over, decoder
-from controller.service.journal import read
+from controller.service.chain import read
 from quantum.errors import Code, InputError, RecordError
 from quantum.requests import Denied, Granted
 

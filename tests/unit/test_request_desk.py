@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from service_stage import ADA, BOB, EVE, RING, ask, desk_on, enter, said, session_of, settled
 
 from controller.security.keyring import Keyring
+from controller.service.chain import read
 from controller.service.checking import check
-from controller.service.journal import Journal, Started, read
+from controller.service.entries import Started
+from controller.service.journal import Journal
 from controller.service.terms import Terms
 from quantum.errors import Code, DpemError, InputError, RecordError
 from quantum.requests import (

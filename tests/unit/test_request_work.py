@@ -13,7 +13,8 @@ from service_stage import ADA, BOB, RING, FullDisk, ask, desk_on, said, session_
 from backends.analytic import AnalyticBackend
 from backends.service import execute
 from controller.service.checking import check
-from controller.service.journal import Expiry, Journal, Known, Sent, Settled, Started
+from controller.service.entries import Expiry, Known, Sent, Settled, Started
+from controller.service.journal import Journal
 from controller.service.terms import Terms, WorkTerms
 from quantum.egp import Done, Failed, Fault
 from quantum.errors import Code, RecordError

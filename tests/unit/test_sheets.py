@@ -24,7 +24,8 @@ from controller.dashboard.service_sheet import Standing, service_sheet
 from controller.dashboard.service_story import ServiceStory
 from controller.dashboard.service_watch import ServiceWatch, read_gauges
 from controller.service.config import ServiceConfig
-from controller.service.journal import Journal, Known, Started
+from controller.service.entries import Known, Started
+from controller.service.journal import Journal
 from controller.service.terms import Terms
 from quantum.errors import InputError, RecordError
 
