@@ -6,7 +6,7 @@ import numpy as np
 
 from quantum.bell import correlators
 from quantum.errors import InputError
-from quantum.kernels import table
+from quantum.kernels import Table, table
 from quantum.ledger.reach import best_pair, distances, most_hops, needs_better
 from quantum.ledger.state import Floats, Ints, World
 from quantum.network import FIBRE_S_PER_KM, Network
@@ -134,6 +134,7 @@ def new_world(
         bucket=float(node.bucket.max(initial=1.0)),
         inc_link=inc.link,
         inc_node=inc.neighbour,
+        lead=_leads(inc.link, inc.neighbour),
         truth=np.ascontiguousarray(fresh),
         belief=np.ascontiguousarray(fresh[:1]),
         decay=decay,
@@ -149,6 +150,14 @@ def new_world(
         ghosts=0,
         peer_age=_peer_ages(net, scenario.slot_s),
     )
+
+
+def _leads(links: Ints, neighbours: Ints) -> Table:
+    """Return links and neighbours (n, K) side by side, each row from the start of a line on."""
+    n, width = links.shape
+    lead = table((n, -(-width // 8) * 8), node=np.int32, link=np.int32)
+    lead.node[:, :width], lead.link[:, :width] = neighbours, links
+    return lead
 
 
 def _peer_ages(network: Network, slot_s: float) -> Ints:

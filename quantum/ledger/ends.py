@@ -7,10 +7,10 @@ that has few enough hops and is good enough is the cheapest of those. Meeting ha
 few nodes around each end instead of most nodes of the network.
 """
 
-from quantum.kernels import Table, lean, small
+from quantum.kernels import Table, fetch, lean, small
 from quantum.ledger.heap import pop, push
 from quantum.ledger.prices import LEFT, STOCK, least_prices, making_price, node_price, price_link
-from quantum.ledger.state import MAX_HOPS, Ints, Ledger, Rule, World
+from quantum.ledger.state import MAX_HOPS, WIDE, Ints, Ledger, Rule, World
 
 __all__ = ["TOO_LONG", "connects", "levels_of", "meet"]
 
@@ -21,7 +21,7 @@ _FORTH, _BACK = 0, 1
 
 @small
 def levels_of(ledger: Ledger) -> int:
-    """Return the mark of the destination in ``seen[:, 1]`` after :func:`connects`.
+    """Return the mark of the destination in ``fan.seen[:, 1]`` after :func:`connects`.
 
     A node k links away from it, by stored pairs and swap tokens, has this mark and k.
     """
@@ -36,20 +36,17 @@ def connects(world: World, ledger: Ledger, row: int) -> int:
     does. Otherwise at least as many links as this lead from nodes that were not seen from
     the destination to it (see :func:`levels_of`).
     """
-    fan, near, seen, queue, wish = (
-        ledger.fan,
-        ledger.near,
-        ledger.seen,
-        ledger.front,
-        world.cls[row],
-    )
-    distance, most = world.distance[wish.row], wish.hops
+    fan, lead, queue, wish = ledger.fan, ledger.lead, ledger.front, world.cls[row]
+    distance, most, wide = world.distance[wish.row], wish.hops, world.n >= WIDE
+    if wide:
+        for node in range(0, world.n, 64):
+            fetch(distance, node, 0)
     # Every level of every search has its own number, so that marks never have to be cleared.
     ledger.now[0].search += MAX_HOPS + 1
     stamp = levels_of(ledger)
     ends = (wish.a, wish.b)
     for side in range(2):
-        seen[ends[side], side] = stamp
+        fan[ends[side]].seen[side] = stamp
         queue[side, 0].node = ends[side]
     begin_0, stop_0, begin_1, stop_1 = 0, 1, 0, 1
     forth = 0
@@ -63,18 +60,21 @@ def connects(world: World, ledger: Ledger, row: int) -> int:
         for index in range(begin, stop):
             u = queue[side, index].node
             for k in range(fan[u].count):
-                v = near[u, k]
-                if seen[v, side] >= stamp:
+                v = lead[u, k].node
+                spot = fan[v]
+                if spot.seen[side] >= stamp:
                     continue
                 if side == _FORTH and forth + distance[v] > most:
                     continue
-                if v != goal and fan[v].able == 0:
+                if v != goal and spot.able == 0:
                     continue
-                if seen[v, other] >= stamp:
+                if spot.seen[other] >= stamp:
                     return hop - forth + 2 if side == _FORTH else hop - forth + 1
-                seen[v, side] = level
+                spot.seen[side] = level
                 queue[side, reached].node = v
                 reached += 1
+                if wide:
+                    fetch(lead, v, 0)
         if reached == stop:
             return 0
         if side == _FORTH:
@@ -105,9 +105,7 @@ def meet(
         ledger.now[0].least = known
         return TOO_LONG
     links, nodes, sides, heap = ledger.link, ledger.node, ledger.side, ledger.front
-    seen = ledger.seen
-    fixed, ends, inc_link, inc_node = world.node, world.link, world.inc_link, world.inc_node
-    wish = world.cls[row]
+    fixed, ends, lead, wish = world.node, world.link, world.lead, world.cls[row]
     distance, back = world.distance[wish.row], wish.back
     source, target = wish.a, wish.b
     loss_price = rule.fidelity / wish.budget
@@ -115,11 +113,14 @@ def meet(
     least = link_least + node_least
     last -= node_least
     ledger.now[0].search += 1
-    stamp, slot = ledger.now[0].search, ledger.now[0].clock
+    stamp, slot, wide = ledger.now[0].search, ledger.now[0].clock, world.n >= WIDE
     room = heap.shape[1]
+    if wide:
+        for node in range(0, world.n, 64):
+            fetch(distance, node, 0)
     for side in range(2):
         end = source if side == _FORTH else target
-        seen[end, side], sides[end].cost[side] = stamp, 0.0
+        sides[end].seen[side], sides[end].cost[side] = stamp, 0.0
         heap[side, 0].node, heap[side, 0].cost = end, 0.0
     size_0, size_1, best, where = 1, 1, known, -1
     while size_0 > 0 and size_1 > 0:
@@ -132,9 +133,9 @@ def meet(
         if cost <= sides[u].cost[side]:
             facing = top_1 if side == _FORTH else top_0
             if side == _BACK and u != target:
-                cost += node_price(nodes[u].swap_tokens, fixed[u].bucket, rule.bucket, rule.inverse)
+                cost += node_price(nodes[u].swap_tokens, nodes[u].bucket, rule.bucket, rule.inverse)
             for k in range(fixed[u].degree):
-                v = inc_node[u, k]
+                v = lead[u, k].node
                 total = cost + link_least
                 if side == _FORTH:
                     left = distance[v]
@@ -142,14 +143,14 @@ def meet(
                         continue
                 elif back >= 0 and total + world.distance[back, v] * least >= best:
                     continue
-                met = seen[v, 1 - side] == stamp
-                reached = seen[v, side] == stamp
                 spot = sides[v]
+                met = spot.seen[1 - side] == stamp
+                reached = spot.seen[side] == stamp
                 if reached and total >= spot.cost[side]:
                     continue
                 if not met and total + facing >= best:
                     continue
-                via = inc_link[u, k]
+                via = lead[u, k].link
                 link = links[via]
                 if kind == STOCK:
                     if link.stock == 0:
@@ -162,14 +163,15 @@ def meet(
                     if link.stock <= (link.wanted if kind == LEFT else 0.0):
                         if link.open == 0:
                             continue
-                        price += making_price(rule.rate, ends[via].made_hz)
+                        price += making_price(rule.rate, link.made_hz)
                     total = cost + price + loss_price * link.fresh_loss
                 if v != source and v != target:
-                    tokens = nodes[v].swap_tokens
-                    if tokens + fixed[v].swap_rate * slack < 1.0:
+                    swaps = nodes[v]
+                    tokens = swaps.swap_tokens
+                    if tokens + swaps.swap_rate * slack < 1.0:
                         continue
                     if side == _FORTH:
-                        total += node_price(tokens, fixed[v].bucket, rule.bucket, rule.inverse)
+                        total += node_price(tokens, swaps.bucket, rule.bucket, rule.inverse)
                 if reached and total >= spot.cost[side]:
                     continue
                 if met:
@@ -180,8 +182,11 @@ def meet(
                 if size == room:
                     ledger.now[0].least = known
                     return TOO_LONG
-                seen[v, side], spot.cost[side], spot.via[side] = stamp, total, via
+                spot.seen[side], spot.cost[side], spot.via[side] = stamp, total, via
                 size = push(heap[side], size, v, total)
+                if wide:
+                    fetch(lead, v, 0)
+                    fetch(lead, v, 64)
         if side == _FORTH:
             size_0 = size
         else:
@@ -232,8 +237,7 @@ def _meets(
     length: int,
 ) -> int:
     """Check the path in ``ledger.chain`` link by link, as a search by layers would; see meet."""
-    nodes, links, fixed, ends = ledger.node, ledger.link, world.node, world.link
-    wish = world.cls[row]
+    nodes, links, ends, wish = ledger.node, ledger.link, world.link, world.cls[row]
     distance, most = world.distance[wish.row], wish.hops
     if length == 0 or length > most:
         return TOO_LONG
@@ -243,7 +247,7 @@ def _meets(
         via = ledger.chain[length - 1 - hop]
         if hop > 0:
             total += node_price(
-                nodes[node].swap_tokens, fixed[node].bucket, rule.bucket, rule.inverse
+                nodes[node].swap_tokens, nodes[node].bucket, rule.bucket, rule.inverse
             )
             c0 *= world.swap_xyz[0]
             c1 *= world.swap_xyz[1]
@@ -255,7 +259,7 @@ def _meets(
         else:
             price = 1.0
             if link.stock <= (link.wanted if kind == LEFT else 0.0):
-                price += making_price(rule.rate, ends[via].made_hz)
+                price += making_price(rule.rate, link.made_hz)
             total = total + price + loss_price * link.fresh_loss
             c0, c1, c2 = c0 * link.belief[0], c1 * link.belief[1], c2 * link.belief[2]
         node = ends[via].a if ends[via].b == node else ends[via].b

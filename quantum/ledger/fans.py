@@ -47,30 +47,30 @@ def leave(ledger: Ledger, u: int, v: int, link: int) -> None:
 
 @lean
 def _enter(ledger: Ledger, node: int, peer: int, link: int) -> None:
-    via, near, spot = ledger.via[node], ledger.near[node], ledger.fan[node]
+    lead, spot = ledger.lead[node], ledger.fan[node]
     place = 0
-    while place < spot.count and via[place] < link:
+    while place < spot.count and lead[place].link < link:
         place += 1
     # Where links are written anew for every decider, it may be there.
-    if place < spot.count and via[place] == link:
+    if place < spot.count and lead[place].link == link:
         return
     for k in range(spot.count, place, -1):
-        via[k], near[k] = via[k - 1], near[k - 1]
-    via[place], near[place] = link, peer
+        lead[k].link, lead[k].node = lead[k - 1].link, lead[k - 1].node
+    lead[place].link, lead[place].node = link, peer
     spot.count += 1
 
 
 @lean
 def _leave(ledger: Ledger, node: int, link: int) -> None:
-    via, near, spot = ledger.via[node], ledger.near[node], ledger.fan[node]
+    lead, spot = ledger.lead[node], ledger.fan[node]
     place = 0
-    while place < spot.count and via[place] != link:
+    while place < spot.count and lead[place].link != link:
         place += 1
     if place == spot.count:
         return
     spot.count -= 1
     while place < spot.count:
-        via[place], near[place] = via[place + 1], near[place + 1]
+        lead[place].link, lead[place].node = lead[place + 1].link, lead[place + 1].node
         place += 1
 
 
@@ -80,8 +80,9 @@ def opens(ledger: Ledger, end: int, other: int) -> bool:
 
     To be called after :func:`begin_spending`.
     """
-    fan, near = ledger.fan, ledger.near
+    fan, lead = ledger.fan, ledger.lead
     found = False
     for k in range(fan[end].count):
-        found = found or near[end, k] == other or fan[near[end, k]].able == 1
+        peer = lead[end, k].node
+        found = found or peer == other or fan[peer].able == 1
     return found

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quantum.kernels import lined, table
+from quantum.kernels import table
 from quantum.ledger.prices import believe
 from quantum.ledger.state import ACTION_TOKENS, MAX_HOPS, RAW, Ints, Ledger, World
 
@@ -36,25 +36,30 @@ def new_ledger(
     n, m, requests = world.n, world.m, len(world.request)
     places = int(world.node.qubits.sum()) // 2 + 1
     delay = np.ones(requests, dtype=np.int64) if delay_slots is None else np.maximum(1, delay_slots)
-    # Searches read the first two, which always lie in one line of 64 bytes.
+    # Lines of 64 bytes: searches and neighbours that look read the first one only.
     node = table(
         n,
         swap_tokens=float,
-        price=float,  # cost of a swap here, in a path search
+        swap_rate=float,  # as the world has it, and the next two
+        bucket=float,
+        qubits=int,
         used=int,  # qubits in use
-        up=int,  # whether the node is there
         tokens=int,  # generation tokens of this slot
+        up=int,  # whether the node is there
         yields=int,  # action: position of the link whose oldest pair goes first, -1 none
+        price=float,  # cost of a swap here, where a search takes prices as they stand
         surplus=float,  # action: how little that pair would be missed
         claims=int,  # live requests that want to swap here
         swaps=int,  # swap tokens spent
         given=float,  # swap tokens that came with joining the network
         saved=float,  # swap tokens, while requests share them out
         unclaimed=float,  # swap tokens that the claims of this slot have left
+        spare=int,
     )
+    node.swap_rate, node.bucket = world.node.swap_rate, world.node.bucket
+    node.qubits = world.node.qubits
     node.swap_tokens, node.yields, node.up = world.node.bucket, -1, 1
-    # Lines of 64 bytes: nodes and searches for claims read the first one, searches for stock the
-    # second.
+    # Lines: nodes and searches for claims read the first one, searches for stock the second.
     link = table(
         m,
         stock=int,  # stored pairs as they were made
@@ -64,6 +69,7 @@ def new_ledger(
         refined=int,  # stored pairs that were distilled
         forecast=float,  # pairs expected to be asked soon
         first=int,  # births of its oldest and youngest pair, as long as it has any
+        made_hz=float,  # as the world has it
         last=int,
         priced=int,  # slot in which price, loss and corr were worked out from stock
         price=float,
@@ -77,7 +83,7 @@ def new_ledger(
         distilled=int,  # distillations so far
         best=int,  # place of its best pair, while serving; -1 none
     )
-    link.open = 1
+    link.open, link.made_hz = 1, world.link.made_hz
     # What searches need not see, so that a link stays small.
     behind = table(
         m,
@@ -163,13 +169,6 @@ def new_ledger(
         true=float,  # fidelity
         believed=float,
     )
-    mark = table(
-        n,
-        reached=int,  # number of the search's layer that has a label here
-        label=int,
-        expanded=int,  # number of the search that went on from here
-        cost=float,  # at which it did
-    )
     label = table(
         (MAX_HOPS + 1) * n + 1,
         node=int,
@@ -183,8 +182,10 @@ def new_ledger(
     # Of searches from both ends: from the source and from the destination.
     side = table(
         n,
-        via=(int, 2),  # link by which it came here
+        seen=(int, 2),  # number of the search that came here last
         cost=(float, 2),  # at this cost, a swap here included in the one from the source
+        via=(int, 2),  # by this link
+        spare=(int, 2),
     )
     past = table(
         (1 + world.peer_age.max() if len(world.peer_age) else 0, n), used=int, tokens=float
@@ -214,13 +215,18 @@ def new_ledger(
             pairs=int,  # that wait
             free=int,  # of these, while requests share them out
         ),
+        # A line: all that searches by layers and breadth-first ones note of a node.
         fan=table(
             n,
             count=int,  # stored pairs lead from here to so many neighbours
             able=int,  # whether it has a swap token
+            seen=(int, 2),  # mark of the breadth-first search from either end that came here last
+            reached=int,  # number of the search's layer that has a label here
+            label=int,
+            expanded=int,  # number of the search that went on from here
+            cost=float,  # at which it did
         ),
-        near=lined((n, _width_of(world)), np.int64),
-        via=lined((n, _width_of(world)), np.int64),
+        lead=table(world.lead.shape, node=np.int32, link=np.int32),
         vain=table(
             len(world.cls),
             search=int,  # number of the last search that no chain of stored pairs answered
@@ -237,9 +243,7 @@ def new_ledger(
             chain=(int, MAX_HOPS),
         ),
         ring=np.full(world.cutoff + 2, -1, np.int64),
-        mark=mark,
         label=label,
-        seen=np.zeros((n, 2), np.int64),
         side=side,
         front=table((2, 2 * m + 2), node=int, cost=float),
         sight=np.zeros((world.inc_link.shape[1], RAW)),
@@ -254,11 +258,6 @@ def new_ledger(
     )
     believe(world, ledger)
     return ledger
-
-
-def _width_of(world: World) -> int:
-    """Return the largest degree, up to whole lines of the cache."""
-    return -(-world.inc_link.shape[1] // 8) * 8
 
 
 def _longest_wait(world: World) -> int:

@@ -30,15 +30,15 @@ OPEN = 6  # 1 where the link can make pairs
 
 @lean
 def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
-    """Write what ``node`` sees into ``view`` (K, 7); unused rows become zero."""
-    nodes, links, fixed = ledger.node, ledger.link, world.node
-    degree, slot = fixed[node].degree, ledger.now[0].clock
+    """Write what ``node`` sees into ``view`` (K, 7), in as many rows as it has links."""
+    nodes, links = ledger.node, ledger.link
+    degree, slot = world.node[node].degree, ledger.now[0].clock
     for k in range(degree):
-        peer, link = world.inc_node[node, k], links[world.inc_link[node, k]]
+        peer, link = nodes[world.inc_node[node, k]], links[world.inc_link[node, k]]
         view[k, STOCK] = link.stock + 2.0 * link.refined
         view[k, WANTED] = link.wanted
-        view[k, PEER_FILL] = nodes[peer].used / max(1, fixed[peer].qubits)
-        view[k, PEER_BUCKET] = nodes[peer].swap_tokens / fixed[peer].bucket
+        view[k, PEER_FILL] = peer.used / max(1, peer.qubits)
+        view[k, PEER_BUCKET] = peer.swap_tokens / peer.bucket
         view[k, FORECAST] = link.forecast
         view[k, OPEN] = link.open
         view[k, OLDEST] = 0.0
@@ -46,9 +46,6 @@ def observe(world: World, ledger: Ledger, node: int, view: Floats) -> None:
             view[k, OLDEST] = (slot - link.first) / world.cutoff
     if len(ledger.past) > 0:
         _look_back(world, ledger, node, view)
-    for k in range(degree, view.shape[0]):
-        for column in range(view.shape[1]):
-            view[k, column] = 0.0
 
 
 @lean
@@ -89,7 +86,7 @@ def gather(
             found[size] = node
             size += 1
     tokens, fill = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
-    views = np.empty((size, world.inc_link.shape[1], RAW))
+    views = np.zeros((size, world.inc_link.shape[1], RAW))
     for row in range(size):
         tokens[row], fill[row] = ledger.node[found[row]].tokens, ledger.node[found[row]].used
         observe(world, ledger, found[row], views[row])

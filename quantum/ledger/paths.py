@@ -8,7 +8,7 @@ known, or when a cheaper label with fewer hops is there. The last cut may hide a
 better fidelity, so loss of fidelity is part of the price, in units of what the request can afford.
 """
 
-from quantum.kernels import lean
+from quantum.kernels import fetch, lean
 from quantum.ledger.ends import TOO_LONG, connects, levels_of, meet
 from quantum.ledger.fans import begin_spending, opens
 from quantum.ledger.prices import (
@@ -22,9 +22,8 @@ from quantum.ledger.prices import (
     making_price,
     node_price,
     price_link,
-    price_node,
 )
-from quantum.ledger.state import MAX_HOPS, Ints, Ledger, Rule, World
+from quantum.ledger.state import MAX_HOPS, WIDE, Ints, Ledger, Rule, World
 
 __all__ = [
     "cheapest_path",
@@ -38,7 +37,7 @@ __all__ = [
 #: Instead of a number of links: two paths cost the same, and sharp bounds may take the other one.
 TIED = -2
 #: What guesses allow a path to cost, over the cheapest of any length and fidelity.
-_GUESS = 1.15
+_GUESSES = (1.15, 1.5)
 #: Sharp bounds leave room for sums that were rounded in another order.
 _ROUNDED = 1.0 - 1e-12
 
@@ -73,11 +72,15 @@ def find_path(
         length = meet(world, ledger, rule, row, slack, kind, known, last)
         if length != TOO_LONG:
             return int(length)
-        guess = _GUESS * ledger.now[0].least
-        if guess < known:
-            length = _layers(world, ledger, rule, row, slack, kind, guess, last, True, 0, 0)
+        least = ledger.now[0].least
+        for times in _GUESSES:
+            if times * least >= known:
+                break
+            length = _layers(world, ledger, rule, row, slack, kind, times * least, last, True, 0, 0)
             if length > 0:
                 return int(length)
+            if length == TIED:
+                break
     return int(search_layers(world, ledger, rule, row, slack, kind, known, last))
 
 
@@ -154,10 +157,10 @@ def _layers(
     and :func:`~quantum.ledger.ends.levels_of` said.
     """
     # All by themselves: reading tables through the tuples again and again is slower.
-    links, nodes, labels, marks = ledger.link, ledger.node, ledger.label, ledger.mark
-    fixed, ends, inc_link, inc_node = world.node, world.link, world.inc_link, world.inc_node
+    links, nodes, labels, marks = ledger.link, ledger.node, ledger.label, ledger.fan
+    fixed, lead, wide = world.node, world.lead, world.n >= WIDE
     if beyond > 0:
-        inc_link, inc_node = ledger.via, ledger.near
+        lead = ledger.lead
     wish, slot = world.cls[row], ledger.now[0].clock
     distance, source, target, most = world.distance[wish.row], wish.a, wish.b, wish.hops
     need, loss_price = 4.0 * wish.fidelity - 1.0, rule.fidelity / wish.budget
@@ -170,7 +173,6 @@ def _layers(
         link_least = _ROUNDED * (least_stored(rule) if kind == STOCK else link_least)
         node_least, last = _ROUNDED * node_least, _ROUNDED * last
     least = link_least + node_least
-    seen = ledger.seen
     # Only pairs as they were made are bounded so; distilled ones come with prices of their own.
     reach = ledger.reach
     # Every layer of every search has its own number, so that marks never have to be cleared.
@@ -187,21 +189,28 @@ def _layers(
             if cost >= best or (mark.expanded == first and cost >= mark.cost):
                 continue
             mark.expanded, mark.cost = first, cost
+            if wide and index + 1 < stop:
+                after = labels[index + 1].node
+                for k in range(marks[after].count if beyond > 0 else fixed[after].degree):
+                    for byte in range(0, 192, 64):
+                        fetch(links, lead[after, k].link, byte)
             c0, c1, c2 = labels[index].c0, labels[index].c1, labels[index].c2
             if hop > 0:
                 spot = nodes[u]
-                if spot.swap_tokens + fixed[u].swap_rate * slack < 1.0:
+                if spot.swap_tokens + spot.swap_rate * slack < 1.0:
                     continue
-                if kind != AS_PRICED:
-                    price_node(spot, fixed[u].bucket, rule.bucket, rule.inverse)
-                cost += spot.price
+                if kind == AS_PRICED:
+                    cost += spot.price
+                else:
+                    cost += node_price(spot.swap_tokens, spot.bucket, rule.bucket, rule.inverse)
                 c0, c1, c2 = c0 * x, c1 * y, c2 * z
-            for k in range(ledger.fan[u].count if beyond > 0 else fixed[u].degree):
-                v = inc_node[u, k]
+            for k in range(mark.count if beyond > 0 else fixed[u].degree):
+                v = lead[u, k].node
+                mark = marks[v]
                 left = distance[v]
                 far = left
                 if beyond > 0:
-                    far = seen[v, 1] - levels
+                    far = mark.seen[1] - levels
                     if far < 0:
                         far = max(left, beyond)
                 if hop + 1 + far > most:
@@ -209,14 +218,14 @@ def _layers(
                 ahead = (far if sharp else left) * least + last if left > 0 else 0.0
                 if cost + link_least + ahead >= best:
                     continue
-                via = inc_link[u, k]
+                via = lead[u, k].link
                 link = links[via]
                 if claims:
                     price, loss = 1.0, link.fresh_loss
                     if link.stock <= (link.wanted if kind == LEFT else 0.0):
                         if link.open == 0:
                             continue
-                        price += making_price(rule.rate, ends[via].made_hz)
+                        price += making_price(rule.rate, link.made_hz)
                 else:
                     if kind == STOCK and link.priced != slot:
                         price_link(world, ledger, rule, via)
@@ -226,7 +235,6 @@ def _layers(
                     if sharp and total == best and total < CLOSED:
                         return TIED
                     continue
-                mark = marks[v]
                 new = mark.reached != first + hop
                 if not new and total >= labels[mark.label].cost:
                     if sharp and total == labels[mark.label].cost:
@@ -241,6 +249,9 @@ def _layers(
                 if new:
                     mark.reached, mark.label = first + hop, reached
                     reached += 1
+                    if wide:
+                        fetch(nodes, v, 0)
+                        fetch(lead, v, 0)
                 label = labels[mark.label]
                 label.node, label.cost, label.via, label.before = v, total, via, index
                 label.c0, label.c1, label.c2 = d0, d1, d2
@@ -260,15 +271,14 @@ def _layers(
 @lean
 def _last_swap(world: World, ledger: Ledger, rule: Rule, row: int, slack: int, kind: int) -> float:
     """Return the least price of a swap next to the destination, :data:`CLOSED` where none can."""
-    nodes, links, fixed, target = ledger.node, ledger.link, world.node, world.cls[row].b
-    found = CLOSED
-    for k in range(fixed[target].degree):
-        if kind == STOCK and links[world.inc_link[target, k]].stock == 0:
-            continue
-        u = world.inc_node[target, k]
-        tokens = nodes[u].swap_tokens
-        if tokens + fixed[u].swap_rate * slack >= 1.0:
-            price = node_price(tokens, fixed[u].bucket, rule.bucket, rule.inverse)
+    nodes, target = ledger.node, world.cls[row].b
+    stored, found = kind == STOCK, CLOSED
+    lead = ledger.lead if stored else world.lead
+    for k in range(ledger.fan[target].count if stored else world.node[target].degree):
+        node = nodes[lead[target, k].node]
+        tokens = node.swap_tokens
+        if tokens + node.swap_rate * slack >= 1.0:
+            price = node_price(tokens, node.bucket, rule.bucket, rule.inverse)
             found = min(found, price)
     return found
 
@@ -276,10 +286,10 @@ def _last_swap(world: World, ledger: Ledger, rule: Rule, row: int, slack: int, k
 @lean
 def is_usable(world: World, ledger: Ledger, row: int, slack: int, path: Ints, length: int) -> bool:
     """Tell whether a claimed path can still be used: whether :func:`path_cost` is not closed."""
-    nodes, fixed, ends, node = ledger.node, world.node, world.link, world.cls[row].a
+    nodes, ends, node = ledger.node, world.link, world.cls[row].a
     for back in range(length - 1, -1, -1):
         via = path[back]
-        if back < length - 1 and nodes[node].swap_tokens + fixed[node].swap_rate * slack < 1.0:
+        if back < length - 1 and nodes[node].swap_tokens + nodes[node].swap_rate * slack < 1.0:
             return False
         if ledger.link[via].stock == 0 and ledger.link[via].open == 0:
             return False
@@ -295,20 +305,20 @@ def path_cost(
 
     ``path`` holds its links, last first, as a search for claims would have found them.
     """
-    nodes, fixed, ends, wish = ledger.node, world.node, world.link, world.cls[row]
+    nodes, ends, wish = ledger.node, world.link, world.cls[row]
     loss_price, node, total = rule.fidelity / wish.budget, wish.a, 0.0
     for back in range(length - 1, -1, -1):
         if node != wish.a:
             spot = nodes[node]
-            if spot.swap_tokens + fixed[node].swap_rate * slack < 1.0:
+            if spot.swap_tokens + spot.swap_rate * slack < 1.0:
                 return CLOSED
-            total += node_price(spot.swap_tokens, fixed[node].bucket, rule.bucket, rule.inverse)
+            total += node_price(spot.swap_tokens, spot.bucket, rule.bucket, rule.inverse)
         via = path[back]
         link, price = ledger.link[via], 1.0
         if link.stock == 0:
             if link.open == 0:
                 return CLOSED
-            price += making_price(rule.rate, ends[via].made_hz)
+            price += making_price(rule.rate, link.made_hz)
         total = total + price + loss_price * link.fresh_loss
         node = ends[via].a if ends[via].b == node else ends[via].b
     return total

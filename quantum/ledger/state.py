@@ -34,6 +34,9 @@ ACTION_TOKENS = 8
 RAW = 7
 #: Slots after which beliefs change, all together.
 BLOCK_SLOTS = 25
+#: From so many nodes on, tables are larger than the cache next to the processor, and searches ask
+#: for what they will look at before they do.
+WIDE = 4000
 #: Longest chain that is ever swapped, and what stands for more hops in distances.
 MAX_HOPS, FAR = 16, 127
 
@@ -95,6 +98,7 @@ class World(NamedTuple):
     bucket: float  # largest swap bucket
     inc_link: Ints  # (n, K)
     inc_node: Ints  # (n, K)
+    lead: Table  # (n, K up to whole lines) node, link: both of them side by side, for searches
     truth: Floats  # (blocks, m, 3) correlators of a fresh pair, as nature makes it
     belief: Floats  # (blocks, m, 3) and as tests make believe, see belief.py; one block: nominal
     decay: Table  # (cutoff + 1,) xy, zz factors and zz shift after so many slots
@@ -135,17 +139,14 @@ class Ledger(NamedTuple):
     chain: Ints  # (H,) result of the last search, destination first
     lasting: Ints  # (H,) scratch: stored pairs that may become a chain
     ready: Table  # (C,) pairs swapped ahead that wait for requests of a class, see new_ledger
-    fan: Table  # (n,) where stored pairs lead, see quantum.ledger.fans
-    near: Ints  # (n, K up to whole lines) to these neighbours
-    via: Ints  # by these links
+    fan: Table  # (n,) what searches note of a node, see new_ledger and quantum.ledger.fans
+    lead: Table  # as ``World.lead``: where stored pairs lead, see quantum.ledger.fans
     vain: Table  # (C,) searches for stored pairs in vain, see quantum.ledger.paths.find_stored
     sought: Table  # (C,) searches for claims in this slot, see quantum.ledger.claims
     reach: Floats  # (H + 1,) see quantum.ledger.prices.believe
     ring: Ints  # (cutoff + 2,) a pair born in a slot, -1 none; its twins follow by ``pair.after``
-    mark: Table  # (n,) scratch of the path search, see new_ledger
     label: Table  # ((H + 1) * n,) scratch of the path search
-    seen: Ints  # (n, 2) scratch of searches from both ends: the one that came here last
-    side: Table  # (n,) and how it did, see new_ledger
+    side: Table  # (n,) scratch of searches for claims from both ends, see new_ledger
     front: Table  # (2, 2 m + 2) their queues
     sight: Floats  # (K, 7) scratch: what the deciding node sees
     scores: Floats  # (K,) scratch

@@ -10,7 +10,7 @@ import pytest
 
 from quantum import kernels
 from quantum.compiled import is_compiled
-from quantum.kernels import cache_folder, kernel, small, table
+from quantum.kernels import cache_folder, fetch, kernel, small, table
 
 
 @pytest.fixture
@@ -95,6 +95,29 @@ def test_kernels_write_into_tables() -> None:
     assert rows.place.tolist() == [[0.0, 0.5]] * 3
 
 
+def test_fetching_changes_nothing() -> None:
+    """It is an instruction of the processor in a kernel, for all kinds of rows, and else nothing."""
+    rows = table((3, 8), node=np.int32, link=np.int32)
+    rows.node[:, 1] = 1, 2, 3
+    before = rows.copy()
+
+    @numba.njit(no_cfunc_wrapper=True)
+    def work(rows: kernels.Table, more: kernels.Table) -> int:
+        found = 0
+        for number in range(len(rows)):
+            fetch(rows, number, 32)
+            fetch(more, number, 0)
+            found += rows[number, 1].node
+        return found
+
+    assert work(rows, np.arange(3, dtype=np.int8)) == 6
+    code = work.inspect_asm(work.signatures[0])
+    assert "prefetch" in code or "prfm" in code
+    assert np.array_equal(rows, before)
+    fetch.py_func(rows, 0, 32)
+    assert np.array_equal(rows, before)
+
+
 def test_kernels_are_cached_on_disk() -> None:
     def plain(x: float) -> float:
         return x + 1.0
@@ -116,8 +139,9 @@ def test_whether_anything_was_compiled_is_told(copy: Path, monkeypatch: pytest.M
     assert is_compiled(source)
 
 
-def test_columns_are_64_bits() -> None:
-    rows = table(2, a=int, b=float, c=(int, 3))
-    assert [rows.dtype[name].base for name in ("a", "b", "c")] == [np.int64, np.float64, np.int64]
+def test_columns_are_64_bits_unless_told() -> None:
+    rows = table(2, a=int, b=float, c=(int, 3), d=np.int32)
+    kinds = [rows.dtype[name].base for name in ("a", "b", "c", "d")]
+    assert kinds == [np.int64, np.float64, np.int64, np.int32]
     assert rows.c.shape == (2, 3)
     assert not rows.a.any()

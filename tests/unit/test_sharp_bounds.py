@@ -120,10 +120,10 @@ def test_links_lead_where_they_have_stock():
         for node in range(world.n):
             links = world.inc_link[node, : world.node.degree[node]]
             kept = links[ledger.link.stock[links] > 0].tolist()
-            assert ledger.via[node, : ledger.fan.count[node]].tolist() == kept
+            assert ledger.lead.link[node, : ledger.fan.count[node]].tolist() == kept
             for k, link in enumerate(kept):
                 ends = (world.link.a[link], world.link.b[link])
-                assert sorted((node, ledger.near[node, k])) == sorted(ends)
+                assert sorted((node, ledger.lead.node[node, k])) == sorted(ends)
         held = ledger.link.stock > 0
         assert np.array_equal(ledger.link.first[held], ledger.pair.birth[ledger.link.oldest[held]])
         assert np.array_equal(ledger.link.last[held], ledger.pair.birth[ledger.link.youngest[held]])
