@@ -37,7 +37,7 @@ __all__ = [
 #: Instead of a number of links: two paths cost the same, and sharp bounds may take the other one.
 TIED = -2
 #: What guesses allow a path to cost, over the cheapest of any length and fidelity.
-_GUESSES = (1.15, 1.5)
+_GUESS = 1.15
 #: Sharp bounds leave room for sums that were rounded in another order.
 _ROUNDED = 1.0 - 1e-12
 
@@ -72,15 +72,11 @@ def find_path(
         length = meet(world, ledger, rule, row, slack, kind, known, last)
         if length != TOO_LONG:
             return int(length)
-        least = ledger.now[0].least
-        for times in _GUESSES:
-            if times * least >= known:
-                break
-            length = _layers(world, ledger, rule, row, slack, kind, times * least, last, True, 0, 0)
+        guess = _GUESS * ledger.now[0].least
+        if guess < known:
+            length = _layers(world, ledger, rule, row, slack, kind, guess, last, True, 0, 0)
             if length > 0:
                 return int(length)
-            if length == TIED:
-                break
     return int(search_layers(world, ledger, rule, row, slack, kind, known, last))
 
 
