@@ -30,9 +30,9 @@ _FRESH_SLOTS = 100
 
 
 # Plain tuples, because a named one takes longer to make than a request takes to be looked up.
-#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, and the last slot in
-#: which it may be served.
-Wish = tuple[int, int, int, float, int, int]
+#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, the last slot in which
+#: it may be served, and whose it is.
+Wish = tuple[int, int, int, float, int, int, int]
 #: A pair for a request: its row, its number of links, and its predicted fidelity.
 Delivered = tuple[int, int, float]
 
@@ -119,6 +119,23 @@ class Stock:
     def give_row(self, row: int) -> None:
         """Give the row of a request back that was answered, or that has ended."""
         self._free.append(row)
+
+    def drop(self, row: int) -> None:
+        """Take a request that waits out of the queue; its row is to be given back."""
+        queue, live = self.ledger.queue["live"], int(self.ledger.now["live"][0])
+        kept = queue[:live][queue[:live] != row]
+        queue[: len(kept)] = kept
+        self.ledger.now["live"] = len(kept)
+        self._left[row] = 0
+
+    @property
+    def clients(self) -> int:
+        """How many clients are told apart, by numbers from 0 on."""
+        return len(self.intake.turns.tag)
+
+    def forget(self, client: int) -> None:
+        """Let a number belong to somebody who has had nothing yet."""
+        self.intake.turns.tag[client] = 0.0
 
     def take_in(self, wishes: list[Wish]) -> list[Delivered]:
         """Serve new requests, at most ``batch`` at a time, from what is in stock."""
