@@ -177,7 +177,7 @@ class Desk:
             return Refusal(Code.BUSY, f"{many} answers are remembered already", _TIDY_S)
         if party.waiting >= self.terms.credits or not self._shares.admit(party):
             return TOO_MANY
-        if self.work is not None and (idle := self.work.why_not()):
+        if self.work is not None and (idle := self.work.why_not(party)):
             return Refusal(Code.BUSY, idle, RETRY_S)
         return None
 
