@@ -79,7 +79,14 @@ def _turns_of(world: World, rows: int) -> Turns:
         tag=np.zeros((min(rows, max(_FEWEST_CLIENTS, _MOST_TAGS // resources)), resources)),
         clock=np.zeros(resources),
         resource=table(
-            resources, number=int, client=int, shared=int, clock=float, given=int, kept=int
+            resources,
+            number=int,
+            client=int,
+            shared=int,
+            clock=float,
+            given=int,
+            missed=int,
+            kept=int,
         ),
         flow=table(
             rows,
@@ -91,6 +98,7 @@ def _turns_of(world: World, rows: int) -> Turns:
             cost=float,
         ),
         after=np.zeros(rows, np.int64),
+        way=table(rows, until=int, length=int, chain=(int, MAX_HOPS)),
         bins=table(1 << (2 * rows - 1).bit_length(), number=int, flow=int),
         heap=table(rows + 1, node=int, cost=float),
         touched=np.zeros(2 * MAX_HOPS + 1, np.int64),

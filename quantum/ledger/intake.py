@@ -129,7 +129,7 @@ def _write(world: World, ledger: Ledger, intake: Intake, index: int) -> None:
     wish, asked, cls = world.request[row], ledger.request[row], world.cls[row]
     wish.arrival, wish.told, wish.deadline = slot, slot, ask.deadline
     wish.cls, wish.pairs = row, ask.pairs
-    intake.turns.client[row] = ask.client
+    intake.turns.client[row], intake.turns.way[row].until = ask.client, slot
     asked.visible, asked.left, asked.good, asked.quality = slot, ask.pairs, 0, 0.0
     asked.asked, asked.claimed, asked.search = 1, 0, 0
     cls.a, cls.b, cls.fidelity, cls.row, cls.back = ask.a, ask.b, ask.fidelity, ask.b, ask.a

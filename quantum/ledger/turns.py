@@ -3,16 +3,19 @@
 Requests of one client that ask for the same are a *flow*; within a flow who came first is served
 first. Flows whose claimed paths share a link or a node with somebody else's stand in line: the one
 whose client is least ahead on what they share goes first (:mod:`quantum.ledger.fair`), pair by
-pair. What nobody else wants is not counted, so it is all his who wants it. A flow that is in front
-and has no whole chain yet keeps the last pair of each link of its path from those behind it, or who
-asks for one link would always take what a chain of several waits for; the client pays for a pair
-that he keeps until it is dropped. Links that flows in front miss get pairs first.
+pair. A request that has some of its pairs goes before those that have none, unless their client is
+well behind, or many would be half served when their time is over. What nobody else wants is not
+counted, so it is all his who wants it.
+
+A flow that has no whole chain yet keeps the last pair of each link of its path from those behind
+it, or who asks for one link would always take what a chain of several waits for; the client pays
+for a pair that he keeps until it is dropped. Links that flows in front miss get pairs first.
 """
 
 from typing import NamedTuple
 
 from quantum.kernels import Table, lean, small
-from quantum.ledger.fair import ahead, charge
+from quantum.ledger.fair import ALLOWANCE, ahead, charge
 from quantum.ledger.fans import begin_spending, enter, leave
 from quantum.ledger.heap import pop, push
 from quantum.ledger.paths import find_path, find_stored
@@ -27,6 +30,10 @@ _ALONE = -1e6
 #: Of two flows equally far ahead where they are most, the one that is less so elsewhere is first,
 #: then the one that came first.
 _LESS, _LATER = 1e-2, 1e-4
+#: A request that was begun goes before those of clients who are less behind than this.
+_BEGUN = -ALLOWANCE / 2.0
+#: A path is looked for anew after so many slots, and up to so many more: not all in one slot.
+_FRESH, _SPREAD = 4, 8
 #: More pairs than all requests together can miss.
 _URGENT = 1e9
 
@@ -38,11 +45,13 @@ class Turns(NamedTuple):
     tag: Floats  # (C, m + n)
     clock: Floats  # (m + n,)
     # (m + n,) number of the line that wrote it, who wants it, whether another does, its clock then,
-    # pairs given to flows in front, number of the line in which its last pair is kept
+    # pairs given to flows in front, whether one of them misses one, number of the line in which
+    # its last pair is kept
     resource: Table
     # (R,) first and last row, client, links of its path, how far it is ahead, its place in the line
     flow: Table
     after: Ints  # (R,) the next row of the flow, -1 none
+    way: Table  # (R,) path of a row that was claimed last, and the slot until which it holds
     bins: Table  # (a power of 2, >= 2 R) number of the line, and flow: for finding it
     heap: Table  # (R + 1,) node, cost
     touched: Ints  # (2 H + 1,) resources of a path
@@ -88,22 +97,28 @@ def line_up(world: World, ledger: Ledger, rule: Rule, turns: Turns) -> int:
     number, slot = turns.now[0].number, ledger.now[0].clock
     for index in range(flows):
         flow = turns.flow[index]
-        slack = world.request[flow.head].deadline - slot
-        length = find_path(world, ledger, rule, flow.head, slack, CLAIMS, CLOSED)
-        flow.length = length
-        for back in range(length):
-            flow.chain[back] = ledger.chain[back]
-        for k in range(_touch(world, turns, world.cls[flow.head].b, flow.chain, length)):
+        way = turns.way[flow.head]
+        if slot >= way.until:
+            slack = world.request[flow.head].deadline - slot
+            way.length = find_path(world, ledger, rule, flow.head, slack, CLAIMS, CLOSED)
+            way.until = slot + _FRESH + flow.head % _SPREAD
+            for back in range(way.length):
+                way.chain[back] = ledger.chain[back]
+        flow.length = way.length
+        for back in range(flow.length):
+            flow.chain[back] = way.chain[back]
+        for k in range(_touch(world, turns, world.cls[flow.head].b, flow.chain, flow.length)):
             spot = turns.resource[turns.touched[k]]
             if spot.number != number:
-                spot.number, spot.client, spot.shared, spot.given = number, flow.client, 0, 0
+                spot.number, spot.client, spot.shared = number, flow.client, 0
+                spot.given, spot.missed = 0, 0
                 spot.clock = turns.clock[turns.touched[k]]
             elif spot.client != flow.client:
                 spot.shared = 1
     size = 0
     for index in range(flows):
         flow = turns.flow[index]
-        flow.cost = _standing(world, turns, index, flow.chain, flow.length)
+        flow.cost = _standing(world, ledger, turns, index, flow.chain, flow.length)
         size = push(turns.heap, size, index, flow.cost)
     while size > 0:
         flow = turns.flow[turns.heap[0].node]
@@ -112,9 +127,12 @@ def line_up(world: World, ledger: Ledger, rule: Rule, turns: Turns) -> int:
             continue
         for back in range(flow.length):
             link = flow.chain[back]
-            if ledger.link[link].stock > turns.resource[link].given:
-                turns.resource[link].given += 1
-            else:
+            spot = turns.resource[link]
+            if ledger.link[link].stock > spot.given:
+                spot.given += 1
+            elif spot.missed == 0:
+                # However many miss it, it is as urgent as it is to the first of them.
+                spot.missed = 1
                 ledger.link[link].wanted += _URGENT * max(1.0, 2.0 - flow.cost)
     return flows
 
@@ -135,13 +153,12 @@ def serve_in_turn(world: World, ledger: Ledger, rule: Rule, turns: Turns, flows:
         if length == 0:
             _keep(world, ledger, turns, index)
             continue
-        cost = _standing(world, turns, index, ledger.chain, length)
+        cost = _standing(world, ledger, turns, index, ledger.chain, length)
         if cost > thought:
             # Others may have become less far ahead than he is.
             size = push(heap, size, index, cost)
             continue
         charge_chain(world, ledger, turns, row, length)
-        cost = _standing(world, turns, index, ledger.chain, length)
         choose_pairs(world, ledger, row, length)
         assemble(world, ledger, rule, row, length)
         for k in range(length):
@@ -205,7 +222,9 @@ def _touch(world: World, turns: Turns, target: int, chain: Ints, length: int) ->
 
 
 @lean
-def _standing(world: World, turns: Turns, index: int, chain: Ints, length: int) -> float:
+def _standing(
+    world: World, ledger: Ledger, turns: Turns, index: int, chain: Ints, length: int
+) -> float:
     """Say how far the client of a flow is ahead on a path, where he is most."""
     flow, most, least = turns.flow[index], _ALONE, 0.0
     tags = turns.tag[flow.client]
@@ -216,6 +235,8 @@ def _standing(world: World, turns: Turns, index: int, chain: Ints, length: int) 
             most, least = max(most, gap), min(least, gap)
     if most == _ALONE:
         return _ALONE
+    begun = world.request[flow.head].pairs - ledger.request[flow.head].left
+    most = max(most - begun, min(most, _BEGUN))
     return most + _LESS * least + _LATER * index / len(turns.flow)
 
 
