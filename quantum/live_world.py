@@ -95,6 +95,7 @@ def _turns_of(world: World, rows: int) -> Turns:
             client=int,
             length=int,
             chain=(int, MAX_HOPS),
+            most=float,
             cost=float,
         ),
         after=np.zeros(rows, np.int64),
@@ -103,5 +104,6 @@ def _turns_of(world: World, rows: int) -> Turns:
         heap=table(rows + 1, node=int, cost=float),
         touched=np.zeros(2 * MAX_HOPS + 1, np.int64),
         kept=np.zeros(world.m, np.int64),
-        now=table(1, number=int, kept=int),
+        tied=np.zeros(world.n, np.int64),
+        now=table(1, number=int, kept=int, tied=int),
     )

@@ -39,10 +39,12 @@ from quantum.ledger.state import (
 from quantum.ledger.turns import (
     Turns,
     charge_chain,
+    give_back,
     is_shared,
     let_go,
     line_up,
     serve_in_turn,
+    withhold,
 )
 
 __all__ = ["HOPELESS", "Intake", "play_slots", "take_in"]
@@ -76,7 +78,9 @@ def take_in(world: World, ledger: Ledger, rule: Rule, intake: Intake, asks: int)
     first = ledger.now[0].live
     for index in range(asks):
         _write(world, ledger, intake, index)
+    withhold(ledger, intake.turns)
     _serve(world, ledger, rule, intake.turns, first)
+    give_back(ledger, intake.turns)
     kept = first
     for index in range(first, ledger.now[0].live):
         row = ledger.queue[index].live

@@ -7,9 +7,10 @@ pair. A request that has some of its pairs goes before those that have none, unl
 well behind, or many would be half served when their time is over. What nobody else wants is not
 counted, so it is all his who wants it.
 
-A flow that has no whole chain yet keeps the last pair of each link of its path from those behind
-it, or who asks for one link would always take what a chain of several waits for; the client pays
-for a pair that he keeps until it is dropped. Links that flows in front miss get pairs first.
+A flow that has no whole chain yet, and whose client is behind others, keeps the last pair of each
+link of its path and a swap token of each node between from those who come after it, or who asks for
+one link would always take what a chain of several waits for. The client pays for what would have
+been made meanwhile. Links that flows in front miss get pairs first.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,16 @@ from quantum.ledger.prices import CLAIMS, CLOSED
 from quantum.ledger.serve import assemble, choose_pairs
 from quantum.ledger.state import Floats, Ints, Ledger, Rule, World
 
-__all__ = ["Turns", "charge_chain", "is_shared", "let_go", "line_up", "serve_in_turn"]
+__all__ = [
+    "Turns",
+    "charge_chain",
+    "give_back",
+    "is_shared",
+    "let_go",
+    "line_up",
+    "serve_in_turn",
+    "withhold",
+]
 
 #: Order of a flow whose path nobody else wants: before all others, who do not mind.
 _ALONE = -1e6
@@ -48,7 +58,8 @@ class Turns(NamedTuple):
     # pairs given to flows in front, whether one of them misses one, number of the line in which
     # its last pair is kept
     resource: Table
-    # (R,) first and last row, client, links of its path, how far it is ahead, its place in the line
+    # (R,) first and last row, client, links of its path, how far its client is ahead where he is
+    # most, and what that makes its place in the line
     flow: Table
     after: Ints  # (R,) the next row of the flow, -1 none
     way: Table  # (R,) path of a row that was claimed last, and the slot until which it holds
@@ -56,7 +67,8 @@ class Turns(NamedTuple):
     heap: Table  # (R + 1,) node, cost
     touched: Ints  # (2 H + 1,) resources of a path
     kept: Ints  # (m,) links whose last pair nobody sees
-    now: Table  # (1,) number of the line, links in ``kept``
+    tied: Ints  # (n,) nodes of whose swap tokens one is kept
+    now: Table  # (1,) number of the line, links in ``kept``, nodes in ``tied``
 
 
 @lean
@@ -84,7 +96,21 @@ def let_go(world: World, ledger: Ledger, turns: Turns) -> None:
         link = turns.kept[k]
         if ledger.link[link].stock > 0:
             enter(ledger, world.link[link].a, world.link[link].b, link)
-    turns.now[0].kept = 0
+    turns.now[0].kept, turns.now[0].tied = 0, 0
+
+
+@lean
+def withhold(ledger: Ledger, turns: Turns) -> None:
+    """Take swap tokens that are kept for somebody away, until :func:`give_back`."""
+    for k in range(turns.now[0].tied):
+        ledger.node[turns.tied[k]].swap_tokens -= 1.0
+
+
+@lean
+def give_back(ledger: Ledger, turns: Turns) -> None:
+    """Give the swap tokens back that are kept for somebody."""
+    for k in range(turns.now[0].tied):
+        ledger.node[turns.tied[k]].swap_tokens += 1.0
 
 
 @lean
@@ -169,6 +195,7 @@ def serve_in_turn(world: World, ledger: Ledger, rule: Rule, turns: Turns, flows:
             flow.head = turns.after[row]
         if flow.head >= 0:
             size = push(heap, size, index, cost)
+    give_back(ledger, turns)
 
 
 @lean
@@ -235,6 +262,7 @@ def _standing(
             most, least = max(most, gap), min(least, gap)
     if most == _ALONE:
         return _ALONE
+    flow.most = most
     begun = world.request[flow.head].pairs - ledger.request[flow.head].left
     most = max(most - begun, min(most, _BEGUN))
     return most + _LESS * least + _LATER * index / len(turns.flow)
@@ -242,19 +270,28 @@ def _standing(
 
 @lean
 def _keep(world: World, ledger: Ledger, turns: Turns, index: int) -> None:
-    """Keep the last pairs of the path of a flow from those who come after it."""
+    """Keep the last pairs and tokens of the path of a flow from those who come after it."""
     flow, number = turns.flow[index], turns.now[0].number
-    if flow.cost == _ALONE or flow.length == 1:
+    if flow.cost == _ALONE or flow.most >= 0.0 or flow.length == 1:
         return
-    for back in range(flow.length):
-        link = flow.chain[back]
-        spot = turns.resource[link]
-        if ledger.link[link].stock == 0 or spot.kept == number:
+    tags = turns.tag[flow.client]
+    count = _touch(world, turns, world.cls[flow.head].b, flow.chain, flow.length)
+    for k in range(1, count - 1):
+        place = turns.touched[k]
+        spot = turns.resource[place]
+        if spot.kept == number:
             continue
-        spot.kept = number
-        charge(turns.tag[flow.client], turns.clock, link, 1.0 / world.cutoff)
-        if ledger.link[link].stock == 1:
-            _hide(world, ledger, turns, link)
+        if k % 2 == 1 and ledger.link[place].stock > 0:
+            spot.kept = number
+            charge(tags, turns.clock, place, 1.0 / world.cutoff)
+            if ledger.link[place].stock == 1:
+                _hide(world, ledger, turns, place)
+        elif k % 2 == 0 and ledger.node[place - world.m].swap_tokens >= 1.0:
+            spot.kept = number
+            charge(tags, turns.clock, place, world.node[place - world.m].swap_rate)
+            ledger.node[place - world.m].swap_tokens -= 1.0
+            turns.tied[turns.now[0].tied] = place - world.m
+            turns.now[0].tied += 1
 
 
 @small

@@ -27,14 +27,14 @@ class Asks:
     ``every`` slots there is one; 0: as soon as there is room. ``seats`` connections and sessions.
     """
 
-    def __init__(self, *ends, pairs=1, every=0, window=12, seats=1, first=0, last=1 << 60):
+    def __init__(self, *ends, pairs=1, every=0, window=12, seats=1, first=0, fidelity=0.7):
         self.ends, self.pairs, self.every, self.window = ends, pairs, every, window
-        self.seats, self.first, self.last = seats, first, last
+        self.seats, self.first, self.fidelity = seats, first, fidelity
         self.asked = self.granted = self.got = self.waits = 0
         self.open = {}
 
     def due(self, slot):
-        if not self.first <= slot < self.last or len(self.open) >= self.window:
+        if slot < self.first or len(self.open) >= self.window:
             return False
         return self.every == 0 or self.asked * self.every <= slot - self.first
 
@@ -76,6 +76,7 @@ def play(desk, clients, slots, *, start=0, deadline_s=1.0):
                 seat = number % asks.seats
                 ends = asks.ends[number % len(asks.ends)]
                 wish = {"pairs": asks.pairs, "deadline_s": now_s + deadline_s}
+                wish["minimum_fidelity"] = asks.fidelity
                 frame = ask(sessions[key][seat], number, *ends, **wish)
                 frames.append((f"{key} {seat}".encode(), frame))
                 asks.open[number.to_bytes(16, "big")] = slot
@@ -117,6 +118,14 @@ def test_who_asks_for_less_than_his_share_loses_nothing(desk, modest, flood, sea
     assert ada.asked == 100 and ada.granted >= 99
     assert ada.waits <= 6 * ada.granted
     assert bob.got > 3 * ada.got
+
+
+def test_who_waits_for_what_is_hardly_ever_made_holds_nobody_up(desk):
+    """Chains so good that their pairs would have to be made in one slot; he keeps what he can."""
+    clients = {ADA: Asks(AB, every=2), BOB: Asks(AD, fidelity=0.95)}
+    play(desk, clients, 500)
+    assert clients[BOB].asked > 100 and clients[BOB].granted == 0
+    assert clients[ADA].asked == 250 and clients[ADA].granted >= 248
 
 
 def test_the_rest_is_for_who_floods(tmp_path):
