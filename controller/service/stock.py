@@ -11,9 +11,11 @@ import numpy as np
 
 from quantum.direct import direct
 from quantum.estimate import estimate_passes
+from quantum.held import Held
 from quantum.kernels import Table
 from quantum.ledger import Rule, World
-from quantum.ledger.intake import HOPELESS, play_slots, take_in
+from quantum.ledger.intake import HOPELESS
+from quantum.ledger.intake_held import play_slots, take_in
 from quantum.ledger.places import is_sound
 from quantum.ledger.state import Ints
 from quantum.live_world import for_requests, fresh_ledger, intake_of
@@ -75,12 +77,9 @@ class Stock:
         self._known: dict[int, tuple[int, Measured]] = {}
         self._now: dict[int, Measured] = {}
         # Kernels that are not compiled yet would keep the first application waiting.
-        tables = self.world, self.ledger, self.rule, self.intake
-        self._tables = tables
-        self._play_slots, self._take_in = (
-            direct(play_slots, *tables, 0),
-            direct(take_in, *tables, 0),
-        )
+        self._held = Held((self.world, self.ledger, self.rule, self.intake))
+        self._play_slots = direct(play_slots, self._held, 0)
+        self._take_in = direct(take_in, self._held, 0)
 
     def follow(self, tally: Ints) -> None:
         """Measure by tests that are counted elsewhere: workers execute them, not the closed form.
@@ -146,7 +145,7 @@ class Stock:
         for wish in wishes:
             write(buffer, at, *wish)
             at += _WISH.size
-        self._take_in(*self._tables, len(wishes))
+        self._take_in(self._held, len(wishes))
         return self._made[: self._told[2]].tolist()  # type: ignore[no-any-return]
 
     def hopeless(self, row: int) -> bool:
@@ -159,7 +158,7 @@ class Stock:
         Returns the pairs that were delivered, the rows whose deadline passed, and how many slots
         were played.
         """
-        self._play_slots(*self._tables, slots)
+        self._play_slots(self._held, slots)
         self._now.clear()
         ended, played, made, _ = self._told.tolist()
         if self._clock[0] >= self._next_block:
