@@ -15,6 +15,7 @@ from controller.service.journal import Journal
 from controller.service.keeping import TRY_S, Keeping, not_kept, put_off, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions
+from controller.service.shares import RETRY_S, TOO_MANY, Shares
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.telling import tell_answered, tell_refused
 from controller.service.terms import Counts, Terms
@@ -37,8 +38,6 @@ from quantum.requests import (
 
 __all__ = ["Desk", "Reply"]
 
-#: How soon somebody is asked to come back who found no room.
-_RETRY_S = 0.05
 #: What is over is forgotten so often.
 _TIDY_S = 1.0
 #: Connections that wait for one request; the oldest are left out.
@@ -68,6 +67,7 @@ class Desk:
         self.sessions = Sessions(terms, ring, network=name, epoch=epoch, expires=expires)
         self.answers = Answers()
         self._rows: dict[int, Waiting] = {}
+        self._shares = Shares(stock, min(terms.waiting, stock.room - stock.batch))
         self._sequence = 0
         self.pace = Pace(stock, terms, now_s)
         self._tidied_s = now_s
@@ -159,6 +159,7 @@ class Desk:
             ask.minimum_fidelity,
             ask.pairs,
             self.pace.last_slot(clock, ask.deadline_s, now_s),
+            self._shares.number(party) if party.place < 0 else party.place,
         )
 
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
@@ -174,10 +175,10 @@ class Desk:
         if len(party.known) >= self.terms.remembered:
             many = self.terms.remembered
             return Refusal(Code.BUSY, f"{many} answers are remembered already", _TIDY_S)
-        if party.waiting >= self.terms.credits or not self.stock.room:
-            return Refusal(Code.BUSY, "too many requests wait", _RETRY_S)
-        if self.work is not None and (idle := self.work.why_not()):
-            return Refusal(Code.BUSY, idle, _RETRY_S)
+        if party.waiting >= self.terms.credits or not self._shares.admit(party):
+            return TOO_MANY
+        if self.work is not None and (idle := self.work.why_not(party)):
+            return Refusal(Code.BUSY, idle, RETRY_S)
         return None
 
     def _repeat(
@@ -214,7 +215,10 @@ class Desk:
                 self._deny(turn, waiting, Code.NORES, why, now_s)
             else:
                 waiting.waits = True
-                waiting.party.waiting += 1
+                self._shares.waits(waiting.party)
+                if self._shares.too_many:
+                    self._count["busy"] += 1
+                    turn.out += self._shares.send_away(self._rows, self.work, now_s)
 
     # What becomes of requests.
 
@@ -275,7 +279,7 @@ class Desk:
         del self._rows[waiting.row]
         self.stock.give_row(waiting.row)
         if waiting.waits:
-            party.waiting -= 1
+            self._shares.leaves(party)
         self.answers.keep(party, ask.rid, frame, until_s)
 
     def settle(self, answers: Iterable[Done | Failed], now_s: float) -> list[Reply]:

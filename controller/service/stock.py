@@ -4,15 +4,18 @@ A thin cover over :mod:`quantum.ledger.intake`. Tests of pairs are counted by th
 links, and tell what the fidelity of a kind of path has been measured to be.
 """
 
+import struct
 from collections import deque
 
 import numpy as np
 
 from quantum.direct import direct
 from quantum.estimate import estimate_passes
+from quantum.held import Held
 from quantum.kernels import Table
 from quantum.ledger import Rule, World
-from quantum.ledger.intake import HOPELESS, play_slots, take_in
+from quantum.ledger.intake import HOPELESS
+from quantum.ledger.intake_held import play_slots, take_in
 from quantum.ledger.places import is_sound
 from quantum.ledger.state import Ints
 from quantum.live_world import for_requests, fresh_ledger, intake_of
@@ -30,9 +33,11 @@ _FRESH_SLOTS = 100
 
 
 # Plain tuples, because a named one takes longer to make than a request takes to be looked up.
-#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, and the last slot in
-#: which it may be served.
-Wish = tuple[int, int, int, float, int, int]
+#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, the last slot in which
+#: it may be served, and whose it is.
+Wish = tuple[int, int, int, float, int, int, int]
+#: A row of ``Intake.ask``, written so because assigning to the array takes twice as long.
+_WISH = struct.Struct("=qqqdqqq")
 #: A pair for a request: its row, its number of links, and its predicted fidelity.
 Delivered = tuple[int, int, float]
 
@@ -63,7 +68,7 @@ class Stock:
         # Views that are made once: a field of a record array costs a microsecond each time.
         self._clock, self._left = self.ledger.now["clock"], self.ledger.request["left"]
         self._made, self._told = self.intake.made.view(np.ndarray), self.intake.told
-        self._ask = self.intake.ask.view(np.ndarray)
+        self._ask = memoryview(self.intake.ask.view(np.uint8).reshape(-1))
         self._block = max(1, round(window_s / world.slot_s / _BLOCKS))
         self.tally = self.intake.tally
         """Tests by the number of links, passed and failed (H + 1, 2)."""
@@ -72,12 +77,9 @@ class Stock:
         self._known: dict[int, tuple[int, Measured]] = {}
         self._now: dict[int, Measured] = {}
         # Kernels that are not compiled yet would keep the first application waiting.
-        tables = self.world, self.ledger, self.rule, self.intake
-        self._tables = tables
-        self._play_slots, self._take_in = (
-            direct(play_slots, *tables, 0),
-            direct(take_in, *tables, 0),
-        )
+        self._held = Held((self.world, self.ledger, self.rule, self.intake))
+        self._play_slots = direct(play_slots, self._held, 0)
+        self._take_in = direct(take_in, self._held, 0)
 
     def follow(self, tally: Ints) -> None:
         """Measure by tests that are counted elsewhere: workers execute them, not the closed form.
@@ -120,10 +122,30 @@ class Stock:
         """Give the row of a request back that was answered, or that has ended."""
         self._free.append(row)
 
+    def drop(self, row: int) -> None:
+        """Take a request that waits out of the queue; its row is to be given back."""
+        queue, live = self.ledger.queue["live"], int(self.ledger.now["live"][0])
+        kept = queue[:live][queue[:live] != row]
+        queue[: len(kept)] = kept
+        self.ledger.now["live"] = len(kept)
+        self._left[row] = 0
+
+    @property
+    def clients(self) -> int:
+        """How many clients are told apart, by numbers from 0 on."""
+        return len(self.intake.turns.tag)
+
+    def forget(self, client: int) -> None:
+        """Let a number belong to somebody who has had nothing yet."""
+        self.intake.turns.tag[client] = 0.0
+
     def take_in(self, wishes: list[Wish]) -> list[Delivered]:
         """Serve new requests, at most ``batch`` at a time, from what is in stock."""
-        self._ask[: len(wishes)] = wishes
-        self._take_in(*self._tables, len(wishes))
+        write, buffer, at = _WISH.pack_into, self._ask, 0
+        for wish in wishes:
+            write(buffer, at, *wish)
+            at += _WISH.size
+        self._take_in(self._held, len(wishes))
         return self._made[: self._told[2]].tolist()  # type: ignore[no-any-return]
 
     def hopeless(self, row: int) -> bool:
@@ -136,7 +158,7 @@ class Stock:
         Returns the pairs that were delivered, the rows whose deadline passed, and how many slots
         were played.
         """
-        self._play_slots(*self._tables, slots)
+        self._play_slots(self._held, slots)
         self._now.clear()
         ended, played, made, _ = self._told.tolist()
         if self._clock[0] >= self._next_block:
