@@ -127,3 +127,28 @@ def test_links_lead_where_they_have_stock():
         held = ledger.link.stock > 0
         assert np.array_equal(ledger.link.first[held], ledger.pair.birth[ledger.link.oldest[held]])
         assert np.array_equal(ledger.link.last[held], ledger.pair.birth[ledger.link.youngest[held]])
+
+
+def test_what_searches_read_lies_in_lines():
+    """Rows are 64 bytes or several, from the start of a line on; what is read most comes first."""
+    world = network("mesh", 60.0, False)
+    ledger = new_ledger(world, events=0)
+    for rows in (ledger.node, ledger.link, ledger.fan, ledger.side, ledger.lead, world.lead):
+        assert rows.strides[0] % 64 == 0 and rows.ctypes.data % 64 == 0
+    first = {name for name, (_, place) in ledger.node.dtype.fields.items() if place < 64}
+    assert {"swap_tokens", "swap_rate", "bucket", "qubits", "used", "tokens", "yields"} < first
+    first = {name for name, (_, place) in ledger.link.dtype.fields.items() if place < 64}
+    assert {"stock", "wanted", "open", "fresh_loss", "forecast", "first", "made_hz"} < first
+    assert ledger.fan.itemsize == ledger.side.itemsize == 64
+
+
+def test_what_lies_beside_is_what_the_world_has():
+    world = network("mesh", 60.0, True)
+    ledger = new_ledger(world, events=0)
+    for node in range(world.n):
+        degree = world.node.degree[node]
+        assert np.array_equal(world.lead.node[node, :degree], world.inc_node[node, :degree])
+        assert np.array_equal(world.lead.link[node, :degree], world.inc_link[node, :degree])
+    for name in ("swap_rate", "bucket", "qubits"):
+        assert np.array_equal(ledger.node[name], world.node[name])
+    assert np.array_equal(ledger.link.made_hz, world.link.made_hz)
