@@ -96,7 +96,7 @@ def test_kernels_write_into_tables() -> None:
 
 
 def test_fetching_changes_nothing() -> None:
-    """In a kernel it is an instruction of the processor, for all kinds of rows, and else nothing."""
+    """In a kernel it is an instruction of the processor, for all kinds of rows; else nothing."""
     rows = table((3, 8), node=np.int32, link=np.int32)
     rows.node[:, 1] = 1, 2, 3
     before = rows.copy()
