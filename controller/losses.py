@@ -27,7 +27,7 @@ __all__ = [
 #: What decides how a slot goes on; the rest is written before it is read, or only counted.
 _STATE = (
     *("now", "node", "link", "pair", "held", "ring", "use"),
-    *("leaf", "leaves", "ready", "behind", "ghost", "past", "reach", "fan", "near", "via"),
+    *("leaf", "leaves", "ready", "behind", "ghost", "past", "reach", "fan", "lead"),
 )
 
 
