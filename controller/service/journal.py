@@ -111,8 +111,10 @@ class Journal:
             self._read = self._db.cursor()
         body = encoder.encode(entries)
         head = hashlib.sha256(self.head + body).digest()
+        # SQLite's module takes arrays as they are, and looks first whether bytes are to be adapted.
+        row = self.number + 1, bytearray(head), bytearray(body)
         try:
-            self._db.execute("INSERT INTO batch VALUES(?,?,?)", (self.number + 1, head, body))
+            self._db.execute("INSERT INTO batch VALUES(?,?,?)", row)
         except sqlite3.Error as wrong:
             raise JournalFull(f"{self.path}: {wrong}") from wrong
         self.number, self.head = self.number + 1, head
