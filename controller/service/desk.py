@@ -9,18 +9,21 @@ answers are returned. :meth:`Desk.turn` lets the network's time go on.
 from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
+from controller.service.altering import Altering
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.entries import Answered, Entry, Known
 from controller.service.journal import Journal
 from controller.service.keeping import TRY_S, Keeping, not_kept, put_off, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions
+from controller.service.standing import Standing
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.telling import tell_answered, tell_refused
 from controller.service.terms import Counts, Terms
 from controller.service.turn import Reply, Turn
 from controller.service.wishes import Refusal, pairs_of, refusal
 from controller.service.work import Work
+from quantum.alterations import Alter, Survey
 from quantum.egp import Done, Failed
 from quantum.errors import Code, WireError
 from quantum.requests import (
@@ -48,7 +51,10 @@ _AGAIN = encode_request(Again())
 
 
 class Desk:
-    """Answers applications from a stock; ``sessions.ring`` says who may ask."""
+    """Answers applications from a stock; ``sessions.ring`` says who may ask.
+
+    ``standing`` is the network of the stock with the changes that were made to that of the file.
+    """
 
     def __init__(
         self,
@@ -60,13 +66,19 @@ class Desk:
         epoch: int = 1,
         now_s: float = 0.0,
         work: Work | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self.stock, self.terms, self.work = stock, terms, work
         self._keeping = Keeping(journal, terms)
         self._number = {name: k for k, name in enumerate(stock.network.nodes)}
         name, expires = stock.network.name, work is not None
-        self.sessions = Sessions(terms, ring, network=name, epoch=epoch, expires=expires)
+        self.sessions = Sessions(
+            terms, ring, network=name, epoch=epoch, expires=expires, changes=True
+        )
         self.answers = Answers()
+        self.altering = Altering(
+            stock, self.sessions, self.answers, self._keeping, standing or Standing(stock.network)
+        )
         self._rows: dict[int, Waiting] = {}
         self._sequence = 0
         self.pace = Pace(stock, terms, now_s)
@@ -99,7 +111,7 @@ class Desk:
 
     def hear(self, messages: list[Reply], now_s: float) -> list[Reply]:
         """Handle frames of connections, all together; returns the frames to send."""
-        turn = Turn()
+        turn, before = Turn(), list[Reply]()
         wishes: list[Wish] = []
         clock = self.stock.clock
         for peer, frame in messages:
@@ -117,13 +129,22 @@ class Desk:
                         wishes = []
             elif isinstance(message, Leave):
                 self.sessions.close(message.session)
+            elif isinstance(message, Survey):
+                self.strangers = self.strangers or message.session not in self.sessions
+                self.altering.survey(turn, peer, message, now_s)
+            elif isinstance(message, Alter):
+                # What came before it is answered, and in the journal, before it.
+                if wishes:
+                    self._take_in(turn, wishes, now_s)
+                before += self._commit(turn, now_s)
+                turn, wishes = self._alter(peer, frame, message, now_s), []
             else:
                 # Who opens a session has to be looked at by the loop, with care.
                 turn.out.append((peer, _AGAIN))
                 self.strangers = True
         if wishes:
             self._take_in(turn, wishes, now_s)
-        return self._commit(turn, now_s)
+        return before + self._commit(turn, now_s) if before else self._commit(turn, now_s)
 
     def _ask(
         self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, clock: int, now_s: float
@@ -164,7 +185,7 @@ class Desk:
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
         """Say why a request is not taken in; it is said again when the request comes again."""
         network = self.stock.network.name
-        why = refusal(ask, self.terms, now_s, network, self._number)
+        why = refusal(ask, self.terms, now_s, network, self._number, self.altering.has_left)
         if why is not None:
             return why
         if self.broken:
@@ -209,12 +230,46 @@ class Desk:
             waiting = self._rows.get(wish[0])
             if waiting is None:
                 continue
-            if stock.hopeless(wish[0]):
-                why = "no chain of links in this network can meet minimum_fidelity"
-                self._deny(turn, waiting, Code.NORES, why, now_s)
-            else:
+            if not self._deny_hopeless(turn, wish[0], now_s):
                 waiting.waits = True
                 waiting.party.waiting += 1
+
+    # The network is changed.
+
+    def _alter(self, peer: bytes, frame: bytes, message: Alter, now_s: float) -> Turn:
+        """Change the network, or say why not; returns what is to be said."""
+        turn = Turn()
+        self.strangers = self.strangers or message.session not in self.sessions
+        fresh = self.altering.hear(
+            turn, peer, frame, message, self._rows.values(), now_s, draining=self.draining
+        )
+        if fresh is None:
+            return turn
+        names = set(fresh.nodes)
+        for waiting in list(self._rows.values()):
+            for end in (waiting.ask.source, waiting.ask.destination):
+                if end not in names and waiting.row in self._rows:
+                    self._deny(turn, waiting, Code.NORES, f"node {end} has left the network", now_s)
+        again = self.altering.go_on()
+        self._number = {name: k for k, name in enumerate(fresh.nodes)}
+        if self.work is not None:
+            self.work.look_at(self.stock)
+        size = self.stock.batch
+        for first in range(0, len(again), size):
+            some = again[first : first + size]
+            self._hand_out(turn, self.stock.take_in(some), now_s)
+            for wish in some:
+                self._deny_hopeless(turn, wish[0], now_s)
+        return turn
+
+    def _deny_hopeless(self, turn: Turn, row: int, now_s: float) -> bool:
+        """Deny a request that was just taken in where nothing could ever meet it; tell whether."""
+        waiting = self._rows.get(row)
+        if waiting is None or not self.stock.hopeless(row):
+            return False
+        why = "no chain of links in this network can meet minimum_fidelity"
+        self._deny(turn, waiting, Code.NORES, why, now_s)
+        return True
 
     # What becomes of requests.
 
@@ -312,7 +367,8 @@ class Desk:
             self._tidied_s = now_s
             self.answers.forget(now_s)
             job = 0 if self.work is None else self.work.tidy(self.sessions)
-            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence, job)
+            parties, standing = self.sessions.parties.values(), self.altering.standing
+            self._keeping.tidy(now_s, parties, self._sequence, job, standing)
 
     @property
     def broken(self) -> str:
@@ -342,4 +398,5 @@ class Desk:
             slot=self.stock.clock,
             tested=self.stock.tested,
             stored=int(self.stock.ledger.link["stock"].sum()),
+            **self.altering.counts(),
         )

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 from controller.service.answers import Answers, Party
-from controller.service.entries import Answered, Entry, Expiry, Kept, Known
+from controller.service.entries import Answered, Changed, Entry, Expiry, Kept, Known
 from controller.service.journal import Journal, JournalFull
 from controller.service.sessions import Sessions
+from controller.service.standing import Standing
 from controller.service.terms import Terms
 from controller.service.turn import Turn
+from quantum.alterations import Alter
 from quantum.errors import Code
 from quantum.requests import Ask, Denied, Expired, decode_answer, decode_ask, encode_request
 
@@ -57,7 +59,14 @@ class Keeping:
         """Let a journal that is too long get a little shorter."""
         self._journal.trim()
 
-    def tidy(self, now_s: float, parties: Iterable[Party], sequence: int, job: int = 0) -> None:
+    def tidy(
+        self,
+        now_s: float,
+        parties: Iterable[Party],
+        sequence: int,
+        job: int,
+        standing: Standing,
+    ) -> None:
         """Note the last row, and let rows go that no retry can ask for any more."""
         self._journal.mark()
         oldest_s = now_s - self._terms.most_s - self._terms.grace_s - 2.0 * _GRAIN_S
@@ -65,7 +74,8 @@ class Keeping:
             self._needed.pop(0)
         if self._needed and self._needed[0][0] <= oldest_s:
             known = tuple(Known(p.number, p.public, p.name) for p in parties if p.noted)
-            self._journal.tidy(self._needed[0][1], known, sequence, job)
+            changed = standing.changes, standing.now
+            self._journal.tidy(self._needed[0][1], known, sequence, job, changed)
 
 
 def not_kept(turn: Turn) -> None:
@@ -98,7 +108,7 @@ def recall(entries: Iterable[Entry], sessions: Sessions, answers: Answers, now_s
 
     for entry in entries:
         match entry:
-            case Kept(_, _, clients):
+            case Kept(clients=clients):
                 for known in clients:
                     know(known)
             case Known():
@@ -108,6 +118,10 @@ def recall(entries: Iterable[Entry], sessions: Sessions, answers: Answers, now_s
                 assert isinstance(asked, Ask)
                 # Whole again: nobody knows how long the service was away.
                 answers.keep(by_number[number], asked.rid, answer, now_s + keep_s)
+            case Changed(number, ask, answer, keep_s):
+                wanted = decode_ask(ask)
+                assert isinstance(wanted, Alter)
+                answers.keep(by_number[number], wanted.rid, answer, now_s + keep_s)
             case Expiry(number, said):
                 party = by_number[number]
                 expired = decode_answer(said)

@@ -14,7 +14,7 @@ from controller.service.metrics import Metrics, page
 from controller.service.terms import Counts
 from quantum.errors import InputError
 
-COUNTS = Counts(*range(1, 14))
+COUNTS = Counts(*range(1, 19))
 
 
 @pytest.fixture

@@ -1,0 +1,229 @@
+"""Changes of a service's network, and what is said of them. No sockets.
+
+A change is checked as a whole, its tables are made, and the journal has it; only then it takes
+effect. Of one that is refused, or that the journal cannot take, nothing happens.
+"""
+
+from collections.abc import Iterable
+
+from controller.service.answers import Answers, Party, Waiting
+from controller.service.carrying import world_for
+from controller.service.entries import Changed, Entry, Known
+from controller.service.keeping import TRY_S, Keeping
+from controller.service.planning import Order, order_for
+from controller.service.sessions import Sessions
+from controller.service.standing import Standing, told
+from controller.service.stock import Stock, Wish
+from controller.service.turn import Turn
+from controller.setting import Setting
+from quantum.alterations import Alter, Altered, Line, Place, Survey, Surveyed
+from quantum.errors import Code, InputError
+from quantum.ledger import World
+from quantum.ledger.state import Floats
+from quantum.logs import note
+from quantum.network import Network
+from quantum.requests import Again, Closed, Denied, encode_request
+from quantum.roles import Role
+
+__all__ = ["Altering"]
+
+#: Entries of one answer to :class:`Survey`; the longest names still fit into a frame.
+_MOST_ENTRIES = 1000
+
+
+class Altering:
+    """Holds what stands; ``planned`` tells whether the stock is planned for it."""
+
+    def __init__(
+        self,
+        stock: Stock,
+        sessions: Sessions,
+        answers: Answers,
+        keeping: Keeping,
+        standing: Standing,
+    ) -> None:
+        self.standing, self.planned = standing, True
+        self.load_hz = 0.0
+        """The demand that the stock is planned for."""
+        self._stock, self._sessions, self._answers = stock, sessions, answers
+        self._keeping = keeping
+        self._next: tuple[Standing, Network, World] | None = None
+
+    def hear(
+        self,
+        turn: Turn,
+        peer: bytes,
+        frame: bytes,
+        message: Alter,
+        waiting: Iterable[Waiting],
+        now_s: float,
+        *,
+        draining: bool,
+    ) -> Network | None:
+        """Return the network that is to be from now on, which the journal knows of; or say why not.
+
+        ``waiting`` are the requests that wait; :meth:`go_on` is to be called next.
+        """
+        party = self._let_in(turn, peer, message, "operate", "changing the network", now_s)
+        if party is None:
+            return None
+        rid, keeping = message.rid, self._keeping
+        before = party.known.get(rid)
+        if isinstance(before, bytes):
+            turn.held.append((peer, before))
+            return None
+        busy = keeping.broken and f"the journal cannot take it: {keeping.broken}"
+        if draining:
+            busy = "the service is about to end"
+        if len(party.known) >= self._sessions.terms.remembered:
+            busy = f"{len(party.known)} answers are remembered already"
+        if busy:
+            _say(turn, peer, Denied(rid, Code.BUSY, busy, retry_s=TRY_S))
+            return None
+        if before is not None:
+            _say(turn, peer, Denied(rid, Code.CREATE, "rid is that of a request that waits"))
+            return None
+        try:
+            fresh = self.standing.after(message.steps)
+            network = fresh.network()
+        except InputError as wrong:
+            _say(turn, peer, Denied(rid, Code.CREATE, str(wrong)))
+            return None
+        world = world_for(network, self._stock.world)
+        names = set(network.nodes)
+        denied = sum(not {w.ask.source, w.ask.destination} <= names for w in waiting)
+        sizes = len(network.nodes), len(network.links), len(fresh.now.down)
+        answer = encode_request(Altered(rid, fresh.changes, *sizes, denied))
+        if not self._kept(party, frame, answer, now_s):
+            why = f"the change is not in the journal: {keeping.trouble}"
+            _say(turn, peer, Denied(rid, Code.BUSY, why, retry_s=TRY_S))
+            return None
+        terms = self._sessions.terms
+        self._answers.keep(party, rid, answer, now_s + terms.most_s + terms.grace_s)
+        turn.held.append((peer, answer))
+        self._next = fresh, network, world
+        note(
+            "network changed",
+            client=party.name,
+            change=fresh.changes,
+            steps=[told(step) for step in message.steps],
+            nodes=sizes[0],
+            links=sizes[1],
+            down=sizes[2],
+            denied=denied,
+        )
+        return network
+
+    def _kept(self, party: Party, frame: bytes, answer: bytes, now_s: float) -> bool:
+        """Write a change into the journal; tell whether it is there."""
+        terms = self._sessions.terms
+        keep_s = terms.most_s + terms.grace_s
+        entries: list[Entry] = [Changed(party.number, frame, answer, keep_s, now_s)]
+        if not party.noted:
+            entries.insert(0, Known(party.number, party.public, party.name))
+        kept = self._keeping.write(entries, now_s)
+        party.noted = party.noted or kept
+        return kept
+
+    def go_on(self) -> list[Wish]:
+        """Let the change take effect; returns the requests that wait, to be taken in once more."""
+        assert self._next is not None
+        (fresh, network, world), self._next = self._next, None
+        before = fresh.before(self.standing)
+        self.standing, self.planned = fresh, False
+        return self._stock.change(network, world, before=before, up=fresh.up(network))
+
+    def order(self, setting: Setting) -> Order:
+        """Return what is to be planned where the stock is not."""
+        network = self._stock.network
+        up = self.standing.up(network)
+        return order_for(self.standing.changes, setting, self.load_hz, network, up)
+
+    def plan(self, change: int, targets: Floats) -> None:
+        """Keep the stock that was planned after so many changes, unless there were more since."""
+        if change == self.standing.changes and not self.planned:
+            self._stock.plan(targets)
+            self.planned = True
+            note("stock planned", change=change, pairs=round(float(targets.sum()), 1))
+
+    def has_left(self, name: str) -> bool:
+        """Tell whether a node was there and has left."""
+        return self.standing.has_left(name)
+
+    # What stands.
+
+    def survey(self, turn: Turn, peer: bytes, message: Survey, now_s: float) -> None:
+        """Say what stands."""
+        party = self._let_in(turn, peer, message, "observe", "looking at the network", now_s)
+        if party is None:
+            return
+        stock = self._stock
+        net, nodes, links = stock.network, stock.ledger.node, stock.ledger.link
+        n, total = len(net.nodes), len(net.nodes) + len(net.links)
+        first, stop = message.first, min(message.first + _MOST_ENTRIES, total)
+        places = [
+            Place(
+                net.nodes[k],
+                float(net.generation_hz[k]),
+                float(net.swap_hz[k]),
+                int(net.qubits[k]),
+                float(net.position_km[k, 0]),
+                float(net.position_km[k, 1]),
+                int(nodes.used[k]),
+            )
+            for k in range(first, min(stop, n))
+        ]
+        up = stock.ledger.behind.up
+        lines = [
+            Line(
+                net.nodes[net.links[k, 0]],
+                net.nodes[net.links[k, 1]],
+                float(net.length_km[k]),
+                tuple(net.populations[k].tolist()),
+                bool(up[k]),
+                int(links.stock[k]),
+            )
+            for k in range(max(first, n) - n, stop - n)
+        ]
+        entries = tuple(places), tuple(lines)
+        change = self.standing.changes
+        _say(turn, peer, Surveyed(message.rid, change, self.planned, first, total, *entries))
+
+    def counts(self) -> dict[str, int]:
+        """Say how the network stands, in numbers."""
+        network = self._stock.network
+        return {
+            "changes": self.standing.changes,
+            "nodes": len(network.nodes),
+            "links": len(network.links),
+            "links_down": len(self.standing.now.down),
+            "planned": int(self.planned),
+        }
+
+    def _let_in(
+        self,
+        turn: Turn,
+        peer: bytes,
+        message: Alter | Survey,
+        role: Role,
+        what: str,
+        now_s: float,
+    ) -> Party | None:
+        """Return who asks, where he may; else say why not."""
+        party = self._sessions.may(message.session, role, what)
+        if party is None:
+            _say(turn, peer, Again())
+        elif isinstance(party, Closed):
+            _say(turn, peer, party)
+        elif isinstance(party, str):
+            _say(turn, peer, Denied(message.rid, Code.REJECTED, party))
+        elif (wait_s := party.limit.take(now_s)) > 0.0:
+            why = "too many messages a second"
+            _say(turn, peer, Denied(message.rid, Code.BUSY, why, retry_s=wait_s))
+        else:
+            return party
+        return None
+
+
+def _say(turn: Turn, peer: bytes, message: Again | Closed | Denied | Surveyed) -> None:
+    turn.out.append((peer, encode_request(message)))
