@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controller.dashboard.service_story import Latest, PairSums, ServiceStory
+from controller.dashboard.service_story import Latest, NetworkChange, PairSums, ServiceStory
 from controller.dashboard.sheet import (
     Chart,
     Interval,
@@ -72,6 +72,7 @@ def service_sheet(story: ServiceStory, standing: Standing) -> Sheet:
             _clients(story, standing),
             _node_pairs(story),
             _latest(story),
+            _network(story),
             _reasons(story),
             _keys(standing),
             _facts(story, standing),
@@ -279,6 +280,28 @@ def _latest(story: ServiceStory) -> Table:
     )
 
 
+def _network(story: ServiceStory) -> Table:
+    def row(each: NetworkChange) -> list[str]:
+        sizes = f"{each.nodes}", f"{each.links}", f"{each.down}"
+        return [f"{each.number}", f"{each.time_s:.1f} s", each.client, each.steps, *sizes]
+
+    return Table(
+        name="network",
+        title="Changes of the network",
+        heads=[
+            ("change", True),
+            ("made at", True),
+            ("client", False),
+            ("what", False),
+            ("nodes then", True),
+            ("links then", True),
+            ("of them down", True),
+        ],
+        rows=[row(each) for each in reversed(story.changes)],
+        empty="No change of the network is in the journal.",
+    )
+
+
 def _reasons(story: ServiceStory) -> Table:
     return Table(
         name="blocked",
@@ -318,6 +341,11 @@ def _facts(story: ServiceStory, standing: Standing) -> Table:
         [words, f"{gauges[field]:.0f}"]
         for field, words in (
             ("ready", "takes new requests in (1: yes)"),
+            ("nodes", "nodes"),
+            ("links", "links"),
+            ("links_down", "links that have failed"),
+            ("changes_total", "changes of the network of the file"),
+            ("planned", "stock planned for the network as it stands (1: yes)"),
             ("slot_total", "slots played"),
             ("tested_total", "pairs tested"),
             ("repeated_total", "requests sent again"),

@@ -31,7 +31,7 @@ from quantum.scenario import Scenario
 from quantum.topology import to_json
 from quantum.traffic_files import is_file
 
-__all__ = ["desk_of", "rule_for", "scenario_for", "seed_of", "stock_of"]
+__all__ = ["desk_of", "gone_on", "rule_for", "scenario_for", "seed_of", "stock_of"]
 
 
 def scenario_for(setting: Setting) -> Scenario:
@@ -96,7 +96,7 @@ def desk_of(
                     f"journal {journal.path} belongs to another network; give a new journal"
                 )
         sequence = max(sequence, last_sequence(entry))
-        standing = _gone_on(standing, entry, journal.path)
+        standing = gone_on(standing, entry, journal.path)
     epoch += 1
     if terms.load_hz == 0.0:
         terms = msgspec.structs.replace(terms, load_hz=scenario.trace.load_hz)
@@ -132,7 +132,7 @@ def desk_of(
     return desk
 
 
-def _gone_on(standing: Standing, entry: Entry, path: Path) -> Standing:
+def gone_on(standing: Standing, entry: Entry, path: Path) -> Standing:
     """Return what stands after an entry of the journal."""
     if isinstance(entry, Kept):
         return standing.restored(entry.changes, entry.network)
