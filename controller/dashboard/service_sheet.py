@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controller.dashboard.service_story import Latest, NetworkChange, PairSums, ServiceStory
+from controller.dashboard.service_story import PairSums, ServiceStory
+from controller.dashboard.service_tables import BLOCKED, latest, network_changes, reasons
 from controller.dashboard.sheet import (
     Chart,
     Interval,
@@ -19,12 +20,6 @@ from quantum.requests import Measured
 __all__ = ["Owner", "Standing", "service_sheet"]
 
 _MOST_ROWS, _MOST_INTERVALS = 150, 12
-_BLOCKED = {
-    "NORES": "no chain of links can meet the fidelity",
-    "TIMEOUT": "the deadline passed",
-    "NOTIME": "the deadline was over",
-    "EXPIRE": "a promised pair turned out not to exist",
-}
 
 
 class Owner(NamedTuple):
@@ -71,9 +66,9 @@ def service_sheet(story: ServiceStory, standing: Standing) -> Sheet:
         tables=[
             _clients(story, standing),
             _node_pairs(story),
-            _latest(story),
-            _network(story),
-            _reasons(story),
+            latest(story),
+            network_changes(story),
+            reasons(story),
             _keys(standing),
             _facts(story, standing),
         ],
@@ -116,7 +111,7 @@ def _most(blocked: Mapping[str, int]) -> str:
     if not blocked:
         return "none"
     code = max(blocked, key=lambda each: blocked[each])
-    return f"mostly {code}: {_BLOCKED.get(code, 'see Blocked')}"
+    return f"mostly {code}: {BLOCKED.get(code, 'see Blocked')}"
 
 
 def _charts(story: ServiceStory, standing: Standing) -> list[Chart]:
@@ -251,68 +246,6 @@ def _told(measured: Measured | None) -> str:
     if measured is None:
         return "no tests yet"
     return f"{measured.best:.3f} [{measured.low:.2f}, {measured.high:.2f}]"
-
-
-def _latest(story: ServiceStory) -> Table:
-    def row(each: Latest) -> list[str]:
-        return [
-            f"{each.time_s:.1f} s",
-            each.client,
-            f"{each.source} → {each.destination}",
-            f"{each.got} of {each.asked}",
-            f"{each.fidelity:.2f}",
-            each.answer,
-        ]
-
-    return Table(
-        name="latest",
-        title="Latest requests",
-        heads=[
-            ("answered at", True),
-            ("client", False),
-            ("from → to", False),
-            ("pairs", True),
-            ("fidelity asked", True),
-            ("answer", False),
-        ],
-        rows=[row(each) for each in reversed(story.latest)],
-        empty="Nobody was answered yet.",
-    )
-
-
-def _network(story: ServiceStory) -> Table:
-    def row(each: NetworkChange) -> list[str]:
-        sizes = f"{each.nodes}", f"{each.links}", f"{each.down}"
-        return [f"{each.number}", f"{each.time_s:.1f} s", each.client, each.steps, *sizes]
-
-    return Table(
-        name="network",
-        title="Changes of the network",
-        heads=[
-            ("change", True),
-            ("made at", True),
-            ("client", False),
-            ("what", False),
-            ("nodes then", True),
-            ("links then", True),
-            ("of them down", True),
-        ],
-        rows=[row(each) for each in reversed(story.changes)],
-        empty="No change of the network is in the journal.",
-    )
-
-
-def _reasons(story: ServiceStory) -> Table:
-    return Table(
-        name="blocked",
-        title="Blocked",
-        heads=[("code", False), ("requests", True), ("meaning", False)],
-        rows=[
-            [code, f"{number}", _BLOCKED.get(code, "see docs/service.md")]
-            for code, number in sorted(story.blocked.items(), key=lambda item: -item[1])
-        ],
-        empty="No request was blocked.",
-    )
 
 
 def _keys(standing: Standing) -> Table:

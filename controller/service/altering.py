@@ -4,7 +4,8 @@ A change is checked as a whole, its tables are made, and the journal has it; onl
 effect. Of one that is refused, or that the journal cannot take, nothing happens.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from typing import Protocol
 
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.carrying import world_for
@@ -31,6 +32,19 @@ __all__ = ["Altering"]
 _MOST_ENTRIES = 1000
 
 
+class Serving(Protocol):
+    """What serves requests: :class:`controller.service.desk.Desk`."""
+
+    draining: bool
+    rows: dict[int, Waiting]
+
+    def deny(self, turn: Turn, waiting: Waiting, code: Code, why: str, now_s: float) -> None: ...
+
+    def look_around(self) -> None: ...
+
+    def serve(self, turn: Turn, wishes: list[Wish], now_s: float) -> list[Waiting]: ...
+
+
 class Altering:
     """Holds what stands; ``planned`` tells whether the stock is planned for it."""
 
@@ -47,22 +61,56 @@ class Altering:
         """The demand that the stock is planned for."""
         self._stock, self._sessions, self._answers = stock, sessions, answers
         self._keeping = keeping
-        self._next: tuple[Standing, Network, World] | None = None
 
     def hear(
+        self,
+        desk: Serving,
+        turn: Turn,
+        peer: bytes,
+        frame: bytes,
+        message: Alter | Survey,
+        now_s: float,
+    ) -> None:
+        """Say what stands, or change it for a desk; what is said of it is added to a turn.
+
+        What earlier turns decided is to be in the journal.
+        """
+        if isinstance(message, Survey):
+            self._survey(turn, peer, message, now_s)
+            return
+        waiting = desk.rows.values()
+        fresh = self._checked(turn, peer, frame, message, waiting, now_s, draining=desk.draining)
+        if fresh is None:
+            return
+        standing, network, world = fresh
+        names = set(network.nodes)
+        for one in list(waiting):
+            left = [end for end in (one.ask.source, one.ask.destination) if end not in names]
+            if left:
+                why = f"node {left[0]} has left the network"
+                desk.deny(turn, one, Code.NORES, why, now_s)
+        before, up = standing.before(self.standing), standing.up(network)
+        self.standing, self.planned = standing, False
+        again = self._stock.change(network, world, before=before, up=up)
+        desk.look_around()
+        size = self._stock.batch
+        for first in range(0, len(again), size):
+            desk.serve(turn, again[first : first + size], now_s)
+
+    def _checked(
         self,
         turn: Turn,
         peer: bytes,
         frame: bytes,
         message: Alter,
-        waiting: Iterable[Waiting],
+        waiting: Collection[Waiting],
         now_s: float,
         *,
         draining: bool,
-    ) -> Network | None:
-        """Return the network that is to be from now on, which the journal knows of; or say why not.
+    ) -> tuple[Standing, Network, World] | None:
+        """Return what is to be from now on, which the journal knows of; or say why not.
 
-        ``waiting`` are the requests that wait; :meth:`go_on` is to be called next.
+        ``waiting`` are the requests that wait.
         """
         party = self._let_in(turn, peer, message, "operate", "changing the network", now_s)
         if party is None:
@@ -101,7 +149,6 @@ class Altering:
         terms = self._sessions.terms
         self._answers.keep(party, rid, answer, now_s + terms.most_s + terms.grace_s)
         turn.held.append((peer, answer))
-        self._next = fresh, network, world
         note(
             "network changed",
             client=party.name,
@@ -112,7 +159,7 @@ class Altering:
             down=sizes[2],
             denied=denied,
         )
-        return network
+        return fresh, network, world
 
     def _kept(self, party: Party, frame: bytes, answer: bytes, now_s: float) -> bool:
         """Write a change into the journal; tell whether it is there."""
@@ -124,14 +171,6 @@ class Altering:
         kept = self._keeping.write(entries, now_s)
         party.noted = party.noted or kept
         return kept
-
-    def go_on(self) -> list[Wish]:
-        """Let the change take effect; returns the requests that wait, to be taken in once more."""
-        assert self._next is not None
-        (fresh, network, world), self._next = self._next, None
-        before = fresh.before(self.standing)
-        self.standing, self.planned = fresh, False
-        return self._stock.change(network, world, before=before, up=fresh.up(network))
 
     def order(self, setting: Setting) -> Order:
         """Return what is to be planned where the stock is not."""
@@ -152,7 +191,7 @@ class Altering:
 
     # What stands.
 
-    def survey(self, turn: Turn, peer: bytes, message: Survey, now_s: float) -> None:
+    def _survey(self, turn: Turn, peer: bytes, message: Survey, now_s: float) -> None:
         """Say what stands."""
         party = self._let_in(turn, peer, message, "observe", "looking at the network", now_s)
         if party is None:

@@ -3,16 +3,16 @@
 import contextlib
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 
 import pytest
-from served import MAIN, serving
+from click.testing import CliRunner
+from served import serving
 
 from controller.client_network import Operator
+from controller.commands.audit import command as audit
 from controller.security.keys import load_pair, new_key
 from controller.service.checking import check
 from controller.service.config import load_config
@@ -93,9 +93,6 @@ def test_a_network_that_is_changed_stands_after_a_kill(tmp_path):
         assert served.dpem(*words).stdout == "change 4 is made: 3 nodes, 2 links, 0 down\n"
         words = ("network", "join", "--file", str(kept), "--wait", "120", "--json", "-")
         assert json.loads(served.dpem(*words).stdout)["links"] == 3
-        wrong = served.dpem("network", "join", "f", "--link", "e:nan", "--wait", "120")
-        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-        assert "fidelity must be between 0 and 1, got nan" in wrong.stderr
         assert served.end() == 0
         events = [json.loads(line) for line in served.log.read_text().splitlines()]
     changed = [line for line in events if line["event"] == "network changed"]
@@ -104,9 +101,8 @@ def test_a_network_that_is_changed_stands_after_a_kill(tmp_path):
     frames = [encode_request(answer) for answer in (first, before, after, done)]
     proof = check(tmp_path / "journal.db", frames)
     assert (proof.starts, proof.changes, proof.heard) == (2, 5, 4)
-    audit = [sys.executable, "-c", MAIN, "audit", "check", str(tmp_path / "journal.db")]
-    shown = subprocess.run(audit, capture_output=True, text=True, check=True)
-    assert "5 changes of the network" in shown.stdout
+    shown = CliRunner().invoke(audit, ["check", str(tmp_path / "journal.db")])
+    assert shown.exit_code == 0 and "5 changes of the network" in shown.output
 
 
 def waiting(served):
