@@ -19,7 +19,7 @@ __all__ = ["RUN", "SERVE", "beside", "own_key", "own_names", "part_of", "public_
 SERVE, RUN = "serve", "run"
 _T = TypeVar("_T", bound=msgspec.Struct)
 #: Fields that are paths.
-_PATHS = ("keys", "key", "journal")
+_PATHS = ("keys", "key", "journal", "journals")
 
 
 def part_of(values: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from controller.evolution.several import Averaged
 from controller.evolution.training import Evolved
 from controller.table import privacy_line
 from controller.training import Training
@@ -17,11 +18,13 @@ _ROWS = 12
 
 
 def show_training(found: Any) -> None:
-    """Print an Evolved, a Training, or a mapping of both."""
+    """Print an Evolved, an Averaged, a Training, or a mapping of two of them."""
     console = Console()
     for one in found.values() if isinstance(found, dict) else (found,):
         if isinstance(one, Evolved):
             _show_evolved(console, one)
+        elif isinstance(one, Averaged):
+            _show_averaged(console, one)
         else:
             _show_learned(console, one)
 
@@ -36,6 +39,18 @@ def _show_evolved(console: Console, found: Evolved) -> None:
     console.print(table)
     console.print(f"Policy: {found.policy} (from synthetic draws only)", soft_wrap=True)
     console.print(f"Learning state: {found.state}", soft_wrap=True)
+
+
+def _show_averaged(console: Console, found: Averaged) -> None:
+    table = Table(title="gain over mean-rate in the last generation", box=box.SIMPLE)
+    for name in ("seed", "generations", "candidates", "policy kept", "file"):
+        table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
+    for seed, one in found.trainings.items():
+        last = one.generations[-1]
+        gains = f"{last.candidates:+.4f}", f"{last.average:+.4f}"
+        table.add_row(seed, str(len(one.generations)), *gains, one.policy)
+    console.print(table)
+    console.print(f"Policy: {found.policy}, the mean of their weights", soft_wrap=True)
 
 
 def _show_learned(console: Console, found: Training) -> None:

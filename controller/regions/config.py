@@ -14,9 +14,10 @@ from controller.security.keys import (
     new_key,
     valid_name,
 )
-from controller.service.config import LOCAL, NetworkConfig
+from controller.service.config import LOCAL, NetworkConfig, network_beside
 from controller.service.terms import Terms
 from controller.setting import Setting
+from controller.site import beside
 from quantum.errors import InputError
 from quantum.home import state_home
 from quantum.reading import told
@@ -146,7 +147,9 @@ def load_regions(path: str) -> RegionsConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise InputError(f"{path} is not valid TOML: {wrong}") from wrong
     try:
-        return msgspec.convert(values, type=RegionsConfig).check()
+        config = msgspec.convert(values, type=RegionsConfig).check()
     except msgspec.ValidationError as wrong:
         said = told(wrong, RegionsConfig).replace("Object", "configuration")
         raise InputError(f"{path}: {said}") from wrong
+    network = network_beside(config.network, Path(path).resolve().parent)
+    return beside(msgspec.structs.replace(config, network=network), Path(path))

@@ -24,6 +24,7 @@ __all__ = [
     "ServiceConfig",
     "WorkersConfig",
     "load_config",
+    "network_beside",
 ]
 
 #: Names of the keys that a service makes for itself and for its own user.
@@ -153,11 +154,11 @@ def load_config(path: str | None) -> ServiceConfig:
         raise InputError(f"{path}: {said}") from wrong
     if path is None:
         return config
-    network = _beside(config.network, Path(path).resolve().parent)
+    network = network_beside(config.network, Path(path).resolve().parent)
     return beside(msgspec.structs.replace(config, network=network), Path(path))
 
 
-def _beside(network: NetworkConfig, there: Path) -> NetworkConfig:
+def network_beside(network: NetworkConfig, there: Path) -> NetworkConfig:
     """Return a network whose files are those that lie beside the service's, where they do."""
     moved = {
         field: str(there / value)

@@ -17,7 +17,7 @@ __all__ = ["Mover", "move_rest"]
 _MOVE_S = 2.0
 #: Pages of a log that is worth beginning anew, and the part of it that a writer moves himself: the
 #: longer it has become, the more is done at once.
-_LONG, _FEW = 16384, 1 / 16
+_LONG, _FEW = 32768, 1 / 16
 #: Whoever writes faster than this many passes can move is asked again later.
 _PASSES = 6
 
@@ -46,11 +46,12 @@ class Mover:
         moved = 0
         for _ in range(_PASSES):
             _, pages, now = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            # Pages that came while the pass before this one was under way.
-            left, moved = pages - moved, now
-            if left <= _FEW * pages or moved < pages:
+            # Pages that came while the pass before this one was under way. Those that could not be
+            # moved somebody reads: the writer himself only the newest few.
+            left, held, moved = pages - moved, pages - now, now
+            if left <= _FEW * pages or held > _FEW * pages:
                 break
-        self.nearly = moved == pages >= _LONG and left <= _FEW * pages
+        self.nearly = pages >= _LONG and left <= _FEW * pages and held <= _FEW * pages
 
     def close(self) -> None:
         """End the thread; safe to call twice."""

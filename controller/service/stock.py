@@ -11,10 +11,12 @@ import numpy as np
 from controller.service.carrying import carry_over, links_before, targets_before, wishes_of
 from quantum.direct import direct
 from quantum.estimate import estimate_passes
+from quantum.held import Held
 from quantum.kernels import Table
 from quantum.ledger import Rule, World
 from quantum.ledger.carry import carry_pairs
-from quantum.ledger.intake import HOPELESS, play_slots, take_in
+from quantum.ledger.intake import HOPELESS
+from quantum.ledger.intake_held import play_slots, take_in
 from quantum.ledger.places import is_sound
 from quantum.ledger.state import Floats, Ints
 from quantum.live_world import for_requests, fresh_ledger, intake_of
@@ -82,12 +84,9 @@ class Stock:
         # Views that are made once: a field of a record array costs a microsecond each time.
         self._clock, self._left = self.ledger.now["clock"], self.ledger.request["left"]
         # Kernels that are not compiled yet would keep the first application waiting.
-        tables = self.world, self.ledger, self.rule, self.intake
-        self._tables = tables
-        self._play_slots, self._take_in = (
-            direct(play_slots, *tables, 0),
-            direct(take_in, *tables, 0),
-        )
+        self._held = Held((self.world, self.ledger, self.rule, self.intake))
+        self._play_slots = direct(play_slots, self._held, 0)
+        self._take_in = direct(take_in, self._held, 0)
 
     def change(self, network: Network, world: World, *, before: Ints, up: np.ndarray) -> list[Wish]:
         """Go on with another network; returns the requests that wait, to be taken in once more.
@@ -164,7 +163,7 @@ class Stock:
     def take_in(self, wishes: list[Wish]) -> list[Delivered]:
         """Serve new requests, at most ``batch`` at a time, from what is in stock."""
         self._ask[: len(wishes)] = wishes
-        self._take_in(*self._tables, len(wishes))
+        self._take_in(self._held, len(wishes))
         return self._made[: self._told[2]].tolist()  # type: ignore[no-any-return]
 
     def hopeless(self, row: int) -> bool:
@@ -177,7 +176,7 @@ class Stock:
         Returns the pairs that were delivered, the rows whose deadline passed, and how many slots
         were played.
         """
-        self._play_slots(*self._tables, slots)
+        self._play_slots(self._held, slots)
         self._now.clear()
         ended, played, made, _ = self._told.tolist()
         if self._clock[0] >= self._next_block:

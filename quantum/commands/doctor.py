@@ -71,17 +71,18 @@ _PATENT = (
 )
 
 
-def examine(endpoints: list[Endpoint] | None = None) -> list[Check]:
+def examine(endpoints: list[Endpoint] | None = None, file: Path | None = None) -> list[Check]:
     """Run all checks, in the order in which a person would mend them."""
     own = [finding for check in CHECKS for finding in check()]
-    return [*own, *more_checks(endpoints or [])]
+    read = [] if file is None else [*more_checks("dpem.files", file)]
+    return [*own, *read, *more_checks("dpem.checks", endpoints or [])]
 
 
-def more_checks(endpoints: list[Endpoint]) -> Iterator[Check]:
+def more_checks(group: str, asked: Any) -> Iterator[Check]:
     """Ask what other packages check; one that cannot even be imported is a finding."""
-    for point in entry_points(group="dpem.checks"):
+    for point in entry_points(group=group):
         try:
-            yield from point.load()(endpoints)
+            yield from point.load()(asked)
         except ImportError as wrong:
             yield Check(f"checks of {point.name}", "fail", str(wrong), "pip install -e .")
 
@@ -312,15 +313,16 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
 def command(config: Path | None, json_path: str | None, **given: Any) -> None:
     """Say what is installed, reachable and misconfigured.
 
-    With --config or --address also whether a broker can be reached, is the one that is meant,
-    admits our key, and how far its clock is off. The exit code is 1 where something must be mended.
+    With --config also whether the commands that a file is for can read it. With --config or
+    --address whether a broker can be reached, is the one that is meant, admits our key, and how far
+    its clock is off. The exit code is 1 where something must be mended.
     """
     endpoints = endpoints_of(config) if config else []
     if given["server_key"] and not given["address"]:
         raise InputError("--server-key needs --address")
     if given["address"] or given["listen"] or given["keys"]:
         endpoints.append(Endpoint(**given))
-    findings = examine(endpoints)
+    findings = examine(endpoints, config)
     broken = sum(finding.status == "fail" for finding in findings)
     write_json({"ok": not broken, "checks": findings}, json_path)
     if json_path != "-":

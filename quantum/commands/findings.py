@@ -1,7 +1,8 @@
 """What ``dpem doctor`` finds, and where it is told to look.
 
-Packages that know more than this one register a function under ``dpem.checks``: it is given the
-endpoints that were named and yields :class:`Check`.
+Packages that know more than this one register functions that yield :class:`Check`: under
+``dpem.checks`` one that is given the endpoints that were named, under ``dpem.files`` one that is
+given the file of ``--config``.
 """
 
 import tomllib

@@ -164,9 +164,39 @@ def test_command_evolves_then_learns(tmp_path, monkeypatch):
     assert json.loads(again.stdout) == found
 
 
+def test_several_trainings_are_averaged_and_go_on_after_a_kill(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = [*OWN[:-2], "--method", "es", "--units", "2", "--generations", "1", "--seed", "5"]
+
+    def run(*more):
+        return CliRunner().invoke(command, [*short, *more, "--json", "-"], catch_exceptions=False)
+
+    found = json.loads(run("--trainings", "3").stdout)
+    files = [Path(f"policy-{seed}.safetensors") for seed in (5, 6, 7)]
+    assert [one["policy"] for one in found["trainings"].values()] == [str(path) for path in files]
+    each = [weights_from(path) for path in files]
+    mean = start_weights("policy.safetensors")
+    assert np.array_equal(mean, np.mean(each, axis=0)) and not np.array_equal(each[0], each[1])
+    # Each of them is the training that its seed makes alone.
+    run("--out", "alone.safetensors")
+    assert np.array_equal(weights_from(Path("alone.safetensors")), each[0])
+    for lost in ("policy", "policy-7", "policy-7.state"):
+        Path(f"{lost}.safetensors").unlink()
+    # What was made is not overwritten, and what was lost comes again.
+    with pytest.raises(InputError, match=r"policy-5.safetensors exists: go on with --resume"):
+        run("--trainings", "3")
+    again = json.loads(run("--trainings", "3", "--resume", "policy.safetensors").stdout)
+    assert again["trainings"] == found["trainings"]
+    assert np.array_equal(start_weights("policy.safetensors"), mean)
+    with pytest.raises(InputError, match=r"there is no other-5.safetensors beside it"):
+        run("--trainings", "2", "--resume", "other.safetensors")
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
+        (["--method", "es", "--trainings", "0"], "trainings must be between 1 and 64, got 0"),
+        (["--trainings", "2"], "--trainings: --method ppo does not use it"),
         (["--method", "es", "--device", "cuda"], "es plays its games on the CPU"),
         (["--presets", "metro", "--topology", "mesh"], "not both"),
         (["--method", "es", "--presets", "slow"], "presets must be of paper, metro, fast"),

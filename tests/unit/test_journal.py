@@ -46,12 +46,12 @@ def test_the_log_begins_anew_though_the_journal_is_written_meanwhile(tmp_path, m
 
     def write(rows):
         for _ in range(rows):
-            journal.append([Started(1, "n" * 8000, 0, 0.0, 0.0)])
+            journal.append([Started(1, "n" * 400, 0, 0.0, 0.0)])
 
     db = sqlite3.connect(journal.path, isolation_level=None)
     sizes = []
     for _ in range(4):
-        write(100)
+        write(1000)
         mover._move(db)
         assert mover.nearly
         # What comes before the writer looks again is left to him.
@@ -61,10 +61,10 @@ def test_the_log_begins_anew_though_the_journal_is_written_meanwhile(tmp_path, m
         write(1)
         assert not mover.nearly
         sizes.append(log.stat().st_size)
-    assert len(set(sizes[1:])) == 1
+    assert max(sizes) < 1.2 * sizes[0], sizes
     db.close()
     journal.close()
-    assert len(list(read(journal.path))) == 4 * 111
+    assert len(list(read(journal.path))) == 4 * 1011
 
 
 def test_rows_go_bit_by_bit_and_the_chain_holds_in_between(tmp_path):

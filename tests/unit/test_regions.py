@@ -125,7 +125,11 @@ nodes = ["n3", "n4", "n5"]
 def test_a_file_that_is_wrong_is_one_line(was, becomes, said, tmp_path):
     path = tmp_path / "regions.toml"
     path.write_text(FILE)
-    assert load_regions(str(path)).region_of("n4") == "west"
+    good = load_regions(str(path))
+    assert good.region_of("n4") == "west"
+    path.write_text(f'keys = "keys"\njournals = "kept"\n{FILE}')
+    beside = load_regions(str(path))
+    assert beside.folder == tmp_path / "keys" and beside.journal_folder == tmp_path / "kept"
     path.write_text(FILE.replace(was, becomes))
     with pytest.raises(InputError, match=said) as wrong:
         load_regions(str(path))
