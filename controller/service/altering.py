@@ -30,6 +30,9 @@ __all__ = ["Altering"]
 
 #: Entries of one answer to :class:`Survey`; the longest names still fit into a frame.
 _MOST_ENTRIES = 1000
+#: A message costs a client as much of his rate as each node and link that is changed, or so many
+#: that are told.
+_LIGHT = 10
 
 
 class Serving(Protocol):
@@ -197,32 +200,33 @@ class Altering:
         if party is None:
             return
         stock = self._stock
-        net, nodes, links = stock.network, stock.ledger.node, stock.ledger.link
-        n, total = len(net.nodes), len(net.nodes) + len(net.links)
+        net, names = stock.network, stock.network.nodes
+        n, total = len(names), len(names) + len(net.links)
         first, stop = message.first, min(message.first + _MOST_ENTRIES, total)
+        some = slice(min(first, n), min(stop, n))
         places = [
-            Place(
-                net.nodes[k],
-                float(net.generation_hz[k]),
-                float(net.swap_hz[k]),
-                int(net.qubits[k]),
-                float(net.position_km[k, 0]),
-                float(net.position_km[k, 1]),
-                int(nodes.used[k]),
+            Place(name, generation, swap, qubits, x_km, y_km, used)
+            for name, generation, swap, qubits, (x_km, y_km), used in zip(
+                names[some],
+                net.generation_hz[some].tolist(),
+                net.swap_hz[some].tolist(),
+                net.qubits[some].tolist(),
+                net.position_km[some].tolist(),
+                stock.ledger.node["used"][some].tolist(),
+                strict=True,
             )
-            for k in range(first, min(stop, n))
         ]
-        up = stock.ledger.behind.up
+        some = slice(max(first, n) - n, max(stop, n) - n)
         lines = [
-            Line(
-                net.nodes[net.links[k, 0]],
-                net.nodes[net.links[k, 1]],
-                float(net.length_km[k]),
-                tuple(net.populations[k].tolist()),
-                bool(up[k]),
-                int(links.stock[k]),
+            Line(names[a], names[b], length, tuple(state), bool(up), stored)
+            for (a, b), length, state, up, stored in zip(
+                net.links[some].tolist(),
+                net.length_km[some].tolist(),
+                net.populations[some].tolist(),
+                stock.ledger.behind["up"][some].tolist(),
+                stock.ledger.link["stock"][some].tolist(),
+                strict=True,
             )
-            for k in range(max(first, n) - n, stop - n)
         ]
         entries = tuple(places), tuple(lines)
         change = self.standing.changes
@@ -249,19 +253,28 @@ class Altering:
         now_s: float,
     ) -> Party | None:
         """Return who asks, where he may; else say why not."""
-        party = self._sessions.may(message.session, role, what)
-        if party is None:
-            _say(turn, peer, Again())
-        elif isinstance(party, Closed):
-            _say(turn, peer, party)
-        elif isinstance(party, str):
-            _say(turn, peer, Denied(message.rid, Code.REJECTED, party))
-        elif (wait_s := party.limit.take(now_s)) > 0.0:
+        party = self._sessions.owner(message.session)
+        if not isinstance(party, Party):
+            _say(turn, peer, party or Again())
+            return None
+        lacks = self._sessions.lacks(party, role, what)
+        wait_s = party.limit.take(now_s, 1.0 if lacks else self._cost(party, message))
+        if wait_s > 0.0:
             why = "too many messages a second"
             _say(turn, peer, Denied(message.rid, Code.BUSY, why, retry_s=wait_s))
+        elif lacks:
+            _say(turn, peer, Denied(message.rid, Code.REJECTED, lacks))
         else:
             return party
         return None
+
+    def _cost(self, party: Party, message: Alter | Survey) -> float:
+        """Return how many messages of others one of these stands for: it takes as long."""
+        network = self._stock.network
+        size = len(network.nodes) + len(network.links)
+        if isinstance(message, Survey):
+            size = min(size, _MOST_ENTRIES) // _LIGHT
+        return min(party.limit.burst, 1.0 + size)
 
 
 def _say(turn: Turn, peer: bytes, message: Again | Closed | Denied | Surveyed) -> None:

@@ -125,20 +125,19 @@ class Sessions:
             return Closed(Code.REJECTED, why)
         return party
 
-    def may(self, token: bytes, role: Role, what: str) -> Party | Closed | str | None:
-        """Return who has a session where his key has a role, else a line that says what he has.
-
-        :class:`Closed` where his key is admitted no longer, None where there is no such session.
-        """
+    def owner(self, token: bytes) -> Party | Closed | None:
+        """Return who has a session, whatever his role; :class:`Closed` where his key is gone."""
         party = self._open.get(token)
-        if party is None:
-            return None
-        client = self._ring.clients.get(party.public)
-        if client is None:
+        if party is not None and party.public not in self._ring.clients:
             return self.find(token)
-        if not allows(client.role, role):
-            return f"key {client.name} has role {client.role}; {what} needs role {role}"
         return party
+
+    def lacks(self, party: Party, role: Role, what: str) -> str:
+        """Say what the key of somebody who has a session is short of; nothing where it is not."""
+        client = self._ring.clients[party.public]
+        if allows(client.role, role):
+            return ""
+        return f"key {client.name} has role {client.role}; {what} needs role {role}"
 
     def close(self, token: bytes) -> None:
         """End a session."""

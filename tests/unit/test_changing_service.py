@@ -291,6 +291,29 @@ def test_a_change_that_the_journal_cannot_take_is_not_made(tmp_path, on_full):
     assert check(tmp_path / "journal.db").changes == 1
 
 
+def test_changes_and_lists_cost_as_much_as_they_take(journal):
+    desk = desk_on(journal, msgspec.structs.replace(TERMS, rate_hz=10.0, burst=40))
+    op, eye = session_of(desk, BOB), session_of(desk, EVE)
+    out = [change(desk, op, k, (Fail, Return)[k % 2]("n0", "n1"))[0] for k in range(6)]
+    # Opening is a message, a change of four nodes and three links eight.
+    assert [isinstance(answer, Altered) for answer in out] == [True] * 4 + [False] * 2
+    assert out[-1].code is Code.BUSY and 0.0 < out[-1].retry_s <= 0.9
+    done, _ = change(desk, op, 4, Fail("n0", "n1"), now_s=1.0)
+    assert isinstance(done, Altered)
+    # Others are as free as before.
+    shown = [survey(desk, eye) for _ in range(40)]
+    assert [isinstance(answer, Surveyed) for answer in shown] == [True] * 39 + [False]
+
+
+def test_long_lists_come_in_stretches(journal, monkeypatch):
+    monkeypatch.setattr("controller.service.altering._MOST_ENTRIES", 3)
+    desk = desk_on(journal, TERMS)
+    session = session_of(desk, EVE)
+    pages = [survey(desk, session, first) for first in range(0, 9, 3)]
+    assert [(len(page.nodes), len(page.links)) for page in pages] == [(3, 0), (1, 2), (0, 1)]
+    assert {(page.total, page.change) for page in pages} == {(7, 0)}
+
+
 def test_a_service_that_ends_takes_no_change(desk):
     op = session_of(desk, BOB)
     desk.draining = True
