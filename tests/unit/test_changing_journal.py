@@ -77,6 +77,25 @@ def test_a_service_that_is_started_again_stands_as_it_was(desk, journal):
     assert check(journal.path).changes == 3
 
 
+def test_a_service_killed_between_the_journal_and_the_change_has_made_it(desk, journal):
+    op = session_of(desk, BOB)
+    frame = alter(op, 1, Part("n3"))
+
+    class Killed(BaseException):
+        """In the place of a signal that nobody catches."""
+
+    def killed(*_, **__):
+        raise Killed
+
+    desk.stock.change = killed
+    with pytest.raises(Killed):
+        desk.hear([(b"x", frame)], 0.0)
+    again = desk_on(journal, TERMS, now_s=1.0)
+    assert again.counts().nodes == 3
+    done, _ = change(again, session_of(again, BOB, now_s=1.0), 1, Part("n3"), now_s=1.0)
+    assert isinstance(done, Altered) and again.counts().changes == 1
+
+
 def test_rows_that_go_leave_what_stands(tmp_path):
     journal = Journal(tmp_path / "journal.db", keep_bytes=1)
     desk = desk_on(journal, Terms(load_hz=20.0, most_s=1.0, grace_s=0.0, burst=10_000))
