@@ -8,12 +8,16 @@ from quantum.ledger import Ledger, World, new_ledger
 from quantum.ledger.intake import Intake
 from quantum.ledger.reach import best_pair
 from quantum.ledger.state import MAX_HOPS
+from quantum.ledger.turns import Turns
 from quantum.network import Network
 
 __all__ = ["for_requests", "fresh_ledger", "intake_of"]
 
 #: A service has no last slot.
 _FOREVER = 1 << 60
+#: Clients that are told apart: as many as may wait, fewer only where their tags, one for each link
+#: and node, would take more than 32 MiB.
+_FEWEST_CLIENTS, _MOST_TAGS = 64, 1 << 22
 
 
 def for_requests(world: World, rows: int, seed: int) -> World:
@@ -53,7 +57,9 @@ def intake_of(world: World, network: Network, *, events: int, batch: int) -> Int
     """Return what requests are handed over in, ``batch`` at a time."""
     rows = len(world.request)
     return Intake(
-        ask=table(batch, row=int, a=int, b=int, fidelity=float, pairs=int, deadline=int),
+        ask=table(
+            batch, row=int, a=int, b=int, fidelity=float, pairs=int, deadline=int, client=int
+        ),
         ended=np.zeros(rows, np.int64),
         told=np.zeros(4, np.int64),
         made=table(events, row=int, hops=int, predicted=float),
@@ -61,4 +67,43 @@ def intake_of(world: World, network: Network, *, events: int, batch: int) -> Int
         known=np.zeros(world.n, np.int64),
         queue=np.zeros(world.n, np.int64),
         best=best_pair(correlators(network.populations), 0),
+        turns=_turns_of(world, rows),
+    )
+
+
+def _turns_of(world: World, rows: int) -> Turns:
+    """Return what is known of clients when nobody has come yet."""
+    resources = world.m + world.n
+    return Turns(
+        client=np.zeros(rows, np.int64),
+        tag=np.zeros((min(rows, max(_FEWEST_CLIENTS, _MOST_TAGS // resources)), resources)),
+        clock=np.zeros(resources),
+        resource=table(
+            resources,
+            number=int,
+            client=int,
+            shared=int,
+            clock=float,
+            given=int,
+            missed=int,
+            kept=int,
+        ),
+        flow=table(
+            rows,
+            head=int,
+            tail=int,
+            client=int,
+            length=int,
+            chain=(int, MAX_HOPS),
+            most=float,
+            cost=float,
+        ),
+        after=np.zeros(rows, np.int64),
+        way=table(rows, until=int, length=int, chain=(int, MAX_HOPS)),
+        bins=table(1 << (2 * rows - 1).bit_length(), number=int, flow=int),
+        heap=table(rows + 1, node=int, cost=float),
+        touched=np.zeros(2 * MAX_HOPS + 1, np.int64),
+        kept=np.zeros(world.m, np.int64),
+        tied=np.zeros(world.n, np.int64),
+        now=table(1, number=int, kept=int, tied=int),
     )

@@ -31,7 +31,17 @@ class Waiting:
 class Party:
     """The owner of a key: his number in the journal, and his requests by ``rid``."""
 
-    __slots__ = ("expired", "known", "limit", "name", "noted", "number", "public", "waiting")
+    __slots__ = (
+        "expired",
+        "known",
+        "limit",
+        "name",
+        "noted",
+        "number",
+        "place",
+        "public",
+        "waiting",
+    )
 
     def __init__(self, number: int, public: str, name: str, limit: RateLimit) -> None:
         self.number, self.public, self.name, self.limit = number, public, name, limit
@@ -39,6 +49,8 @@ class Party:
         self.expired: dict[bytes, list[bytes]] = {}
         """What was said of pairs that had been granted, by ``rid``: as long as the answer."""
         self.waiting = 0
+        self.place = -1
+        """What the kernels know him by, -1 while they do not."""
         self.noted = False
         """Whether the journal knows the number."""
 

@@ -10,10 +10,19 @@ from quantum.demand import Trace
 from quantum.ledger import Ledger, World, new_world, no_paths
 from quantum.ledger.carry import carry_pairs
 from quantum.ledger.state import LEFT, SWAPS, Floats, Ints
+from quantum.ledger.turns import Turns
 from quantum.network import Network
 from quantum.scenario import Scenario
 
-__all__ = ["NOTHING", "carry_over", "links_before", "targets_before", "wishes_of", "world_for"]
+__all__ = [
+    "NOTHING",
+    "carry_over",
+    "links_before",
+    "targets_before",
+    "turns_over",
+    "wishes_of",
+    "world_for",
+]
 
 _NONE = np.zeros(0, dtype=np.int64)
 #: A trace in which nobody asks for anything.
@@ -82,9 +91,12 @@ def carry_over(old: Ledger, new: Ledger, *, before: Ints, links: Ints, up: np.nd
 
 
 def wishes_of(
-    world: World, ledger: Ledger, before: Ints
-) -> list[tuple[int, int, int, float, int, int]]:
-    """Return the requests that wait, as they may be asked again: those of nodes that are there."""
+    world: World, ledger: Ledger, before: Ints, client: Ints
+) -> list[tuple[int, int, int, float, int, int, int]]:
+    """Return the requests that wait, as they may be asked again: those of nodes that are there.
+
+    ``client`` (R,) tells whose a row is.
+    """
     node_of = _inverse(before, world.n)
     out = []
     for row in ledger.queue["live"][: int(ledger.now["live"][0])].tolist():
@@ -92,8 +104,18 @@ def wishes_of(
         a, b = int(node_of[cls.a]), int(node_of[cls.b])
         if left > 0 and a >= 0 and b >= 0:
             deadline = int(world.request["deadline"][row])
-            out.append((row, a, b, float(cls.fidelity), left, deadline))
+            out.append((row, a, b, float(cls.fidelity), left, deadline, int(client[row])))
     return out
+
+
+def turns_over(old: Turns, fresh: Turns, before: Ints, links: Ints) -> Turns:
+    """Return what is known of clients, theirs on links and nodes that are still there."""
+    nodes = np.where(before >= 0, before + len(old.kept), -1)
+    was = np.concatenate([links, nodes])
+    kept = np.flatnonzero(was >= 0)
+    tag, clock = np.zeros((len(old.tag), len(was))), np.zeros(len(was))
+    tag[:, kept], clock[kept] = old.tag[:, was[kept]], old.clock[was[kept]]
+    return fresh._replace(client=old.client, tag=tag, clock=clock)
 
 
 def targets_before(targets: Floats, links: Ints) -> Floats:

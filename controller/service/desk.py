@@ -16,6 +16,7 @@ from controller.service.journal import Journal
 from controller.service.keeping import TRY_S, Keeping, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions
+from controller.service.shares import RETRY_S, TOO_MANY, Shares
 from controller.service.standing import Standing
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.telling import tell_answered, tell_refused
@@ -40,8 +41,6 @@ from quantum.requests import (
 
 __all__ = ["Desk", "Reply"]
 
-#: How soon somebody is asked to come back who found no room.
-_RETRY_S = 0.05
 #: What is over is forgotten so often.
 _TIDY_S = 1.0
 
@@ -79,6 +78,7 @@ class Desk:
         )
         self.rows: dict[int, Waiting] = {}
         """Requests that have no answer yet."""
+        self._shares = Shares(stock, min(terms.waiting, stock.room - stock.batch))
         self._sequence = 0
         self.pace = Pace(stock, terms, now_s)
         self._tidied_s = now_s
@@ -185,6 +185,7 @@ class Desk:
             ask.minimum_fidelity,
             ask.pairs,
             self.pace.last_slot(clock, ask.deadline_s, now_s),
+            self._shares.number(party) if party.place < 0 else party.place,
         )
 
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
@@ -200,10 +201,10 @@ class Desk:
         if len(party.known) >= self.terms.remembered:
             many = self.terms.remembered
             return Refusal(Code.BUSY, f"{many} answers are remembered already", _TIDY_S)
-        if party.waiting >= self.terms.credits or not self.stock.room:
-            return Refusal(Code.BUSY, "too many requests wait", _RETRY_S)
-        if self.work is not None and (idle := self.work.why_not()):
-            return Refusal(Code.BUSY, idle, _RETRY_S)
+        if party.waiting >= self.terms.credits or not self._shares.admit(party):
+            return TOO_MANY
+        if self.work is not None and (idle := self.work.why_not(party)):
+            return Refusal(Code.BUSY, idle, RETRY_S)
         return None
 
     def _refuse(
@@ -217,7 +218,10 @@ class Desk:
     def _take_in(self, turn: Turn, wishes: list[Wish], now_s: float) -> None:
         for waiting in self.serve(turn, wishes, now_s):
             waiting.waits = True
-            waiting.party.waiting += 1
+            self._shares.waits(waiting.party)
+            if self._shares.too_many:
+                self._count["busy"] += 1
+                turn.out += self._shares.send_away(self.rows, self.work, now_s)
 
     def serve(self, turn: Turn, wishes: list[Wish], now_s: float) -> list[Waiting]:
         """Serve requests from stock as they are taken in; returns those that are to wait."""
@@ -295,7 +299,7 @@ class Desk:
         del self.rows[waiting.row]
         self.stock.give_row(waiting.row)
         if waiting.waits:
-            party.waiting -= 1
+            self._shares.leaves(party)
         self.answers.keep(party, ask.rid, frame, until_s)
 
     def settle(self, answers: Iterable[Done | Failed], now_s: float) -> list[Reply]:

@@ -4,11 +4,18 @@ A thin cover over :mod:`quantum.ledger.intake`. Tests of pairs are counted by th
 links, and tell what the fidelity of a kind of path has been measured to be.
 """
 
+import struct
 from collections import deque
 
 import numpy as np
 
-from controller.service.carrying import carry_over, links_before, targets_before, wishes_of
+from controller.service.carrying import (
+    carry_over,
+    links_before,
+    targets_before,
+    turns_over,
+    wishes_of,
+)
 from quantum.direct import direct
 from quantum.estimate import estimate_passes
 from quantum.held import Held
@@ -34,9 +41,11 @@ _FRESH_SLOTS = 100
 
 
 # Plain tuples, because a named one takes longer to make than a request takes to be looked up.
-#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, and the last slot in
-#: which it may be served.
-Wish = tuple[int, int, int, float, int, int]
+#: A request as the kernels take it: its row, its two nodes, fidelity, pairs, the last slot in which
+#: it may be served, and whose it is.
+Wish = tuple[int, int, int, float, int, int, int]
+#: A row of ``Intake.ask``, written so because assigning to the array takes twice as long.
+_WISH = struct.Struct("=qqqdqqq")
 #: A pair for a request: its row, its number of links, and its predicted fidelity.
 Delivered = tuple[int, int, float]
 
@@ -67,7 +76,7 @@ class Stock:
         self.batch, self.slot_s = batch, world.slot_s
         self._free = list(range(rows - 1, -1, -1))
         self._made, self._told = self.intake.made.view(np.ndarray), self.intake.told
-        self._ask = self.intake.ask.view(np.ndarray)
+        self._ask = memoryview(self.intake.ask.view(np.uint8).reshape(-1))
         self._block = max(1, round(window_s / world.slot_s / _BLOCKS))
         self.tally = self.intake.tally
         """Tests by the number of links, passed and failed (H + 1, 2)."""
@@ -96,14 +105,20 @@ class Stock:
         among those that are returned. The stock is that of before until :meth:`plan`.
         """
         old_world, old, rows = self.world, self.ledger, len(self.world.request)
-        again = wishes_of(old_world, old, before)
+        turns = self.intake.turns
+        again = wishes_of(old_world, old, before, turns.client)
         world = for_requests(world, rows, old_world.seed)
         links = links_before(old_world, world, before)
         ledger = fresh_ledger(world, events=EVENTS)
         carry_over(old, ledger, before=before, links=links, up=up)
         fresh = intake_of(world, network, events=1, batch=1)
         self.network, self.world, self.ledger = network, world, ledger
-        self.intake = self.intake._replace(known=fresh.known, queue=fresh.queue, best=fresh.best)
+        self.intake = self.intake._replace(
+            known=fresh.known,
+            queue=fresh.queue,
+            best=fresh.best,
+            turns=turns_over(turns, fresh.turns, before, links),
+        )
         self.rule = self.rule._replace(
             targets=targets_before(self.rule.targets, links),
             refined=targets_before(self.rule.refined, links),
@@ -160,9 +175,29 @@ class Stock:
         """Give the row of a request back that was answered, or that has ended."""
         self._free.append(row)
 
+    def drop(self, row: int) -> None:
+        """Take a request that waits out of the queue; its row is to be given back."""
+        queue, live = self.ledger.queue["live"], int(self.ledger.now["live"][0])
+        kept = queue[:live][queue[:live] != row]
+        queue[: len(kept)] = kept
+        self.ledger.now["live"] = len(kept)
+        self._left[row] = 0
+
+    @property
+    def clients(self) -> int:
+        """How many clients are told apart, by numbers from 0 on."""
+        return len(self.intake.turns.tag)
+
+    def forget(self, client: int) -> None:
+        """Let a number belong to somebody who has had nothing yet."""
+        self.intake.turns.tag[client] = 0.0
+
     def take_in(self, wishes: list[Wish]) -> list[Delivered]:
         """Serve new requests, at most ``batch`` at a time, from what is in stock."""
-        self._ask[: len(wishes)] = wishes
+        write, buffer, at = _WISH.pack_into, self._ask, 0
+        for wish in wishes:
+            write(buffer, at, *wish)
+            at += _WISH.size
         self._take_in(self._held, len(wishes))
         return self._made[: self._told[2]].tolist()  # type: ignore[no-any-return]
 

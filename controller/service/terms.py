@@ -13,10 +13,10 @@ class Terms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ``pace``: with ``wall`` a slot lasts as long as it says; with ``virtual`` time goes on as
     requests come, as if they came at ``load_hz`` pairs per second (0: as many as the network is
     planned for), and as fast as it can while one waits. ``waiting`` requests at most wait,
-    ``credits`` of one client; ``remembered`` answers are kept for a client, each until its deadline
-    and ``grace_s``. A client sends ``rate_hz`` messages a second, ``burst`` at once. When the
-    journal cannot be written, a service stops handing out pairs (``on_full = "stop"``) or goes on
-    without it.
+    ``credits`` of one client; who has most of them makes room for who has fewer. ``remembered``
+    answers are kept for a client, each until its deadline and ``grace_s``. A client sends
+    ``rate_hz`` messages a second, ``burst`` at once. When the journal cannot be written, a service
+    stops handing out pairs (``on_full = "stop"``) or goes on without it.
     """
 
     pace: Literal["wall", "virtual"] = "virtual"
@@ -60,7 +60,7 @@ class WorkTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How long and how much may wait for workers.
 
     A pair expires where no worker takes it, or none answers, within ``patience_s`` each. While
-    ``waiting`` pairs wait to be taken, new requests are put off.
+    ``waiting`` pairs wait to be taken, new requests are put off of whoever has his share of them.
     """
 
     patience_s: Annotated[float, msgspec.Meta(ge=0.1, le=3600.0)] = 10.0

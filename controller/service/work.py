@@ -8,6 +8,7 @@ said of that leaves once the journal has it.
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from controller.results import fits
 from controller.service.answers import Party, Waiting
 from controller.service.entries import Entry, Expiry, Sent, Settled
+from controller.service.line import Line, Orders, Piece
 from controller.service.sessions import Sessions
 from controller.service.stock import Stock
 from controller.service.terms import WorkCounts, WorkTerms
@@ -26,31 +28,10 @@ from quantum.ledger.events import draw_tests, making_of, programs_of
 from quantum.ledger.state import DELIVERED, LOST, Ints
 from quantum.requests import Denied, Expired, Granted, encode_request
 
-__all__ = ["Orders", "Work"]
+__all__ = ["Work"]
 
 #: Pairs of one job: few enough that workers share them, many enough to be simulated at once.
 _FEWEST, _MOST = 16, 256
-
-
-class Orders:
-    """The pairs of one granted request; ``session`` is where it was asked."""
-
-    __slots__ = ("noted", "party", "rid", "session", "void")
-
-    def __init__(self, party: Party, rid: bytes, session: bytes) -> None:
-        self.party, self.rid, self.session = party, rid, session
-        self.noted, self.void = True, False
-        """Whether the journal knows that they were granted; whether they never were."""
-
-
-class _Piece(NamedTuple):
-    """A pair to execute; ``sequence`` 0 and no orders: a test."""
-
-    task: Task
-    hops: int
-    sequence: int
-    orders: Orders | None
-    since_s: float
 
 
 class _News(NamedTuple):
@@ -79,8 +60,8 @@ class Work:
         self._memory, self._gates = net.memory, net.gates
         self._held: dict[int, tuple[Task, int]] = {}
         """Pairs of requests that have no answer yet."""
-        self._line: deque[_Piece] = deque()
-        self._out: dict[int, list[_Piece]] = {}
+        self._line = Line(terms.waiting)
+        self._out: dict[int, list[Piece]] = {}
         self._formed: list[int] = []
         self._fresh: list[Orders] = []
         self._news: list[_News] = []
@@ -113,8 +94,8 @@ class Work:
             if kind == DELIVERED:
                 last += 1
                 self._held[last] = task, hops
-            elif len(self._line) < self.terms.waiting:
-                self._line.append(_Piece(task, hops, 0, None, now_s))
+            elif self._line.has_room(self._line.of(None)):
+                self._line.add(Piece(task, hops, 0, None, now_s))
             else:
                 self._count["untested"] += 1
 
@@ -129,7 +110,7 @@ class Work:
         orders = Orders(waiting.party, waiting.ask.rid, waiting.ask.session)
         self._fresh.append(orders)
         for sequence, task, hops in held:
-            self._line.append(_Piece(task, hops, sequence, orders, now_s))
+            self._line.add(Piece(task, hops, sequence, orders, now_s))
 
     def tidy(self, sessions: Sessions) -> int:
         """Forget where sessions spoke that are over; return the last job."""
@@ -137,11 +118,11 @@ class Work:
             self.places = {name: at for name, at in self.places.items() if name in sessions}
         return self.job
 
-    def why_not(self) -> str:
-        """Say why no request is taken in, where none is."""
+    def why_not(self, party: Party | None = None) -> str:
+        """Say why no request of a client, or of a new one, is taken in, where none is."""
         if not self.workers:
             return "no worker is there to execute pairs"
-        if len(self._line) >= self.terms.waiting:
+        if not self._line.has_room(0 if party is None else self._line.of(party)):
             return f"{len(self._line)} pairs wait for a worker"
         return ""
 
@@ -157,7 +138,7 @@ class Work:
             turn.held += news.replies
         while self.room > 0 and self._line:
             size = min(_MOST, max(_FEWEST, -(-len(self._line) // self.room)))
-            pieces = self._pieces(size)
+            pieces = self._line.take(size)
             if not pieces:
                 break
             self.job += 1
@@ -166,14 +147,6 @@ class Work:
             self._formed.append(self.job)
             pairs = [p.sequence for p in pieces if p.orders is not None and p.orders.noted]
             turn.entries.append(Sent(self.job, tuple(pairs)))
-
-    def _pieces(self, size: int) -> list[_Piece]:
-        out: list[_Piece] = []
-        while self._line and len(out) < size:
-            piece = self._line.popleft()
-            if piece.orders is None or not piece.orders.void:
-                out.append(piece)
-        return out
 
     def kept(self) -> None:
         """Go on: the journal has what :meth:`fill` added."""
@@ -199,7 +172,7 @@ class Work:
             return
         for job in reversed(self._formed):
             # Its number is not used again; the row may be there after all.
-            self._line.extendleft(reversed(self._out.pop(job)))
+            self._line.put_back(self._out.pop(job))
             self.room += 1
         self._told = 0
         self._formed.clear()
@@ -233,15 +206,11 @@ class Work:
 
     def _expire_old(self, now_s: float) -> None:
         """Give up what no worker has taken in time."""
-        patience_s, line = self.terms.patience_s, self._line
-        old = []
-        while line and now_s - line[0].since_s > patience_s:
-            piece = line.popleft()
-            if piece.orders is None or not piece.orders.void:
-                old.append(piece)
+        patience_s = self.terms.patience_s
+        old = self._line.expire(now_s - patience_s)
         self._expire(old, Code.EXPIRE, f"no worker took it within {patience_s:g} s")
 
-    def _expire(self, pieces: Iterable[_Piece], code: Code, detail: str) -> None:
+    def _expire(self, pieces: Iterable[Piece], code: Code, detail: str) -> None:
         of: dict[Orders, list[int]] = {}
         for piece in pieces:
             if piece.orders is None:
@@ -260,8 +229,7 @@ class Work:
     @property
     def unfinished(self) -> bool:
         """Whether pairs that were granted are neither executed nor expired."""
-        jobs = (self._line, *self._out.values())
-        return any(piece.orders is not None for pieces in jobs for piece in pieces)
+        return any(piece.orders is not None for piece in chain(self._line, *self._out.values()))
 
     def counts(self) -> WorkCounts:
         """Say what was done since the service started."""

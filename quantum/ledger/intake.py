@@ -4,7 +4,8 @@ A run of the arena has all its requests in a table. A service does not know them
 bounded number of rows (:mod:`quantum.live_world`); a row is written when a request comes, stands in
 the queue of live ones like any other, and is free again when the request was answered. A row is a
 class of its own. The draws of a row's pairs are keyed by its running number of attempts, which goes
-on when the row is used again, so no two pairs share their luck.
+on when the row is used again, so no two pairs share their luck. Among requests of one client who
+came first is served first; between clients see :mod:`quantum.ledger.turns`.
 """
 
 from typing import NamedTuple
@@ -35,6 +36,16 @@ from quantum.ledger.state import (
     World,
     seed_at,
 )
+from quantum.ledger.turns import (
+    Turns,
+    charge_chain,
+    give_back,
+    is_shared,
+    let_go,
+    line_up,
+    serve_in_turn,
+    withhold,
+)
 
 __all__ = ["HOPELESS", "Intake", "play_slots", "take_in"]
 
@@ -47,7 +58,7 @@ HOPELESS = -1
 class Intake(NamedTuple):
     """What is handed to the kernels and back; B new requests, R rows, E events."""
 
-    ask: Table  # (B,) row, a, b, fidelity, pairs, deadline (last slot to serve it)
+    ask: Table  # (B,) row, a, b, fidelity, pairs, deadline (last slot to serve it), client
     ended: Ints  # (R,) rows whose deadline passed in the slots that were played
     told: Ints  # (4,) how many ended, slots played, pairs made, pairs lost
     made: Table  # (E,) row, hops, predicted: pairs that were delivered
@@ -55,6 +66,7 @@ class Intake(NamedTuple):
     known: Ints  # (n,) whether the distances to a node have been worked out
     queue: Ints  # (n,) scratch
     best: Floats  # (3,) the largest of each correlator that a fresh pair can have
+    turns: Turns
 
 
 @lean
@@ -66,7 +78,9 @@ def take_in(world: World, ledger: Ledger, rule: Rule, intake: Intake, asks: int)
     first = ledger.now[0].live
     for index in range(asks):
         _write(world, ledger, intake, index)
-    _serve(world, ledger, rule, first)
+    withhold(ledger, intake.turns)
+    _serve(world, ledger, rule, intake.turns, first)
+    give_back(ledger, intake.turns)
     kept = first
     for index in range(first, ledger.now[0].live):
         row = ledger.queue[index].live
@@ -87,10 +101,17 @@ def play_slots(world: World, ledger: Ledger, rule: Rule, intake: Intake, slots: 
     intake.told[1] = 0
     for _ in range(slots):
         open_slot(world, ledger, rule)
+        flows = 0
+        if is_shared(ledger, intake.turns):
+            flows = line_up(world, ledger, rule, intake.turns)
         act_as_needed(world, ledger, rule)
         generate(world, ledger, rule)
         before = ledger.now[0].events
-        _serve(world, ledger, rule, 0)
+        let_go(world, ledger, intake.turns)
+        if flows > 0:
+            serve_in_turn(world, ledger, rule, intake.turns, flows)
+        else:
+            _serve(world, ledger, rule, intake.turns, 0)
         told = ledger.now[0].events > before or 2 * ledger.now[0].events > len(ledger.event)
         for index in range(ledger.now[0].live):
             row = ledger.queue[index].live
@@ -112,6 +133,7 @@ def _write(world: World, ledger: Ledger, intake: Intake, index: int) -> None:
     wish, asked, cls = world.request[row], ledger.request[row], world.cls[row]
     wish.arrival, wish.told, wish.deadline = slot, slot, ask.deadline
     wish.cls, wish.pairs = row, ask.pairs
+    intake.turns.client[row], intake.turns.way[row].until = ask.client, slot
     asked.visible, asked.left, asked.good, asked.quality = slot, ask.pairs, 0, 0.0
     asked.asked, asked.claimed, asked.search = 1, 0, 0
     cls.a, cls.b, cls.fidelity, cls.row, cls.back = ask.a, ask.b, ask.fidelity, ask.b, ask.a
@@ -167,7 +189,7 @@ def _measure_out(world: World, intake: Intake, target: int) -> None:
 
 
 @lean
-def _serve(world: World, ledger: Ledger, rule: Rule, first: int) -> None:
+def _serve(world: World, ledger: Ledger, rule: Rule, turns: Turns, first: int) -> None:
     """Assemble pairs for live requests from the one at ``first`` on, as events have room."""
     slot, since = ledger.now[0].clock, begin_spending(world, ledger)
     for index in range(first, ledger.now[0].live):
@@ -178,6 +200,7 @@ def _serve(world: World, ledger: Ledger, rule: Rule, first: int) -> None:
             length = find_stored(world, ledger, rule, row, CLOSED, since)
             if length == 0:
                 break
+            charge_chain(world, ledger, turns, row, length)
             choose_pairs(world, ledger, row, length)
             assemble(world, ledger, rule, row, length)
 
