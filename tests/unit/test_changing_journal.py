@@ -313,11 +313,17 @@ class Networks(RuleBasedStateMachine):
             self.up[ends] = not up
         self.take(out)
 
-    @rule(a=names, b=names, pairs=st.integers(1, 3), wait_s=st.sampled_from([0.1, 5.0]))
-    def somebody_asks(self, a, b, pairs, wait_s):
+    @rule(
+        a=names,
+        b=names,
+        pairs=st.integers(1, 3),
+        wait_s=st.sampled_from([0.1, 5.0]),
+        operator=st.booleans(),
+    )
+    def somebody_asks(self, a, b, pairs, wait_s, operator):
         self.number += 1
         wish = {"pairs": pairs, "minimum_fidelity": 0.6, "deadline_s": self.now_s + wait_s}
-        frame = ask(self.mine, self.number, a, b, **wish)
+        frame = ask(self.op if operator else self.mine, self.number, a, b, **wish)
         self.take(self.desk.hear([(b"x", frame)], self.now_s))
 
     @rule(seconds=st.sampled_from([0.0, 0.05, 1.0]))
