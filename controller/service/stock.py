@@ -60,7 +60,7 @@ class Stock:
     ) -> None:
         self.network = network
         # Its own, because they are planned anew while it runs.
-        self.rule = rule._replace(targets=rule.targets.copy(), refined=rule.refined.copy())
+        self.rule = rule._replace(targets=rule.targets.copy(), refined=np.zeros(0))
         self.world = for_requests(world, rows, seed)
         self.ledger = fresh_ledger(self.world, events=EVENTS)
         self.intake = intake_of(self.world, network, events=EVENTS, batch=batch)
@@ -104,10 +104,8 @@ class Stock:
         fresh = intake_of(world, network, events=1, batch=1)
         self.network, self.world, self.ledger = network, world, ledger
         self.intake = self.intake._replace(known=fresh.known, queue=fresh.queue, best=fresh.best)
-        self.rule = self.rule._replace(
-            targets=targets_before(self.rule.targets, links),
-            refined=targets_before(self.rule.refined, links),
-        )
+        # Nothing is distilled, so there are no targets of that.
+        self.rule = self.rule._replace(targets=targets_before(self.rule.targets, links))
         self._look_at_tables()
         return again
 
