@@ -6,6 +6,7 @@ of a new ledger is as at a start. A link is the same where both its nodes are.
 
 import numpy as np
 
+from controller.plan import RESERVE
 from quantum.demand import Trace
 from quantum.ledger import Ledger, World, new_world, no_paths
 from quantum.ledger.carry import carry_pairs
@@ -120,9 +121,7 @@ def turns_over(old: Turns, fresh: Turns, before: Ints, links: Ints) -> Turns:
 
 def targets_before(targets: Floats, links: Ints) -> Floats:
     """Return what to keep in stock until it is planned: as before, the mean on new links."""
-    if not len(targets):
-        return targets
-    out = np.full(len(links), float(targets.mean()))
+    out = np.full(len(links), float(targets.mean()) if len(targets) else RESERVE)
     out[links >= 0] = targets[links[links >= 0]]
     return out
 

@@ -77,16 +77,10 @@ def rule_on(
         working, trace, seed=setting.seed, seconds=setting.seconds, warmup_s=setting.warmup_s
     )
     rule = rule_for(setting.allocator, scenario)
-    return rule._replace(targets=_spread(rule.targets, up), refined=_spread(rule.refined, up))
-
-
-def _spread(targets: Floats, up: np.ndarray) -> Floats:
-    """Return the targets of all links; those that have failed have none."""
-    if not len(targets):
-        return targets
-    out = np.zeros(len(up))
-    out[up] = targets
-    return out
+    # Links that have failed keep nothing.
+    targets = np.zeros(len(up))
+    targets[up] = rule.targets
+    return rule._replace(targets=targets)
 
 
 def _drawn(setting: Setting, network: Network, load_hz: float) -> Trace:

@@ -69,7 +69,7 @@ class Stock:
     ) -> None:
         self.network = network
         # Its own, because they are planned anew while it runs.
-        self.rule = rule._replace(targets=rule.targets.copy(), refined=rule.refined.copy())
+        self.rule = rule._replace(targets=rule.targets.copy(), refined=np.zeros(0))
         self.world = for_requests(world, rows, seed)
         self.ledger = fresh_ledger(self.world, events=EVENTS)
         self.intake = intake_of(self.world, network, events=EVENTS, batch=batch)
@@ -119,10 +119,8 @@ class Stock:
             best=fresh.best,
             turns=turns_over(turns, fresh.turns, before, links),
         )
-        self.rule = self.rule._replace(
-            targets=targets_before(self.rule.targets, links),
-            refined=targets_before(self.rule.refined, links),
-        )
+        # Nothing is distilled, so there are no targets of that.
+        self.rule = self.rule._replace(targets=targets_before(self.rule.targets, links))
         self._look_at_tables()
         return again
 

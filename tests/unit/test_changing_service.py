@@ -3,12 +3,13 @@
 import msgspec
 import numpy as np
 import pytest
-from changes_stage import NEW, TERMS, change, stored, survey
+from changes_stage import NEW, STATE, TERMS, change, stored, survey
 from service_stage import (
     ADA,
     BOB,
     EVE,
     RING,
+    SETTING,
     FullDisk,
     alter,
     ask,
@@ -23,6 +24,7 @@ from backends.service import execute
 from controller.security.keyring import Client, Keyring
 from controller.service.checking import check
 from controller.service.journal import Journal
+from controller.service.planning import rule_on
 from controller.service.terms import WorkTerms
 from quantum.alterations import (
     Altered,
@@ -289,6 +291,29 @@ def test_a_change_that_the_journal_cannot_take_is_not_made(tmp_path, on_full):
     assert isinstance(done, Altered)
     journal.close()
     assert check(tmp_path / "journal.db").changes == 1
+
+
+def test_a_network_shrinks_to_a_node_and_grows_again(desk):
+    mine, op = session_of(desk), session_of(desk, BOB)
+    done, _ = change(desk, op, 1, *[Part(f"n{k}") for k in range(1, 4)])
+    assert (done.nodes, done.links) == (1, 0)
+    for _ in range(20):
+        desk.stock.play(4)
+    assert survey(desk, op).total == 1 and desk.stock.is_sound()
+    nobody = rule_on(SETTING, None, desk.stock.network, np.zeros(0, dtype=bool), load_hz=20.0)
+    assert nobody.targets.shape == (0,)
+    change(desk, op, 2, msgspec.structs.replace(NEW, links=NEW.links[1:]))
+    assert desk.stock.rule.targets.tolist() == [0.3]
+    [granted] = said(settled(desk, desk.hear([(b"x", ask(mine, 3, "n0", "new"))], 0.0)))
+    assert isinstance(granted, Granted) and desk.stock.is_sound()
+    # A node that can do nothing, and one that nobody is linked to.
+    poor = Join("poor", 0.0, 0.0, 0, 0.0, 0.0, (NewLink("n0", 0.0, STATE),))
+    done, _ = change(desk, op, 4, poor, Join("alone", 1e9, 1e9, 1024, -1e6, 1e6))
+    assert (done.nodes, done.links) == (4, 2)
+    for _ in range(20):
+        desk.stock.play(4)
+    assert desk.stock.is_sound()
+    assert len(desk.stock.rule.targets) == 2
 
 
 def test_changes_and_lists_cost_as_much_as_they_take(journal):
