@@ -10,7 +10,7 @@ from quantum.errors import Code
 from quantum.requests import Ask, Denied, Granted, decode_answer, encode_request
 
 #: Requests of the flood that are under way on each connection; more than all its credits.
-WINDOW, PAIRS, ASKED = 150, 16, 60
+WINDOW, PAIRS, ASKED = 150, 40, 60
 
 
 class Flood(threading.Thread):
@@ -20,7 +20,6 @@ class Flood(threading.Thread):
         super().__init__()
         self.client, self.number, self.full = client, number, full
         self.over = threading.Event()
-        self.pairs = self.busy = 0
 
     def run(self):
         out = sent = 0
@@ -36,12 +35,9 @@ class Flood(threading.Thread):
                 continue
             answer = decode_answer(self.client.socket.recv())
             out -= 1
-            if isinstance(answer, Granted):
-                self.pairs += len(answer.pairs)
-            else:
-                assert isinstance(answer, Denied) and answer.code is Code.BUSY, answer
-                self.busy += 1
+            if isinstance(answer, Denied):
                 # All credits of this key are out.
+                assert answer.code is Code.BUSY, answer
                 self.full.set()
 
 
@@ -58,7 +54,7 @@ def ask_on(client, a, b):
 
 
 def test_a_flood_takes_nothing_from_who_asks_for_less(tmp_path):
-    """All credits out, 4,096 pairs in front of everybody who comes: nobody else notices.
+    """All credits out, 10,240 pairs in front of everybody who comes: nobody else notices.
 
     First come, first served would have let each request wait for all of them, and end without a
     pair. The network's time goes on as requests come, so the machine's speed counts for nothing.
@@ -83,7 +79,6 @@ def test_a_flood_takes_nothing_from_who_asks_for_less(tmp_path):
                 for flood in floods:
                     flood.join()
                     flood.client.close()
-        # The link did not stand still beside that.
-        assert sum(flood.pairs for flood in floods) > ASKED
         assert served.end() == 0
-    assert check(served.folder / "journal.db").granted >= 2 * ASKED
+    # The link did not stand still beside that: the flood has had as much, or more.
+    assert check(served.folder / "journal.db").pairs > 3 * ASKED
