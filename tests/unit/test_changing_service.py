@@ -207,6 +207,28 @@ def test_stock_and_time_go_on_but_for_pairs_of_who_has_left(desk):
     assert stored(desk)["n1", "n2"] > 0 and desk.stock.is_sound()
 
 
+def test_what_clients_had_of_links_and_nodes_goes_on(desk):
+    mine, op = session_of(desk), session_of(desk, BOB)
+    for number in range(6):
+        sessions = (mine, op) if number % 2 else (mine,)
+        wishes = [(b"x", ask(s, number, "n0", "n3", pairs=4)) for s in sessions]
+        settled(desk, desk.hear(wishes, 0.0))
+
+    def shares():
+        """Return tags and clock of each link and node, by name."""
+        net, turns = desk.stock.network, desk.stock.intake.turns
+        links = [tuple(net.nodes[k] for k in ends) for ends in net.links.tolist()]
+        columns = np.vstack([turns.tag, turns.clock]).T.tolist()
+        return dict(zip([*links, *net.nodes], columns, strict=True))
+
+    before = shares()
+    assert before["n2", "n3"][0] > before["n2", "n3"][1] > 0.0
+    change(desk, op, 100, Part("n0"), msgspec.structs.replace(NEW, links=NEW.links[:1]))
+    after = shares()
+    fresh = {"new": [0.0] * len(before["n1"]), ("n3", "new"): [0.0] * len(before["n1"])}
+    assert after == {ends: row for ends, row in before.items() if "n0" not in ends} | fresh
+
+
 def test_who_waits_for_a_node_that_leaves_is_told_at_once(desk, journal):
     mine, op = session_of(desk), session_of(desk, BOB)
     wishes = [("n0", "n3"), ("n3", "n1"), ("n0", "n1"), ("n0", "n2")]
