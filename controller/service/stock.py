@@ -23,7 +23,7 @@ from quantum.kernels import Table
 from quantum.ledger import Rule, World
 from quantum.ledger.carry import carry_pairs
 from quantum.ledger.intake import HOPELESS
-from quantum.ledger.intake_held import play_slots, take_in
+from quantum.ledger.intake_held import play_slots, take_in, unpack
 from quantum.ledger.places import is_sound
 from quantum.ledger.state import Floats, Ints
 from quantum.live_world import for_requests, fresh_ledger, intake_of
@@ -93,7 +93,7 @@ class Stock:
         # Views that are made once: a field of a record array costs a microsecond each time.
         self._clock, self._left = self.ledger.now["clock"], self.ledger.request["left"]
         # Kernels that are not compiled yet would keep the first application waiting.
-        self._held = Held((self.world, self.ledger, self.rule, self.intake))
+        self._held = Held((self.world, self.ledger, self.rule, self.intake), unpack)
         self._play_slots = direct(play_slots, self._held, 0)
         self._take_in = direct(take_in, self._held, 0)
 
