@@ -27,11 +27,11 @@ from quantum.requests import (
     MAX_ANSWER_BYTES,
     VERSION,
     Again,
-    Answer,
     Ask,
     Closed,
     Denied,
     Expired,
+    FromService,
     Granted,
     Leave,
     Open,
@@ -61,6 +61,9 @@ class Client:
     :class:`DeviceTimeout` where nobody answers within ``hello_s``; one that has let us in and is
     busy is given ten times as long.
     """
+
+    #: What it says that it can do.
+    features: tuple[str, ...] = (EXPIRES,)
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Client:
         began_s = time.monotonic()
         until_s = began_s + self._hello_s
         while True:
-            self._send(encode_request(Open(VERSION, self.name, (EXPIRES,))))
+            self._send(encode_request(Open(VERSION, self.name, self.features)))
             sent_s = time.monotonic()
             while (message := self._receive(min(until_s, sent_s + 0.5))) is not None:
                 if isinstance(message, Opened):
@@ -165,7 +168,7 @@ class Client:
         with contextlib.suppress(zmq.Again):
             self.socket.send(frame, zmq.NOBLOCK)
 
-    def _receive(self, until_s: float) -> "Opened | Again | Closed | Answer | None":
+    def _receive(self, until_s: float) -> "FromService | None":
         """Return the next message, None where none comes in time; what has expired is kept."""
         wait_ms = max(0, int((until_s - time.monotonic()) * 1e3) + 1)
         if not self.socket.poll(wait_ms):

@@ -10,14 +10,17 @@ An application opens a session, asks, and is answered::
 
 The words are those of the EGP (:mod:`quantum.egp`), the pair's name is its entanglement identifier
 (node, node, sequence). A request is named by 16 random bytes, ``rid``: sent again it is the same
-request and gets the same answer. Deadlines are on the service's clock, which ``Opened`` tells.
+request and gets the same answer. Deadlines are on the service's clock, which ``Opened`` tells. How
+the network of a service is changed is in :mod:`quantum.alterations`.
 """
 
 from typing import Annotated, TypeVar
 
 import msgspec
 
+from quantum.alterations import Alter, Altered, Survey, Surveyed
 from quantum.errors import Code, WireError
+from quantum.message import Frame, Name, Rid
 
 __all__ = [
     "EXPIRES",
@@ -56,12 +59,6 @@ MAX_ASK_BYTES = 4096
 MAX_ANSWER_BYTES = 1024 * 1024
 
 _T = TypeVar("_T")
-Name = Annotated[str, msgspec.Meta(max_length=64)]
-Rid = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-
-
-class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of all messages: immutable, and strict about what they hold."""
 
 
 class Open(Frame, frozen=True, tag="open"):
@@ -192,8 +189,8 @@ class Expired(Frame, frozen=True, tag="expired"):
     detail: str
 
 
-FromClient = Open | Ask | Leave
-FromService = Opened | Again | Closed | Granted | Denied | Expired
+FromClient = Open | Ask | Leave | Alter | Survey
+FromService = Opened | Again | Closed | Granted | Denied | Expired | Altered | Surveyed
 Answer = Granted | Denied
 
 _encoder = msgspec.msgpack.Encoder()

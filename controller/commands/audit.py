@@ -48,6 +48,11 @@ def check(journal: str, json_path: str | None) -> None:
             f"{journal}: {proof.answers} answers, {proof.granted} granted, {proof.pairs} pairs, "
             f"{proof.starts} starts: no request was carried out twice, no pair handed out twice"
         )
+        if proof.changes:
+            click.echo(
+                f"{proof.changes} changes of the network: every start stands where the last one "
+                "ended, and no pair of a node that had left was handed out"
+            )
         if proof.jobs:
             click.echo(
                 f"{proof.jobs} jobs, {proof.executed} pairs executed, {proof.expired} expired, "

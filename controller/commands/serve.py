@@ -57,6 +57,7 @@ def command(
     from controller.service.loop import Loop
     from controller.service.metrics import Metrics
     from controller.service.open_files import make_room
+    from controller.service.planning import Planned, Planner
     from quantum import logs
 
     wanted = log_config(log, log_level, log_file)
@@ -122,6 +123,8 @@ def command(
             network=net.name,
             nodes=len(net.nodes),
             address=loop.address,
+            links=len(net.links),
+            changes=desk.altering.standing.changes,
             start=desk.sessions.epoch,
             journal=str(config.journal_path),
             durable=config.durable,
@@ -135,15 +138,29 @@ def command(
         if metrics is not None:
             logs.note("metrics", address=metrics.address)
             click.echo(f"metrics at {metrics.address}")
+        changed = desk.altering
+        if changed.standing.changes:
+            click.echo(f"the network is that of the journal: {changed.standing.summary()}")
         sys.stdout.flush()
         # What was built stays; looking through it for rubbish takes milliseconds each time.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
 
+        planner, setting = Planner(), config.setting
+        open_things.callback(planner.close)
+
         def over() -> bool:
             for line in crew.look(time.monotonic()):
                 tell(line)
+            if not changed.planned:
+                if planner.change != changed.standing.changes:
+                    planner.ask(changed.order(setting))
+                found = planner.look()
+                if isinstance(found, Planned):
+                    changed.plan(*found)
+                elif found is not None:
+                    tell(found)
             return interrupts.asked
 
         loop.run(over, tell=tell, drain_s=config.drain_s, metrics=metrics)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from controller.dashboard.service_story import Latest, PairSums, ServiceStory
+from controller.dashboard.service_story import PairSums, ServiceStory
+from controller.dashboard.service_tables import BLOCKED, latest, network_changes, reasons
 from controller.dashboard.sheet import (
     Chart,
     Interval,
@@ -19,12 +20,6 @@ from quantum.requests import Measured
 __all__ = ["Owner", "Standing", "service_sheet"]
 
 _MOST_ROWS, _MOST_INTERVALS = 150, 12
-_BLOCKED = {
-    "NORES": "no chain of links can meet the fidelity",
-    "TIMEOUT": "the deadline passed",
-    "NOTIME": "the deadline was over",
-    "EXPIRE": "a promised pair turned out not to exist",
-}
 
 
 class Owner(NamedTuple):
@@ -71,8 +66,9 @@ def service_sheet(story: ServiceStory, standing: Standing) -> Sheet:
         tables=[
             _clients(story, standing),
             _node_pairs(story),
-            _latest(story),
-            _reasons(story),
+            latest(story),
+            network_changes(story),
+            reasons(story),
             _keys(standing),
             _facts(story, standing),
         ],
@@ -115,7 +111,7 @@ def _most(blocked: Mapping[str, int]) -> str:
     if not blocked:
         return "none"
     code = max(blocked, key=lambda each: blocked[each])
-    return f"mostly {code}: {_BLOCKED.get(code, 'see Blocked')}"
+    return f"mostly {code}: {BLOCKED.get(code, 'see Blocked')}"
 
 
 def _charts(story: ServiceStory, standing: Standing) -> list[Chart]:
@@ -252,46 +248,6 @@ def _told(measured: Measured | None) -> str:
     return f"{measured.best:.3f} [{measured.low:.2f}, {measured.high:.2f}]"
 
 
-def _latest(story: ServiceStory) -> Table:
-    def row(each: Latest) -> list[str]:
-        return [
-            f"{each.time_s:.1f} s",
-            each.client,
-            f"{each.source} → {each.destination}",
-            f"{each.got} of {each.asked}",
-            f"{each.fidelity:.2f}",
-            each.answer,
-        ]
-
-    return Table(
-        name="latest",
-        title="Latest requests",
-        heads=[
-            ("answered at", True),
-            ("client", False),
-            ("from → to", False),
-            ("pairs", True),
-            ("fidelity asked", True),
-            ("answer", False),
-        ],
-        rows=[row(each) for each in reversed(story.latest)],
-        empty="Nobody was answered yet.",
-    )
-
-
-def _reasons(story: ServiceStory) -> Table:
-    return Table(
-        name="blocked",
-        title="Blocked",
-        heads=[("code", False), ("requests", True), ("meaning", False)],
-        rows=[
-            [code, f"{number}", _BLOCKED.get(code, "see docs/service.md")]
-            for code, number in sorted(story.blocked.items(), key=lambda item: -item[1])
-        ],
-        empty="No request was blocked.",
-    )
-
-
 def _keys(standing: Standing) -> Table:
     return Table(
         name="keys",
@@ -318,6 +274,11 @@ def _facts(story: ServiceStory, standing: Standing) -> Table:
         [words, f"{gauges[field]:.0f}"]
         for field, words in (
             ("ready", "takes new requests in (1: yes)"),
+            ("nodes", "nodes"),
+            ("links", "links"),
+            ("links_down", "links that have failed"),
+            ("changes_total", "changes of the network of the file"),
+            ("planned", "stock planned for the network as it stands (1: yes)"),
             ("slot_total", "slots played"),
             ("tested_total", "pairs tested"),
             ("repeated_total", "requests sent again"),

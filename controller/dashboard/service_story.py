@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.dashboard.bins import Bins
-from controller.service.entries import Answered, Entry, Kept, Known, Started
+from controller.service.entries import Answered, Changed, Entry, Kept, Known, Started
+from controller.service.standing import told
+from quantum.alterations import Alter, Altered
 from quantum.errors import Code, RecordError, WireError
 from quantum.requests import Ask, Granted, Measured, decode_answer, decode_ask
 
-__all__ = ["ClientSums", "Latest", "PairSums", "ServiceStory"]
+__all__ = ["ClientSums", "Latest", "NetworkChange", "PairSums", "ServiceStory"]
 
 _LATEST = 60
 #: Node pairs that are told apart; of more only the sums are known.
@@ -59,6 +61,18 @@ class Latest(NamedTuple):
     answer: str
 
 
+class NetworkChange(NamedTuple):
+    """A change of the network, ``time_s`` after the service had started."""
+
+    number: int
+    time_s: float
+    client: str
+    steps: str
+    nodes: int
+    links: int
+    down: int
+
+
 @dataclass
 class ServiceStory:
     """Sums over the journal; bins over the time since the latest start."""
@@ -72,6 +86,7 @@ class ServiceStory:
     by_pair: dict[tuple[str, str], PairSums] = field(default_factory=dict)
     latest: deque[Latest] = field(default_factory=lambda: deque(maxlen=_LATEST))
     series: Bins = field(default_factory=lambda: _bins())
+    changes: deque[NetworkChange] = field(default_factory=lambda: deque(maxlen=_LATEST))
     measured: Measured | None = None
     time_s: float = 0.0
     """Of the newest answer, since the latest start."""
@@ -93,6 +108,8 @@ class ServiceStory:
                     self._know(entry)
                 case Answered():
                     self._answer(entry)
+                case Changed():
+                    self._change(entry)
 
     def _start(self, started: Started) -> None:
         self.started, self.series, self.time_s = started, _bins(), 0.0
@@ -100,6 +117,26 @@ class ServiceStory:
     def _know(self, known: Known) -> None:
         sums = self.clients.setdefault(known.client, ClientSums(known.name, known.public))
         sums.name, sums.public = known.name, known.public
+
+    def _change(self, entry: Changed) -> None:
+        try:
+            ask, answer = decode_ask(entry.ask), decode_answer(entry.answer)
+        except WireError as wrong:
+            raise RecordError(f"a change of the network in the journal: {wrong}") from wrong
+        if not isinstance(ask, Alter) or not isinstance(answer, Altered):
+            raise RecordError("a change of the network in the journal is none")
+        client = self.clients.setdefault(entry.client, ClientSums(f"client {entry.client}", ""))
+        self.changes.append(
+            NetworkChange(
+                answer.change,
+                max(0.0, entry.now_s - (self.started.now_s if self.started else entry.now_s)),
+                client.name,
+                ", ".join(map(told, ask.steps)),
+                answer.nodes,
+                answer.links,
+                answer.down,
+            )
+        )
 
     def _answer(self, entry: Answered) -> None:
         try:

@@ -23,6 +23,7 @@ from controller.service.answers import Answers, Party, Waiting
 from controller.service.sessions import Sessions
 from controller.service.terms import Terms
 from controller.service.wishes import Refusal, refusal
+from quantum.alterations import Alter, Survey
 from quantum.errors import Code, WireError
 from quantum.requests import (
     Again,
@@ -127,6 +128,9 @@ class Broker:
             self.sessions.close(message.session)
         elif isinstance(message, Ask):
             self._ask(peer, frame, message, now_s)
+        elif isinstance(message, Alter | Survey):
+            why = "the network of regions does not change while their brokers run"
+            self._say(peer, encode_request(Denied(message.rid, Code.UNSUPP, why)))
         else:
             self._say(peer, _AGAIN)
 

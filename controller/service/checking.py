@@ -9,6 +9,8 @@ Pure but for reading the file. What is checked, row by row of the hash chain:
 - jobs leave once, in the order of their numbers, with pairs that were granted and are in no other;
 - a pair expires once at most, was granted to the client that is told, and was not executed;
 - pairs that were neither executed nor expired when a service ended expire when the next one starts;
+- changes of the network follow each other, a service that starts stands where the last one ended,
+  and no pair of a node that had left is handed out;
 - an answer belongs to its request: same ``rid``, same two nodes, as many pairs as were asked, each
   predicted to be good enough.
 
@@ -20,8 +22,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from controller.service.chain import read
+from controller.service.checking_network import Nodes
 from controller.service.checking_work import Shop
-from controller.service.entries import Answered, Entry, Expiry, Kept, Known, Sent, Settled, Started
+from controller.service.entries import (
+    Answered,
+    Changed,
+    Entry,
+    Expiry,
+    Kept,
+    Known,
+    Sent,
+    Settled,
+    Started,
+)
+from quantum.alterations import Alter, Altered
 from quantum.errors import RecordError, WireError
 from quantum.requests import Ask, Denied, Expired, Granted, decode_answer, decode_ask
 
@@ -45,6 +59,8 @@ class Proof(NamedTuple):
     expired: int = 0
     open: int = 0
     """Pairs that workers are yet to execute."""
+    changes: int = 0
+    """Changes of the network."""
 
 
 class _Books:
@@ -61,7 +77,20 @@ class _Books:
         self.pairs: dict[int, bytes] = {}
         """Number of a pair -> the request that got it."""
         self.granted: set[tuple[int, bytes]] = set()
-        self.work = Shop()
+        self.work, self.network = Shop(), Nodes()
+
+    def remember(self, entry: Answered | Changed, rid: bytes, what: str) -> str:
+        """Note who was answered, and until when it is remembered."""
+        key = entry.client, rid
+        if entry.client not in self.clients:
+            return f"client {entry.client} is nobody"
+        if entry.now_s < self.now_s:
+            return f"the clock went back from {self.now_s} to {entry.now_s} s"
+        if entry.now_s < self.until.get(key, 0.0):
+            return f"{what} {rid.hex()} is answered twice"
+        self.now_s, self.until[key] = entry.now_s, entry.now_s + entry.keep_s
+        self.frames.setdefault(rid, set()).add(entry.answer)
+        return ""
 
 
 def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
@@ -86,7 +115,7 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
         if isinstance(answer, Denied) and answer.retry_s > 0.0:
             continue
         count += 1
-        if isinstance(answer, Granted | Denied | Expired) and (
+        if isinstance(answer, Granted | Denied | Expired | Altered) and (
             frame not in books.frames.get(answer.rid, set())
         ):
             name = answer.rid.hex()
@@ -103,6 +132,7 @@ def check(path: Path, heard: Iterable[bytes] = ()) -> Proof:
         executed=books.work.executed,
         expired=len(books.work.expired),
         open=len(books.work.open),
+        changes=books.network.changes,
     )
 
 
@@ -120,7 +150,7 @@ def last_sequence(entry: Entry) -> int:
 def _broken(books: _Books, entry: Entry) -> str:
     """Return the rule that an entry breaks, nothing where it keeps all; the books go on."""
     match entry:
-        case Started(epoch, now_s=now_s, workers=workers):
+        case Started(epoch, now_s=now_s, workers=workers, changes=changes):
             books.work.start(workers=workers)
             # What was kept of rows that are gone knows of the last start, which may be yet to come.
             first = books.trimmed and not books.started
@@ -129,7 +159,9 @@ def _broken(books: _Books, entry: Entry) -> str:
                 return f"start {epoch} follows start {books.epoch}"
             books.epoch = epoch
             _set_clock(books, now_s)
-        case Kept(started, _, clients):
+            return books.network.start(changes)
+        case Kept(started, clients=clients, changes=changes, network=now):
+            books.network.go_on(changes, now)
             books.epoch = started.epoch
             books.work.go_on(workers=started.workers)
             books.clients.update({known.client: known.public for known in clients})
@@ -138,6 +170,8 @@ def _broken(books: _Books, entry: Entry) -> str:
                 return f"client {client} is somebody else"
         case Answered():
             return _answered(books, entry)
+        case Changed():
+            return _changed(books, entry)
         case Sent(job, pairs):
             return books.work.sent(job, pairs)
         case Settled(job):
@@ -166,9 +200,18 @@ def _set_clock(books: _Books, now_s: float) -> None:
     books.now_s = now_s
 
 
+def _changed(books: _Books, entry: Changed) -> str:
+    try:
+        ask, answer = decode_ask(entry.ask), decode_answer(entry.answer)
+    except WireError as wrong:
+        return str(wrong)
+    if not isinstance(ask, Alter) or not isinstance(answer, Altered) or ask.rid != answer.rid:
+        return "an answer is no answer to a change of the network"
+    why = books.remember(entry, ask.rid, "change")
+    return why or books.network.change(answer.change, ask.steps)
+
+
 def _answered(books: _Books, entry: Answered) -> str:
-    if entry.client not in books.clients:
-        return f"client {entry.client} is nobody"
     try:
         ask, answer = decode_ask(entry.ask), decode_answer(entry.answer)
     except WireError as wrong:
@@ -178,12 +221,9 @@ def _answered(books: _Books, entry: Answered) -> str:
     name, key = ask.rid.hex(), (entry.client, ask.rid)
     if ask.rid != answer.rid:
         return f"request {name} has the answer of another one"
-    if entry.now_s < books.now_s:
-        return f"the clock went back from {books.now_s} to {entry.now_s} s"
-    if entry.now_s < books.until.get(key, 0.0):
-        return f"request {name} is answered twice"
-    books.now_s, books.until[key] = entry.now_s, entry.now_s + entry.keep_s
-    books.frames.setdefault(ask.rid, set()).add(entry.answer)
+    why = books.remember(entry, ask.rid, "request")
+    if why:
+        return why
     books.answers += 1
     wrong_number = len(answer.pairs) != ask.pairs
     if isinstance(answer, Granted):
@@ -197,6 +237,10 @@ def _answered(books: _Books, entry: Answered) -> str:
             return f"pair {pair.sequence} is not good enough for request {name}"
         if pair.sequence in books.pairs:
             return f"pair {pair.sequence} is handed out twice"
+        if isinstance(answer, Granted) and (
+            why := books.network.pair(pair.source, pair.destination)
+        ):
+            return f"pair {pair.sequence}: {why}"
         books.pairs[pair.sequence] = ask.rid
         if isinstance(answer, Granted):
             books.work.grant(pair.sequence, entry.client, ask.rid)

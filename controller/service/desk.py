@@ -9,19 +9,22 @@ answers are returned. :meth:`Desk.turn` lets the network's time go on.
 from collections.abc import Iterable
 
 from controller.security.keyring import Client, Keyring
+from controller.service.altering import Altering
 from controller.service.answers import Answers, Party, Waiting
 from controller.service.entries import Answered, Entry, Known
 from controller.service.journal import Journal
-from controller.service.keeping import TRY_S, Keeping, not_kept, put_off, recall
+from controller.service.keeping import TRY_S, Keeping, recall
 from controller.service.pace import Pace
 from controller.service.sessions import Sessions
 from controller.service.shares import RETRY_S, TOO_MANY, Shares
+from controller.service.standing import Standing
 from controller.service.stock import Delivered, Stock, Wish
 from controller.service.telling import tell_answered, tell_refused
 from controller.service.terms import Counts, Terms
-from controller.service.turn import Reply, Turn
+from controller.service.turn import Reply, Turn, repeat
 from controller.service.wishes import Refusal, pairs_of, refusal
 from controller.service.work import Work
+from quantum.alterations import Alter, Survey
 from quantum.egp import Done, Failed
 from quantum.errors import Code, WireError
 from quantum.requests import (
@@ -40,14 +43,15 @@ __all__ = ["Desk", "Reply"]
 
 #: What is over is forgotten so often.
 _TIDY_S = 1.0
-#: Connections that wait for one request; the oldest are left out.
-_PEERS = 8
 
 _AGAIN = encode_request(Again())
 
 
 class Desk:
-    """Answers applications from a stock; ``sessions.ring`` says who may ask."""
+    """Answers applications from a stock; ``sessions.ring`` says who may ask.
+
+    ``standing`` is the network of the stock with the changes that were made to that of the file.
+    """
 
     def __init__(
         self,
@@ -59,14 +63,21 @@ class Desk:
         epoch: int = 1,
         now_s: float = 0.0,
         work: Work | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self.stock, self.terms, self.work = stock, terms, work
-        self._keeping = Keeping(journal, terms)
-        self._number = {name: k for k, name in enumerate(stock.network.nodes)}
+        self.keeping = Keeping(journal, terms)
+        self.look_around()
         name, expires = stock.network.name, work is not None
-        self.sessions = Sessions(terms, ring, network=name, epoch=epoch, expires=expires)
+        self.sessions = Sessions(
+            terms, ring, network=name, epoch=epoch, expires=expires, changes=True
+        )
         self.answers = Answers()
-        self._rows: dict[int, Waiting] = {}
+        self.altering = Altering(
+            stock, self.sessions, self.answers, self.keeping, standing or Standing(stock.network)
+        )
+        self.rows: dict[int, Waiting] = {}
+        """Requests that have no answer yet."""
         self._shares = Shares(stock, min(terms.waiting, stock.room - stock.batch))
         self._sequence = 0
         self.pace = Pace(stock, terms, now_s)
@@ -78,6 +89,12 @@ class Desk:
         self._count = dict.fromkeys(
             ("granted", "pairs", "denied", "busy", "timed_out", "repeated"), 0
         )
+
+    def look_around(self) -> None:
+        """Go by the nodes and links that the stock has now."""
+        self._number = {name: k for k, name in enumerate(self.stock.network.nodes)}
+        if self.work is not None:
+            self.work.look_at(self.stock)
 
     # What is known from before, and who is there.
 
@@ -99,7 +116,7 @@ class Desk:
 
     def hear(self, messages: list[Reply], now_s: float) -> list[Reply]:
         """Handle frames of connections, all together; returns the frames to send."""
-        turn = Turn()
+        turn, before = Turn(), list[Reply]()
         wishes: list[Wish] = []
         clock = self.stock.clock
         for peer, frame in messages:
@@ -117,13 +134,21 @@ class Desk:
                         wishes = []
             elif isinstance(message, Leave):
                 self.sessions.close(message.session)
+            elif isinstance(message, Alter | Survey):
+                self.strangers = self.strangers or message.session not in self.sessions
+                # What came before it is answered, and in the journal, before it.
+                if wishes:
+                    self._take_in(turn, wishes, now_s)
+                before += self._commit(turn, now_s)
+                turn, wishes = Turn(), []
+                self.altering.hear(self, turn, peer, frame, message, now_s)
             else:
                 # Who opens a session has to be looked at by the loop, with care.
                 turn.out.append((peer, _AGAIN))
                 self.strangers = True
         if wishes:
             self._take_in(turn, wishes, now_s)
-        return self._commit(turn, now_s)
+        return before + self._commit(turn, now_s) if before else self._commit(turn, now_s)
 
     def _ask(
         self, turn: Turn, peer: bytes, frame: bytes, ask: Ask, clock: int, now_s: float
@@ -141,7 +166,8 @@ class Desk:
             return None
         before = party.known.get(ask.rid)
         if before is not None:
-            self._repeat(turn, peer, party, ask.rid, before)
+            self._count["repeated"] += 1
+            repeat(turn, peer, party, ask.rid, before)
             return None
         why = self._why_not(party, ask, now_s)
         if why is not None:
@@ -150,7 +176,7 @@ class Desk:
         waiting = Waiting(party, ask, frame, peer)
         party.known[ask.rid] = waiting
         waiting.row = row = self.stock.take_row()
-        self._rows[row] = waiting
+        self.rows[row] = waiting
         self.pace.asked(ask.pairs)
         return (
             row,
@@ -165,11 +191,11 @@ class Desk:
     def _why_not(self, party: Party, ask: Ask, now_s: float) -> Refusal | None:
         """Say why a request is not taken in; it is said again when the request comes again."""
         network = self.stock.network.name
-        why = refusal(ask, self.terms, now_s, network, self._number)
+        why = refusal(ask, self.terms, now_s, network, self._number, self.altering.has_left)
         if why is not None:
             return why
-        if self.broken:
-            return Refusal(Code.BUSY, f"nothing is handed out: {self.broken}", TRY_S)
+        if self.keeping.broken:
+            return Refusal(Code.BUSY, f"nothing is handed out: {self.keeping.broken}", TRY_S)
         if self.draining:
             return Refusal(Code.BUSY, "the service is about to end", TRY_S)
         if len(party.known) >= self.terms.remembered:
@@ -181,18 +207,6 @@ class Desk:
             return Refusal(Code.BUSY, idle, RETRY_S)
         return None
 
-    def _repeat(
-        self, turn: Turn, peer: bytes, party: Party, rid: bytes, before: bytes | Waiting
-    ) -> None:
-        self._count["repeated"] += 1
-        if isinstance(before, bytes):
-            # It may have been said in this very turn, and wait for the journal.
-            turn.held.append((peer, before))
-            turn.held += [(peer, said) for said in party.expired.get(rid, ())]
-        elif peer not in before.peers:
-            before.peers.append(peer)
-            del before.peers[:-_PEERS]
-
     def _refuse(
         self, turn: Turn, peer: bytes, ask: Ask, code: Code, why: str, retry_s: float = 0.0
     ) -> None:
@@ -202,47 +216,52 @@ class Desk:
         turn.out.append((peer, encode_request(Denied(ask.rid, code, why, retry_s=retry_s))))
 
     def _take_in(self, turn: Turn, wishes: list[Wish], now_s: float) -> None:
+        for waiting in self.serve(turn, wishes, now_s):
+            waiting.waits = True
+            self._shares.waits(waiting.party)
+            if self._shares.too_many:
+                self._count["busy"] += 1
+                turn.out += self._shares.send_away(self.rows, self.work, now_s)
+
+    def serve(self, turn: Turn, wishes: list[Wish], now_s: float) -> list[Waiting]:
+        """Serve requests from stock as they are taken in; returns those that are to wait."""
         stock, done = self.stock, len(turn.done)
         self._hand_out(turn, stock.take_in(wishes), now_s)
+        left: list[Waiting] = []
         if len(turn.done) - done == len(wishes):
-            return
+            return left
         for wish in wishes:
-            waiting = self._rows.get(wish[0])
-            if waiting is None:
-                continue
-            if stock.hopeless(wish[0]):
+            waiting = self.rows.get(wish[0])
+            if waiting is not None and stock.hopeless(wish[0]):
                 why = "no chain of links in this network can meet minimum_fidelity"
-                self._deny(turn, waiting, Code.NORES, why, now_s)
-            else:
-                waiting.waits = True
-                self._shares.waits(waiting.party)
-                if self._shares.too_many:
-                    self._count["busy"] += 1
-                    turn.out += self._shares.send_away(self._rows, self.work, now_s)
+                self.deny(turn, waiting, Code.NORES, why, now_s)
+            elif waiting is not None:
+                left.append(waiting)
+        return left
 
     # What becomes of requests.
 
     def turn(self, now_s: float) -> list[Reply]:
         """Let the network's time go on as far as it should by now; returns the frames to send."""
         turn, stock = Turn(), self.stock
-        slots = self.pace.due(now_s, waiting=bool(self._rows))
+        slots = self.pace.due(now_s, waiting=bool(self.rows))
         while slots > 0:
             made, ended, played = stock.play(slots)
             slots -= played
             self.pace.played(played)
             self._hand_out(turn, made, now_s)
             for row in ended:
-                self._deny(turn, self._rows[row], Code.TIMEOUT, "the deadline has passed", now_s)
-            slots = min(slots, self.pace.due(now_s, waiting=bool(self._rows)))
+                self.deny(turn, self.rows[row], Code.TIMEOUT, "the deadline has passed", now_s)
+            slots = min(slots, self.pace.due(now_s, waiting=bool(self.rows)))
         self._look_after(now_s)
         return self._commit(turn, now_s)
 
     def behind(self, now_s: float) -> bool:
         """Tell whether the network's time has to go on before more frames are waited for."""
-        return self.pace.due(now_s, waiting=bool(self._rows)) > 0
+        return self.pace.due(now_s, waiting=bool(self.rows)) > 0
 
     def _hand_out(self, turn: Turn, made: list[Delivered], now_s: float) -> None:
-        rows = self._rows
+        rows = self.rows
         if self.work is not None:
             self.work.take(self.stock.events(), self._sequence, now_s)
         for row, hops, predicted in made:
@@ -256,7 +275,8 @@ class Desk:
                 pairs, kinds = pairs_of(waiting, self.stock)
                 self._finish(turn, waiting, Granted(waiting.ask.rid, pairs, kinds), now_s)
 
-    def _deny(self, turn: Turn, waiting: Waiting, code: Code, why: str, now_s: float) -> None:
+    def deny(self, turn: Turn, waiting: Waiting, code: Code, why: str, now_s: float) -> None:
+        """Answer a request that it gets no more pairs; those that it has are spent."""
         self._count["timed_out" if code is Code.TIMEOUT else "denied"] += 1
         pairs, kinds = pairs_of(waiting, self.stock)
         self._finish(turn, waiting, Denied(waiting.ask.rid, code, why, pairs, kinds), now_s)
@@ -276,7 +296,7 @@ class Desk:
         turn.done.append(waiting)
         for peer in waiting.peers:
             turn.held.append((peer, frame))
-        del self._rows[waiting.row]
+        del self.rows[waiting.row]
         self.stock.give_row(waiting.row)
         if waiting.waits:
             self._shares.leaves(party)
@@ -292,58 +312,36 @@ class Desk:
     # The journal.
 
     def _commit(self, turn: Turn, now_s: float) -> list[Reply]:
-        """Write what was decided, and only then let it leave."""
-        work = self.work
-        if work is not None and not self.broken:
-            work.fill(turn, now_s)
-        if not turn.entries or self._keeping.write(turn.entries, now_s):
-            if work is not None:
-                work.kept()
-            return turn.out + turn.held
-        if work is not None:
-            work.failed(goes_on=self.terms.on_full == "continue")
-        not_kept(turn)
-        if self.terms.on_full == "continue":
-            return turn.out + turn.held
-        put_off(turn, f"nothing is handed out: {self.broken}")
-        return turn.out
+        return self.keeping.commit(turn, self.work, now_s)
 
     def _look_after(self, now_s: float) -> None:
         """Forget what is over, and try a broken journal again."""
-        self._keeping.try_again(now_s)
-        self._keeping.trim()
+        self.keeping.try_again(now_s)
+        self.keeping.trim()
         if now_s - self._tidied_s >= _TIDY_S:
             self._tidied_s = now_s
             self.answers.forget(now_s)
             job = 0 if self.work is None else self.work.tidy(self.sessions)
-            self._keeping.tidy(now_s, self.sessions.parties.values(), self._sequence, job)
-
-    @property
-    def broken(self) -> str:
-        """Why nothing is handed out: the journal cannot be written."""
-        return self._keeping.broken
-
-    @property
-    def trouble(self) -> str:
-        """Why the last turn is not in the journal, in a service that goes on without it."""
-        return self._keeping.trouble
+            parties, standing = self.sessions.parties.values(), self.altering.standing
+            self.keeping.tidy(now_s, parties, self._sequence, job, standing)
 
     # How things stand.
 
     @property
     def waiting(self) -> int:
         """How many requests have no answer yet."""
-        return len(self._rows)
+        return len(self.rows)
 
     def counts(self) -> Counts:
         """Say what was done since the service started."""
         return Counts(
             **self._count,
-            unjournalled=self._keeping.missing,
-            waiting=len(self._rows),
+            unjournalled=self.keeping.missing,
+            waiting=len(self.rows),
             sessions=len(self.sessions),
             remembered=len(self.answers),
             slot=self.stock.clock,
             tested=self.stock.tested,
             stored=int(self.stock.ledger.link["stock"].sum()),
+            **self.altering.counts(),
         )

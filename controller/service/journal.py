@@ -25,6 +25,7 @@ from typing import Any
 
 from controller.service.chain import FORMAT, chain, decode, kept, trimmed
 from controller.service.entries import (
+    Difference,
     Entry,
     Kept,
     Known,
@@ -111,8 +112,10 @@ class Journal:
             self._read = self._db.cursor()
         body = encoder.encode(entries)
         head = hashlib.sha256(self.head + body).digest()
+        # SQLite's module takes arrays as they are, and looks first whether bytes are to be adapted.
+        row = self.number + 1, bytearray(head), bytearray(body)
         try:
-            self._db.execute("INSERT INTO batch VALUES(?,?,?)", (self.number + 1, head, body))
+            self._db.execute("INSERT INTO batch VALUES(?,?,?)", row)
         except sqlite3.Error as wrong:
             raise JournalFull(f"{self.path}: {wrong}") from wrong
         self.number, self.head = self.number + 1, head
@@ -157,14 +160,22 @@ class Journal:
                 _note(self._db, last_n=self.number, last_hash=self.head)
             self._marked = self.number
 
-    def tidy(self, needed: int, clients: tuple[Known, ...], sequence: int, job: int = 0) -> None:
+    def tidy(
+        self,
+        needed: int,
+        clients: tuple[Known, ...],
+        sequence: int,
+        job: int = 0,
+        changed: tuple[int, Difference] = (0, Difference()),
+    ) -> None:
         """Note that batches before ``needed`` hold nothing that a retry could ask for.
 
         Where the file is too long the oldest of them may go (:meth:`trim`). ``clients`` are all
-        that have a number, ``sequence`` is that of the last pair and ``job`` that of the last job.
+        that have a number, ``sequence`` is that of the last pair and ``job`` that of the last job,
+        ``changed`` how often and how the network was changed.
         """
         with contextlib.suppress(sqlite3.Error):
-            kept = encoder.encode((Kept(self._started, sequence, clients, job),))
+            kept = encoder.encode((Kept(self._started, sequence, clients, job, *changed),))
             with _transaction(self._db):
                 _note(self._db, needed=needed, kept=kept)
             pages = self._db.execute("PRAGMA page_count").fetchone()[0]

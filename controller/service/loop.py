@@ -116,12 +116,12 @@ class Loop:
             look_s = now_s + _CHORES_S
             for line in self._gate.news():
                 tell(line)
-            trouble = self.desk.broken or self.desk.trouble
+            trouble = self.desk.keeping.broken or self.desk.keeping.trouble
             if trouble != told:
                 tell(f"journal: {trouble}" if trouble else "journal: written again")
                 told = trouble
             if metrics is not None and metrics.due():
-                ready = not self.desk.draining and not self.desk.broken
+                ready = not self.desk.draining and not self.desk.keeping.broken
                 work = self.desk.work
                 metrics.show(
                     self.desk.counts(),

@@ -27,6 +27,11 @@ _KINDS: dict[str, tuple[str, str]] = {
     "slot": ("counter", "Slots of the network that were played."),
     "tested": ("counter", "Pairs that were tested."),
     "stored": ("gauge", "Pairs of neighbours in stock."),
+    "changes": ("counter", "Changes of the network of the file, over all starts."),
+    "nodes": ("gauge", "Nodes that are there."),
+    "links": ("gauge", "Links that are there, those that have failed included."),
+    "links_down": ("gauge", "Links that have failed."),
+    "planned": ("gauge", "1 where the stock is planned for the network as it stands."),
 }
 #: What workers do; the names are those of :class:`WorkCounts`.
 _WORK: dict[str, tuple[str, str]] = {
@@ -54,7 +59,7 @@ def page(
     without workers where there should be some. ``measured`` tells, by the number of links, the
     fidelity of paths and how many tests passed and failed.
 
-    >>> print(page(Counts(*range(13)), ready=True).partition("# HELP dpem_pairs")[0], end="")
+    >>> print(page(Counts(*range(18)), ready=True).partition("# HELP dpem_pairs")[0], end="")
     # HELP dpem_granted_total Requests that got their pairs.
     # TYPE dpem_granted_total counter
     dpem_granted_total 0

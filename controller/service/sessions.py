@@ -10,9 +10,10 @@ from controller.security.keyring import Client, Keyring
 from controller.security.limits import RateLimit
 from controller.service.answers import Party
 from controller.service.terms import Terms
+from quantum.alterations import NETWORK
 from quantum.errors import Code
 from quantum.requests import EXPIRES, FEATURES, VERSION, Closed, Open, Opened
-from quantum.roles import allows
+from quantum.roles import Role, allows
 
 __all__ = ["Sessions"]
 
@@ -21,12 +22,19 @@ class Sessions:
     """Sessions by their names; ``ring`` says whose keys count, and may be replaced."""
 
     def __init__(
-        self, terms: Terms, ring: Keyring, *, network: str, epoch: int, expires: bool = False
+        self,
+        terms: Terms,
+        ring: Keyring,
+        *,
+        network: str,
+        epoch: int,
+        expires: bool = False,
+        changes: bool = False,
     ) -> None:
         self.terms = terms
         self._ring, self._may = Keyring(), set[str]()
         self.ring = ring
-        self._network, self.epoch, self._expires = network, epoch, expires
+        self._network, self.epoch, self._expires, self._changes = network, epoch, expires, changes
         self._open: dict[bytes, Party] = {}
         self.parties: dict[str, Party] = {}
         self._last = 0
@@ -79,7 +87,9 @@ class Sessions:
                 f"not hear of it (feature {EXPIRES}): update dpem at the client"
             )
             return Closed(Code.UNSUPP, why)
-        if not allows(client.role, "request"):
+        # Who says that he knows how may look at the network, whatever else he may.
+        looks = self._changes and NETWORK in message.features
+        if not allows(client.role, "observe" if looks else "request"):
             return Closed(Code.REJECTED, _too_little(client))
         party = self.party(client.public, client.name, now_s)
         if party.limit.take(now_s) > 0.0:
@@ -100,7 +110,7 @@ class Sessions:
             most_pairs=terms.most_pairs,
             most_s=terms.most_s,
             grace_s=terms.grace_s,
-            features=(*FEATURES, EXPIRES) if self._expires else FEATURES,
+            features=FEATURES + self._expires * (EXPIRES,) + looks * (NETWORK,),
         )
 
     def find(self, token: bytes) -> Party | Closed | None:
@@ -114,6 +124,20 @@ class Sessions:
             why = f"key {party.name} is admitted no longer; ask the operator for a new one"
             return Closed(Code.REJECTED, why)
         return party
+
+    def owner(self, token: bytes) -> Party | Closed | None:
+        """Return who has a session, whatever his role; :class:`Closed` where his key is gone."""
+        party = self._open.get(token)
+        if party is not None and party.public not in self._ring.clients:
+            return self.find(token)
+        return party
+
+    def lacks(self, party: Party, role: Role, what: str) -> str:
+        """Say what the key of somebody who has a session is short of; nothing where it is not."""
+        client = self._ring.clients[party.public]
+        if allows(client.role, role):
+            return ""
+        return f"key {client.name} has role {client.role}; {what} needs role {role}"
 
     def close(self, token: bytes) -> None:
         """End a session."""

@@ -9,15 +9,23 @@ from collections import deque
 
 import numpy as np
 
+from controller.service.carrying import (
+    carry_over,
+    links_before,
+    targets_before,
+    turns_over,
+    wishes_of,
+)
 from quantum.direct import direct
 from quantum.estimate import estimate_passes
 from quantum.held import Held
 from quantum.kernels import Table
 from quantum.ledger import Rule, World
+from quantum.ledger.carry import carry_pairs
 from quantum.ledger.intake import HOPELESS
-from quantum.ledger.intake_held import play_slots, take_in
+from quantum.ledger.intake_held import play_slots, take_in, unpack
 from quantum.ledger.places import is_sound
-from quantum.ledger.state import Ints
+from quantum.ledger.state import Floats, Ints
 from quantum.live_world import for_requests, fresh_ledger, intake_of
 from quantum.network import Network
 from quantum.requests import Measured
@@ -59,14 +67,14 @@ class Stock:
         seed: int,
         window_s: float = 30.0,
     ) -> None:
-        self.network, self.rule = network, rule
+        self.network = network
+        # Its own, because they are planned anew while it runs.
+        self.rule = rule._replace(targets=rule.targets.copy(), refined=np.zeros(0))
         self.world = for_requests(world, rows, seed)
         self.ledger = fresh_ledger(self.world, events=EVENTS)
         self.intake = intake_of(self.world, network, events=EVENTS, batch=batch)
         self.batch, self.slot_s = batch, world.slot_s
         self._free = list(range(rows - 1, -1, -1))
-        # Views that are made once: a field of a record array costs a microsecond each time.
-        self._clock, self._left = self.ledger.now["clock"], self.ledger.request["left"]
         self._made, self._told = self.intake.made.view(np.ndarray), self.intake.told
         self._ask = memoryview(self.intake.ask.view(np.uint8).reshape(-1))
         self._block = max(1, round(window_s / world.slot_s / _BLOCKS))
@@ -76,10 +84,53 @@ class Stock:
         self._next_block = self._block
         self._known: dict[int, tuple[int, Measured]] = {}
         self._now: dict[int, Measured] = {}
+        self._look_at_tables()
+        # What a change needs is compiled now, too.
+        nothing = np.zeros(0, np.int64)
+        carry_pairs(self.ledger.pair, nothing, nothing, nothing, self.ledger)
+
+    def _look_at_tables(self) -> None:
+        # Views that are made once: a field of a record array costs a microsecond each time.
+        self._clock, self._left = self.ledger.now["clock"], self.ledger.request["left"]
         # Kernels that are not compiled yet would keep the first application waiting.
-        self._held = Held((self.world, self.ledger, self.rule, self.intake))
+        self._held = Held((self.world, self.ledger, self.rule, self.intake), unpack)
         self._play_slots = direct(play_slots, self._held, 0)
         self._take_in = direct(take_in, self._held, 0)
+
+    def change(self, network: Network, world: World, *, before: Ints, up: np.ndarray) -> list[Wish]:
+        """Go on with another network; returns the requests that wait, to be taken in once more.
+
+        ``before`` (n,) gives the number that each node had, -1 where it is new; ``up`` (m,) tells
+        which links work. Pairs of nodes that are gone are lost, and requests of theirs are not
+        among those that are returned. The stock is that of before until :meth:`plan`.
+        """
+        old_world, old, rows = self.world, self.ledger, len(self.world.request)
+        turns = self.intake.turns
+        again = wishes_of(old_world, old, before, turns.client)
+        world = for_requests(world, rows, old_world.seed)
+        links = links_before(old_world, world, before)
+        ledger = fresh_ledger(world, events=EVENTS)
+        carry_over(old, ledger, before=before, links=links, up=up)
+        fresh = intake_of(world, network, events=1, batch=1)
+        self.network, self.world, self.ledger = network, world, ledger
+        self.intake = self.intake._replace(
+            known=fresh.known,
+            queue=fresh.queue,
+            best=fresh.best,
+            turns=turns_over(turns, fresh.turns, before, links),
+        )
+        # Nothing is distilled, so there are no targets of that.
+        self.rule = self.rule._replace(targets=targets_before(self.rule.targets, links))
+        self._look_at_tables()
+        return again
+
+    def set_up(self, up: np.ndarray) -> None:
+        """Say which links work, (m,), before anything is played."""
+        self.ledger.behind["up"] = self.ledger.link["open"] = up
+
+    def plan(self, targets: Floats) -> None:
+        """Keep so many pairs of each link in stock from now on, (m,)."""
+        self.rule.targets[:] = targets
 
     def follow(self, tally: Ints) -> None:
         """Measure by tests that are counted elsewhere: workers execute them, not the closed form.

@@ -49,6 +49,11 @@ class Counts(NamedTuple):
     slot: int
     tested: int
     stored: int
+    changes: int
+    nodes: int
+    links: int
+    links_down: int
+    planned: int
 
 
 class WorkTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What may be asked, and how what was got is said: pure functions of the desk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from controller.service.answers import Waiting
@@ -21,7 +21,12 @@ class Refusal(NamedTuple):
 
 
 def refusal(
-    ask: Ask, terms: Terms, now_s: float, network: str, nodes: Mapping[str, int]
+    ask: Ask,
+    terms: Terms,
+    now_s: float,
+    network: str,
+    nodes: Mapping[str, int],
+    has_left: Callable[[str], bool] = lambda _: False,
 ) -> Refusal | None:
     """Say what is wrong with a request itself, naming the field and what is allowed."""
     left_s = ask.deadline_s - now_s
@@ -44,6 +49,8 @@ def refusal(
     if not 0.0 <= ask.minimum_fidelity <= 1.0:
         return Refusal(Code.CREATE, "minimum_fidelity must be between 0 and 1")
     for what, name in (("source", a), ("destination", b)):
+        if name not in nodes and has_left(name):
+            return Refusal(Code.CREATE, f"{what} {name!r} has left network {network}")
         if name not in nodes:
             return Refusal(Code.CREATE, f"{what} {name!r} is no node of network {network}")
     return Refusal(Code.CREATE, "source and destination must be two nodes")

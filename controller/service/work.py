@@ -54,9 +54,9 @@ class Work:
         """Session -> the connection on which it spoke last."""
         self.tally: Ints = np.zeros_like(stock.intake.tally)
         stock.follow(self.tally)
-        world, net = stock.world, stock.network
-        self._seed, self._slot_s = world.seed, world.slot_s
-        self._making = making_of(world, net.populations)
+        net = stock.network
+        self._seed, self._slot_s = stock.world.seed, stock.world.slot_s
+        self.look_at(stock)
         self._memory, self._gates = net.memory, net.gates
         self._held: dict[int, tuple[Task, int]] = {}
         """Pairs of requests that have no answer yet."""
@@ -73,6 +73,10 @@ class Work:
         draw_tests(self._seed, stock.ledger.event[:0].copy(), False)
 
     # Pairs come.
+
+    def look_at(self, stock: Stock) -> None:
+        """Execute pairs of the network that the stock has now."""
+        self._making = making_of(stock.world, stock.network.populations)
 
     def take(self, events: Table, last: int, now_s: float) -> None:
         """Take what was assembled; pairs for requests are numbered on from ``last``."""

@@ -1,11 +1,19 @@
 """The two kernels of a service, for tables that are unpacked once."""
 
-from quantum.held import Held, tables_of
+from typing import Any
+
+from quantum.held import Held, keep, tables_of
 from quantum.kernels import kernel
 from quantum.ledger.intake import play_slots as _play_slots
 from quantum.ledger.intake import take_in as _take_in
 
-__all__ = ["play_slots", "take_in"]
+__all__ = ["play_slots", "take_in", "unpack"]
+
+
+@kernel
+def unpack(tables: tuple[Any, ...], address: int) -> int:
+    """Unpack world, ledger, rule and intake; see :class:`quantum.held.Held`."""
+    return keep(tables, address)
 
 
 @kernel

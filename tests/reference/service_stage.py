@@ -5,15 +5,19 @@ from functools import cache
 
 from controller.game import world_of
 from controller.security.keyring import Client, Keyring
-from controller.service.building import rule_for, scenario_for, seed_of
+from controller.service.building import gone_on, rule_for, scenario_for, seed_of
+from controller.service.carrying import world_for
 from controller.service.desk import Desk
 from controller.service.entries import Kept, Started
 from controller.service.journal import Journal, JournalFull
 from controller.service.lost import Lost
+from controller.service.planning import rule_on
+from controller.service.standing import Standing
 from controller.service.stock import Stock
 from controller.service.terms import Terms, WorkTerms
 from controller.service.work import Work
 from controller.setting import Setting
+from quantum.alterations import NETWORK, Alter, Step
 from quantum.ledger import Rule, World
 from quantum.requests import EXPIRES, Ask, Open, Opened, decode_answer, encode_request
 from quantum.scenario import Scenario
@@ -40,9 +44,12 @@ class FullDisk:
         return getattr(self._journal, name)
 
 
+SETTING = Setting(topology="line-4", demand="poisson", load_hz=20.0, allocator="mean-rate")
+
+
 @cache
 def stage() -> tuple[Scenario, World, Rule]:
-    scenario = scenario_for(Setting(topology="line-4", demand="poisson", load_hz=20.0))
+    scenario = scenario_for(SETTING)
     network = scenario.network
     network = replace(
         network, generation_hz=network.generation_hz * 0 + 30.0, swap_hz=network.swap_hz * 0 + 50.0
@@ -68,25 +75,45 @@ def desk_on(
         lost.follow(entry)
     starts = [e.started if isinstance(e, Kept) else e for e in entries]
     epoch = 1 + max((e.epoch for e in starts if isinstance(e, Started)), default=0)
-    stock = Stock(scenario.network, world, rule, rows=32, batch=8, seed=seed_of(0, epoch))
+    standing = Standing(scenario.network)
+    for entry in entries:
+        standing = gone_on(standing, entry, journal.path)
+    network = standing.network()
+    if standing.changes:
+        world = world_for(network, world)
+        rule = rule_on(SETTING, None, network, standing.up(network), load_hz=20.0)
+    stock = Stock(network, world, rule, rows=32, batch=8, seed=seed_of(0, epoch))
+    stock.set_up(standing.up(network))
     own = None if work is None else Work(stock, work, job=lost.job)
-    desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s, work=own)
+    desk = Desk(stock, journal, terms, ring, epoch=epoch, now_s=now_s, work=own, standing=standing)
     expiries = lost.expire()
     desk.recall([*journal.entries(), *expiries], now_s)
     desk.count_from(max(map(last_sequence, entries), default=0))
-    journal.begin(Started(epoch, "line-4", 0, 0.0, now_s, workers=work is not None), expiries)
+    workers, changes = work is not None, standing.changes
+    journal.begin(Started(epoch, "line-4", 0, 0.0, now_s, workers, changes), expiries)
     return desk
 
 
-def enter(desk: Desk, public: str = ADA, *, v: int = 1, now_s: float = 0.0) -> object:
+def enter(
+    desk: Desk,
+    public: str = ADA,
+    *,
+    v: int = 1,
+    now_s: float = 0.0,
+    features: tuple[str, ...] = (EXPIRES,),
+) -> object:
     client = RING.clients[public]
-    return decode_answer(desk.open(client, Open(v, features=(EXPIRES,)), now_s))
+    return decode_answer(desk.open(client, Open(v, features=features), now_s))
 
 
 def session_of(desk: Desk, public: str = ADA, *, now_s: float = 0.0) -> bytes:
-    opened = enter(desk, public, now_s=now_s)
+    opened = enter(desk, public, now_s=now_s, features=(EXPIRES, NETWORK))
     assert isinstance(opened, Opened)
     return opened.session
+
+
+def alter(session: bytes, number: int, *steps: Step) -> bytes:
+    return encode_request(Alter(number.to_bytes(16, "big"), session, steps))
 
 
 def ask(session: bytes, number: int, a: str = "n0", b: str = "n1", **given: object) -> bytes:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from backends.supervisor import messages as rack
 from controller.regions import wire as regions
+from quantum import alterations as nets
 from quantum import requests as apps
 from quantum.errors import Code
 
@@ -16,6 +17,13 @@ __all__ = ["PROTOCOLS", "SPOKEN", "Protocol"]
 
 RID = bytes(range(16))
 PAIRS = (apps.Pair("a", "b", 7, 0.875, 0),)
+STATE = (0.875, 0.0625, 0.03125, 0.03125)
+STEPS = (
+    nets.Part("c"),
+    nets.Join("d", 5.0, 2.5, 16, 0.5, -0.5, (nets.NewLink("a", 12.5, STATE),)),
+    nets.Fail("a", "b"),
+    nets.Return("a", "d"),
+)
 KINDS = (apps.Measured(0.75, 0.8125, 0.875, 100, 0.5),)
 
 
@@ -42,6 +50,18 @@ PROTOCOLS = {
             "denied": apps.Denied(RID, Code.BUSY, "later", retry_s=0.5),
             "denied, with pairs": apps.Denied(RID, Code.TIMEOUT, "late", PAIRS, KINDS),
             "expired": apps.Expired(RID, (7, 300), Code.EXPIRE, "gone"),
+            "alter": nets.Alter(RID, b"s", STEPS),
+            "altered": nets.Altered(RID, 3, 5, 6, 1, 2),
+            "survey": nets.Survey(RID, b"s", 1000),
+            "surveyed": nets.Surveyed(
+                RID,
+                3,
+                True,
+                0,
+                2,
+                (nets.Place("a", 5.0, 2.5, 16, 0.5, -0.5, 3),),
+                (nets.Line("a", "b", 12.5, STATE, False, 2),),
+            ),
         },
     ),
     "region": Protocol(

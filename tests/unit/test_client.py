@@ -8,9 +8,11 @@ import pytest
 from gated import PATIENCE_MS, stage
 
 from controller.client import Client
+from controller.client_network import Operator
 from controller.security import Client as Owner
 from controller.security import Keyring, new_keys
-from quantum.errors import Code, DeviceTimeout, RequestError
+from quantum.alterations import NETWORK, Altered, Line, Part, Place, Surveyed
+from quantum.errors import Code, DeviceTimeout, InputError, RequestError
 from quantum.requests import (
     Again,
     Ask,
@@ -62,7 +64,7 @@ def service(*script):
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield lambda **g: Client(there.address, there.server.public, ADA, **g), heard
+            yield lambda kind=Client, **g: kind(there.address, there.server.public, ADA, **g), heard
         finally:
             thread.join()
 
@@ -204,3 +206,57 @@ def test_a_service_that_let_us_in_and_is_busy_is_given_more_time(monkeypatch):
         if f"within {1.5 * hello_s:g} s" in str(wrong.value):
             return
     raise AssertionError(wrong.value)
+
+
+def changing(_):
+    return Opened(1, SESSION, 0.0, 1, "line", 8, 4, 600.0, 5.0, ("retry", NETWORK))
+
+
+STEPS = (Part("c"),)
+
+
+def test_a_change_whose_answer_was_lost_is_asked_for_again_by_the_same_name():
+    later = lambda alter: Denied(alter.rid, Code.BUSY, "wait", retry_s=0.01)  # noqa: E731
+    done = lambda alter: Altered(alter.rid, 3, 2, 1, 0, 0)  # noqa: E731
+    script = (changing, lambda _: None, later, lambda _: Again(), changing, done)
+    with service(*script) as (come, heard), come(Operator, hello_s=60.0) as operator:
+        assert operator.change(STEPS, wait_s=60.0).change == 3
+    names = {message.rid for message in heard if not isinstance(message, Open)}
+    assert len(names) == 1 and len(heard) == 6 and NETWORK in heard[0].features
+
+
+def test_what_stands_is_of_one_moment():
+    def page(change, first, total=3):
+        nodes = (Place(f"n{first}", 1.0, 1.0, 4, 0.0, 0.0, 0),) if first < 2 else ()
+        links = (Line("n0", "n1", 1.0, (1.0, 0.0, 0.0, 0.0), True, 0),) if first == 2 else ()
+        return lambda asked: Surveyed(asked.rid, change, True, first, total, nodes, links)
+
+    pages = page(1, 0), page(2, 1), page(2, 0), page(2, 1), page(2, 2)
+    with service(changing, *pages) as (come, heard), come(Operator, hello_s=60.0) as operator:
+        stands = operator.stands(wait_s=60.0)
+    assert [message.first for message in heard[1:]] == [0, 1, 0, 1, 2]
+    assert (stands.change, [n.name for n in stands.nodes], len(stands.links)) == (
+        2,
+        ["n0", "n1"],
+        1,
+    )
+
+
+def test_an_operator_is_told_where_networks_do_not_change():
+    with service(lambda _: opened()) as (come, heard), come(Operator, hello_s=60.0) as operator:
+        for ask in (operator.stands, lambda: operator.change(STEPS)):
+            with pytest.raises(RequestError, match="does not change it while it runs") as wrong:
+                ask()
+            assert wrong.value.code is Code.UNSUPP
+    assert len(heard) == 1
+
+
+def test_a_change_that_no_frame_holds_is_not_sent():
+    with service(changing) as (come, heard), come(Operator, hello_s=60.0) as operator:
+        with pytest.raises(InputError, match="4096 are allowed"):
+            operator.change(tuple(Part("n" * 64) for _ in range(64)))
+        with pytest.raises(InputError, match="text in UTF-8"):
+            operator.change((Part("\udcff"),))
+        with pytest.raises(RequestError, match="no answer from"):
+            operator.change(STEPS, wait_s=0.05)
+    assert len(heard) == 1

@@ -36,7 +36,7 @@ def test_a_full_disk_stops_handing_out_until_there_is_room(journal):
     assert desk.hear([(b"x", ask(session, 1))], 0.0) == [(b"x", kept)]
     disk.full = False
     desk.turn(5.0)
-    assert desk.broken == ""
+    assert desk.keeping.broken == ""
     again = said(settled(desk, desk.hear([(b"x", ask(session, 2, deadline_s=6.0))], 5.0), 5.0))
     assert isinstance(again[0], Granted)
     assert check(journal.path).answers == 2
@@ -81,7 +81,7 @@ def test_a_simulation_may_go_on_without_its_journal(journal):
     session = session_of(desk)
     disk.full = True
     [answer] = said(settled(desk, desk.hear([(b"x", ask(session, 1))], 0.0)))
-    assert isinstance(answer, Granted) and desk.trouble and desk.counts().unjournalled > 0
+    assert isinstance(answer, Granted) and desk.keeping.trouble and desk.counts().unjournalled > 0
     disk.full = False
     settled(desk, desk.hear([(b"x", ask(session, 2))], 0.0))
-    assert desk.trouble == "" and check(journal.path).answers == 1
+    assert desk.keeping.trouble == "" and check(journal.path).answers == 1

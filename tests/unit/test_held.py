@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from quantum.direct import direct
-from quantum.held import Held, tables_of
+from quantum.held import Held, keep, tables_of
 from quantum.kernels import Table, kernel, table
 
 
@@ -47,6 +47,11 @@ def weigh(room, out, times):
 
 
 @kernel
+def unpack(tables, address):
+    return keep(tables, address)
+
+
+@kernel
 def weigh_held(held, times):
     room, out = tables_of(held)
     weigh(room, out, times)
@@ -54,7 +59,7 @@ def weigh_held(held, times):
 
 def test_a_kernel_does_the_same_with_tables_that_were_unpacked_before():
     (one, out), (other, kept) = rooms(), rooms()
-    held = Held((other, kept))
+    held = Held((other, kept), unpack)
     for times in (1, 2, 5):
         weigh(one, out, times)
         weigh_held(held, times)
@@ -65,7 +70,7 @@ def test_a_kernel_does_the_same_with_tables_that_were_unpacked_before():
 
 def test_what_changes_in_place_is_seen():
     room, out = rooms()
-    held = Held((room, out))
+    held = Held((room, out), unpack)
     room.node.used = 0
     room.row[:] = 0
     weigh_held(held, 1)
@@ -74,20 +79,20 @@ def test_what_changes_in_place_is_seen():
 
 def test_two_of_one_type_are_two_and_share_what_is_compiled():
     (one, out), (other, kept) = rooms(), rooms()
-    first, second = Held((one, out)), Held((other, kept))
+    first, second = Held((one, out), unpack), Held((other, kept), unpack)
     weigh_held(first, 1)
     compiled = len(weigh_held.signatures)
     weigh_held(second, 3)
     assert len(weigh_held.signatures) == compiled
     assert kept[0][0] == 3.0 * out[0][0]
-    weigh_held(Held(rooms(size=5)), 1)
+    weigh_held(Held(rooms(size=5), unpack), 1)
     assert len(weigh_held.signatures) == compiled
 
 
 def test_no_reference_is_lost_or_kept():
     room, out = rooms()
     before = [sys.getrefcount(part) for part in (room.node, room.grid, out[0], out[1])]
-    held = Held((room, out))
+    held = Held((room, out), unpack)
     call = direct(weigh_held, held, 1)
     for _ in range(1000):
         call(held, 1)
@@ -102,13 +107,13 @@ def test_what_is_not_held_is_refused():
     with pytest.raises(numba.TypingError):
         weigh_held(rooms(), 1)
     with pytest.raises(ValueError, match="Cannot determine Numba type"):
-        Held((object(),))
+        Held((object(),), unpack)
 
 
 def test_without_a_compiler_the_tables_are_given_as_they_are():
     code = (
         "import numpy as np; from quantum.held import Held, tables_of\n"
-        "a = np.zeros(2); held = Held((a, 3.0)); b, rate = tables_of(held)\n"
+        "a = np.zeros(2); held = Held((a, 3.0), None); b, rate = tables_of(held)\n"
         "assert b is a and rate == 3.0"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"NUMBA_DISABLE_JIT": "1"})

@@ -4,14 +4,15 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from regions_stage import REGIONS, Stage, territory
+from regions_stage import ADA, REGIONS, Stage, territory
 
 from controller.regions.building import journals_of, open_journal
 from controller.regions.checking import check_regions
 from controller.regions.records import Crossed, Deciding, Holding, Over, decoder
 from controller.service.chain import read
+from quantum.alterations import NETWORK, Alter, Part, Survey
 from quantum.errors import Code, InputError, RecordError
-from quantum.requests import Denied, Granted
+from quantum.requests import Denied, Granted, Open, decode_answer, encode_request
 
 
 @pytest.fixture
@@ -44,6 +45,24 @@ def test_pairs_across_regions_join_legs_of_their_owners(stage):
     proof = one.proof()
     assert (proof.granted, proof.pairs, proof.spent, proof.held) == (1, 2, 0, 0)
     assert proof.local == 1
+
+
+def test_the_network_of_regions_does_not_change(stage):
+    one = stage()
+    broker = one.regions["north"].broker
+    # Nobody is told that it could.
+    client = Open(1, features=(NETWORK,))
+    opened = decode_answer(broker.open(ADA, client, one.now_s))
+    assert NETWORK not in opened.features
+    for message in (
+        Alter(bytes(16), opened.session, (Part("n0"),)),
+        Survey(bytes(16), opened.session),
+    ):
+        broker.hear_client(b"x", encode_request(message), one.now_s)
+        _, [out] = broker.turn(one.now_s)
+        denied = decode_answer(out.frame)
+        assert isinstance(denied, Denied) and denied.code is Code.UNSUPP
+        assert "does not change" in denied.detail
 
 
 def test_in_a_partition_local_requests_go_on_and_crossing_ones_wait(stage):

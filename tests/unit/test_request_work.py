@@ -376,7 +376,7 @@ class Shop(RuleBasedStateMachine):
         if hasattr(self, "desk"):
             assert self.desk.stock.is_sound()
             assert len(self.desk.work._held) == sum(
-                len(waiting.pairs) for waiting in self.desk._rows.values()
+                len(waiting.pairs) for waiting in self.desk.rows.values()
             )
 
     def teardown(self):

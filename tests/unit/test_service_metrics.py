@@ -14,7 +14,7 @@ from controller.service.metrics import Metrics, page
 from controller.service.terms import Counts
 from quantum.errors import InputError
 
-COUNTS = Counts(*range(1, 14))
+COUNTS = Counts(*range(1, 19))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def asked(metrics):
 
 def test_every_count_is_on_the_page_by_its_kind():
     told = values(page(COUNTS, ready=False))
-    assert sorted(told.values()) == [0.0, *map(float, range(1, 14))]
+    assert sorted(told.values()) == [0.0, *map(float, range(1, 19))]
     assert told["dpem_granted_total"] == 1.0 and told["dpem_waiting"] == 8.0
     assert told["dpem_ready"] == 0.0
 
