@@ -86,7 +86,7 @@ class Altering:
         if fresh is None:
             return
         standing, network, world = fresh
-        names = set(network.nodes)
+        names = self.standing.stay(standing)
         for one in list(waiting):
             left = [end for end in (one.ask.source, one.ask.destination) if end not in names]
             if left:
@@ -141,7 +141,7 @@ class Altering:
             _say(turn, peer, Denied(rid, Code.CREATE, str(wrong)))
             return None
         world = world_for(network, self._stock.world)
-        names = set(network.nodes)
+        names = self.standing.stay(fresh)
         denied = sum(not {w.ask.source, w.ask.destination} <= names for w in waiting)
         sizes = len(network.nodes), len(network.links), len(fresh.now.down)
         answer = encode_request(Altered(rid, fresh.changes, *sizes, denied))

@@ -133,6 +133,14 @@ class Standing:
         there = {node: number for number, node in enumerate(other.nodes())}
         return np.array([there.get(node, -1) for node in self.nodes()], dtype=np.int64)
 
+    def stay(self, other: "Standing") -> set[str]:
+        """Return the names of nodes that are the same ones in another standing.
+
+        A node that leaves and joins again in one change is another one.
+        """
+        there = set(other.nodes())
+        return {name for name, came in self.nodes() if (name, came) in there}
+
 
 class _Draft:
     """A standing that is being changed, step by step."""

@@ -245,6 +245,22 @@ def test_who_waits_for_a_node_that_leaves_is_told_at_once(desk, journal):
     assert check(journal.path).answers == 4
 
 
+def test_who_waits_for_a_node_that_another_replaces_is_told_at_once(desk, journal):
+    mine, op = session_of(desk), session_of(desk, BOB)
+    frames = [(b"x", ask(mine, k, "n0", b, pairs=4)) for k, b in enumerate(("n3", "n2"))]
+    assert desk.hear(frames, 0.0) == []
+    other = msgspec.structs.replace(NEW, name="n3", links=(NewLink("n2", 1.0, STATE),))
+    done, more = change(desk, op, 99, Part("n3"), other)
+    assert (done.nodes, done.denied, desk.waiting) == (4, 1, 1)
+    assert [answer.detail for answer in more] == ["node n3 has left the network"]
+    fresh = [(b"x", ask(mine, 3, "n0", "n3", deadline_s=50.0))]
+    assert len(said(settled(desk, desk.hear(fresh, 0.0)))) == 2
+    # Twice in one change: nobody waits for who came in between.
+    done, _ = change(desk, op, 100, NEW, Part("new"), NEW)
+    assert (done.nodes, done.denied) == (5, 0)
+    assert desk.stock.room == 32 and check(journal.path).answers == 3
+
+
 def test_requests_go_another_way_or_run_into_their_deadline(journal):
     desk = desk_on(journal, msgspec.structs.replace(TERMS, pace="wall"))
     mine, op = session_of(desk), session_of(desk, BOB)
