@@ -43,6 +43,7 @@ __all__ = ["Journal", "JournalFull"]
 _LOG_BYTES = 256 * 1024 * 1024
 #: Bytes of a page: a row alone writes one page or two, and the longest rows a few dozen.
 _PAGE_BYTES = 2048
+_INSERT = "INSERT INTO batch VALUES(?,?,?)"
 #: The read that stays open begins anew after so many rows.
 _READ_ROWS = 32
 _READ = "SELECT 1 FROM meta, (VALUES(1), (2))"
@@ -115,7 +116,7 @@ class Journal:
         # SQLite's module takes arrays as they are, and looks first whether bytes are to be adapted.
         row = self.number + 1, bytearray(head), bytearray(body)
         try:
-            self._db.execute("INSERT INTO batch VALUES(?,?,?)", row)
+            self._insert(row)
         except sqlite3.Error as wrong:
             raise JournalFull(f"{self.path}: {wrong}") from wrong
         self.number, self.head = self.number + 1, head
@@ -123,6 +124,18 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 self._read.execute(_READ)
         return self.number
+
+    def _insert(self, row: tuple[int, bytearray, bytearray]) -> None:
+        try:
+            self._db.execute(_INSERT, row)
+        except sqlite3.Error as wrong:
+            # Nobody writes in whose view of the file is older than what somebody else has written
+            # there, and a full disk may have room again once the log begins anew.
+            self._read.close()
+            self._read = self._db.cursor()
+            if getattr(wrong, "sqlite_errorcode", 0) != sqlite3.SQLITE_BUSY_SNAPSHOT:
+                raise
+            self._db.execute(_INSERT, row)
 
     def begin(self, started: Started, lost: Iterable[Entry] = ()) -> None:
         """Note that a service starts, and what was lost with the one before it."""

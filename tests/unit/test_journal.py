@@ -11,7 +11,7 @@ from controller.service import moving
 from controller.service.chain import read
 from controller.service.checking import check
 from controller.service.entries import Known, Started
-from controller.service.journal import Journal
+from controller.service.journal import Journal, JournalFull
 from controller.service.terms import Terms
 
 TERMS = Terms(load_hz=20.0)
@@ -65,6 +65,33 @@ def test_the_log_begins_anew_though_the_journal_is_written_meanwhile(tmp_path, m
     db.close()
     journal.close()
     assert len(list(read(journal.path))) == 4 * 1011
+
+
+def test_who_writes_beside_the_chain_keeps_nobody_out(journal):
+    # Programs that copy databases as they grow do so.
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    for number in range(70):
+        journal.append([Started(1, "net", 0, 0.0, 0.0)])
+        other.execute(f"CREATE TABLE beside_{number}(x)")
+    journal.mark()
+    other.close()
+    assert len(list(read(journal.path))) == 70
+
+
+def test_a_journal_that_could_not_be_written_reads_nothing_on(journal):
+    for _ in range(64):
+        journal.append([Started(1, "net", 0, 0.0, 0.0)])
+    other = sqlite3.connect(journal.path, isolation_level=None, timeout=0.0)
+    journal._db.execute("PRAGMA busy_timeout=0")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalFull):
+        journal.append([Started(1, "net", 0, 0.0, 0.0)])
+    other.execute("ROLLBACK")
+    # All of the log can be moved, and the next row begins it anew: it takes no room on the disk.
+    busy, pages, moved = other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    assert (busy, pages) == (0, moved)
+    other.close()
+    assert journal.append([Started(1, "net", 0, 0.0, 0.0)]) == 65
 
 
 def test_rows_go_bit_by_bit_and_the_chain_holds_in_between(tmp_path):
