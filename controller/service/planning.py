@@ -201,25 +201,33 @@ class Planner:
         self._files: tuple[IO[bytes], ...] = ()
         self.change = 0
         """Of the last order."""
+        self._trouble = ""
 
     def ask(self, order: Order) -> None:
         """Begin to plan; what was asked before is given up."""
         self.close()
-        # Without names: nothing is left behind by whoever is killed.
-        self._files = tuple(tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
-        asked, told, words = self._files
-        asked.write(msgspec.json.encode(order))
-        asked.seek(0)
-        self.change = order.change
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name], stdin=asked, stdout=told, stderr=words
-        )
+        self.change, self._trouble = order.change, ""
+        try:
+            # Without names: nothing is left behind by whoever is killed.
+            self._files = tuple(tempfile.TemporaryFile() for _ in range(3))  # noqa: SIM115
+            asked, told, words = self._files
+            asked.write(msgspec.json.encode(order))
+            asked.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name], stdin=asked, stdout=told, stderr=words
+            )
+        except OSError as wrong:
+            # A full disk, or no memory for one more process: nobody who is served may notice.
+            self._trouble = wrong.strerror or str(wrong)
 
     def look(self) -> Planned | str | None:
         """Return a plan that has come, a line where there will be none, None where there is none.
 
         A process that has failed is told once.
         """
+        if self._trouble:
+            why, self._trouble = self._trouble, ""
+            return self._unplanned(f"no process for it: {why}")
         if self._process is None or self._process.poll() is None:
             return None
         code, (_, told, words) = self._process.returncode, self._files
@@ -229,11 +237,14 @@ class Planner:
         body = told.read()
         self.close()
         if code != 0:
-            return (
-                f"the stock could not be planned for change {self.change} of the network, and "
-                f"stays as it is: the process ended with code {code}: {text[-1]}"
-            )
+            return self._unplanned(f"the process ended with code {code}: {text[-1]}")
         return Planned(self.change, np.array(msgspec.json.decode(body, type=list[float])))
+
+    def _unplanned(self, why: str) -> str:
+        return (
+            f"the stock could not be planned for change {self.change} of the network, and stays "
+            f"as it is: {why}"
+        )
 
     def close(self) -> None:
         """Give up what is under way; safe to call twice."""

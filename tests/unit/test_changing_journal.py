@@ -166,6 +166,21 @@ def test_a_plan_that_fails_is_told_in_a_line():
     planner.close()
 
 
+def test_a_service_without_room_for_a_planner_goes_on(tmp_path, monkeypatch):
+    base = stage()[0].network
+    planner = Planner()
+    for name, value in (
+        ("tempfile.tempdir", str(tmp_path / "gone")),
+        ("sys.executable", str(tmp_path / "gone")),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, value)
+            planner.ask(order_for(3, SETTING, 20.0, base, np.ones(3, dtype=bool)))
+        assert planner.look().endswith("no process for it: No such file or directory")
+        assert planner.look() is None and planner.change == 3
+    planner.close()
+
+
 def test_demand_of_a_file_is_planned_for_those_who_are_there(tmp_path):
     from controller.service.building import scenario_for
 
