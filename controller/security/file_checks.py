@@ -47,7 +47,7 @@ def _readers(values: dict[str, Any]) -> Iterator[tuple[str, Callable[[str], Any]
         return
     parts = [part for part in (SERVE, RUN) if isinstance(values.get(part), dict)]
     if SERVE in parts or (not parts and values.keys() & _OF_A_SERVICE):
-        yield "dpem serve", lambda path: load_config(path).check()
+        yield "dpem serve", lambda path: load_config(path).check().setting
     if RUN in parts or (not parts and BROKER in values):
         yield "dpem run", _run
 

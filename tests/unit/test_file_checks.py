@@ -43,6 +43,7 @@ def test_what_can_be_read_is_said_for_every_command(tmp_path):
     ("text", "line", "whose"),
     [
         (SERVICE + '[worker]\naddress = "tcp://127.0.0.1:7412"\n', "worker", "dpem serve"),
+        (SERVICE + "load_hz = -1.0\n", "load_hz must be > 0", "dpem serve"),
         (SITE.replace("[run]", "[serve.worker]\n[run]"), "worker", "dpem serve"),
         (SITE.replace("seconds", "secnds"), "secnds", "dpem run"),
         (SITE + "[more]\n", "more", "dpem serve"),
