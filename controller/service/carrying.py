@@ -110,13 +110,17 @@ def wishes_of(
 
 
 def turns_over(old: Turns, fresh: Turns, before: Ints, links: Ints) -> Turns:
-    """Return what is known of clients, theirs on links and nodes that are still there."""
+    """Return what is known of clients, theirs on links and nodes that are still there.
+
+    Where ``fresh`` has room for fewer of them, those beyond share the numbers of others.
+    """
+    clients = min(len(old.tag), len(fresh.tag))
     nodes = np.where(before >= 0, before + len(old.kept), -1)
     was = np.concatenate([links, nodes])
     kept = np.flatnonzero(was >= 0)
-    tag, clock = np.zeros((len(old.tag), len(was))), np.zeros(len(was))
-    tag[:, kept], clock[kept] = old.tag[:, was[kept]], old.clock[was[kept]]
-    return fresh._replace(client=old.client, tag=tag, clock=clock)
+    tag, clock = np.zeros((clients, len(was))), np.zeros(len(was))
+    tag[:, kept], clock[kept] = old.tag[:clients, was[kept]], old.clock[was[kept]]
+    return fresh._replace(client=old.client % clients, tag=tag, clock=clock)
 
 
 def targets_before(targets: Floats, links: Ints) -> Floats:

@@ -67,7 +67,6 @@ class Desk:
     ) -> None:
         self.stock, self.terms, self.work = stock, terms, work
         self.keeping = Keeping(journal, terms)
-        self.look_around()
         name, expires = stock.network.name, work is not None
         self.sessions = Sessions(
             terms, ring, network=name, epoch=epoch, expires=expires, changes=True
@@ -79,6 +78,7 @@ class Desk:
         self.rows: dict[int, Waiting] = {}
         """Requests that have no answer yet."""
         self._shares = Shares(stock, min(terms.waiting, stock.room - stock.batch))
+        self.look_around()
         self._sequence = 0
         self.pace = Pace(stock, terms, now_s)
         self._tidied_s = now_s
@@ -93,6 +93,7 @@ class Desk:
     def look_around(self) -> None:
         """Go by the nodes and links that the stock has now."""
         self._number = {name: k for k, name in enumerate(self.stock.network.nodes)}
+        self._shares.look_around(self.sessions.parties.values())
         if self.work is not None:
             self.work.look_at(self.stock)
 

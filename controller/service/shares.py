@@ -6,6 +6,8 @@ Lakshman, Stiliadis and Choudhury, INFOCOM 1998). So nobody is kept out by who h
 have the same where all want more.
 """
 
+from collections.abc import Iterable
+
 from controller.service.answers import Party, Waiting
 from controller.service.stock import Stock
 from controller.service.turn import Reply
@@ -107,3 +109,11 @@ class Shares:
                 return party.place
         party.place = place
         return place
+
+    def look_around(self, parties: Iterable[Party]) -> None:
+        """Go by the numbers that the kernels know of now: in a larger network they are fewer."""
+        clients = self._stock.clients
+        del self._known[clients:]
+        for party in parties:
+            if party.place >= clients:
+                party.place %= clients

@@ -105,19 +105,19 @@ class Stock:
         among those that are returned. The stock is that of before until :meth:`plan`.
         """
         old_world, old, rows = self.world, self.ledger, len(self.world.request)
-        turns = self.intake.turns
-        again = wishes_of(old_world, old, before, turns.client)
         world = for_requests(world, rows, old_world.seed)
         links = links_before(old_world, world, before)
         ledger = fresh_ledger(world, events=EVENTS)
         carry_over(old, ledger, before=before, links=links, up=up)
         fresh = intake_of(world, network, events=1, batch=1)
+        turns = turns_over(self.intake.turns, fresh.turns, before, links)
+        again = wishes_of(old_world, old, before, turns.client)
         self.network, self.world, self.ledger = network, world, ledger
         self.intake = self.intake._replace(
             known=fresh.known,
             queue=fresh.queue,
             best=fresh.best,
-            turns=turns_over(turns, fresh.turns, before, links),
+            turns=turns,
         )
         # Nothing is distilled, so there are no targets of that.
         self.rule = self.rule._replace(targets=targets_before(self.rule.targets, links))

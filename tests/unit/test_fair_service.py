@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from changes_stage import STATE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from service_stage import ask, desk_on
+from service_stage import alter, ask, desk_on, settled
 
 from controller.security.keyring import Client, Keyring
 from controller.service.checking import check
 from controller.service.journal import Journal
 from controller.service.terms import Terms, WorkTerms
+from quantum.alterations import NETWORK, Join, NewLink
 from quantum.requests import EXPIRES, Denied, Granted, Open, Opened, decode_answer
 
 SLOT_S = 0.02
@@ -262,3 +264,38 @@ def test_more_clients_than_numbers_share_them(tmp_path):
     places = [party.place for party in desk.sessions.parties.values()]
     assert sorted(p for p in places if p >= 0) == list(range(32))
     journal.close()
+
+
+def test_a_network_that_grows_has_fewer_numbers_and_everybody_one_of_them(tmp_path, monkeypatch):
+    """Tables of clients and links have a bound, also of a service whose network was small."""
+    monkeypatch.setattr("quantum.live_world._MOST_TAGS", 7 * 32)
+    monkeypatch.setattr("quantum.live_world._FEWEST_CLIENTS", 2)
+    names = [f"{n:040d}" for n in range(24)]
+    clients = [Client(name, "request", name) for name in names]
+    ring = Keyring([*clients, Client("op", "operate", BOB)])
+    journal = Journal(tmp_path / "journal.db")
+    terms = Terms(load_hz=20.0, rate_hz=1e7, burst=1_000_000)
+    desk = desk_on(journal, terms, ring=ring)
+    frames = [
+        (b"x", ask(session_of(desk, name), n, "n0", "n3", deadline_s=30.0))
+        for n, name in enumerate(names)
+    ]
+    assert desk.hear(frames, 0.0) == [] and desk.stock.clients == 32
+    opened = desk.open(ring.clients[BOB], Open(1, features=(EXPIRES, NETWORK)), 0.0)
+    session = decode_answer(opened).session
+    more = [Join(f"x{k}", 5.0, 5.0, 4, 0.0, 0.0, (NewLink("n0", 1.0, STATE),)) for k in range(4)]
+    out = desk.hear([(b"op", alter(session, 99, *more))], 0.0)
+    assert desk.stock.clients == 7 * 32 // 15 and desk.waiting == 24
+    places = [party.place for party in desk.sessions.parties.values() if party.name != "op"]
+    assert set(places) == set(range(14))
+    live = desk.stock.ledger.queue["live"][:24]
+    assert sorted(desk.stock.intake.turns.client[live]) == sorted(places)
+    answers = settled(desk, out)[1:]
+    assert all(isinstance(decode_answer(frame), Granted) for _, frame in answers)
+    assert len(answers) == 24 and desk.stock.is_sound()
+    # Somebody new finds one, too.
+    out = settled(desk, desk.hear([(b"x", ask(session, 100, "n0", "x1", deadline_s=30.0))], 0.0))
+    assert isinstance(decode_answer(out[0][1]), Granted)
+    assert desk.sessions.parties[BOB].place in range(14)
+    journal.close()
+    check(journal.path)
