@@ -230,8 +230,8 @@ class Journal:
         if self._lock < 0:
             return
         self._mover.close()
-        self.mark()
         self._read.close()
+        self.mark()
         with contextlib.suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._db.close()

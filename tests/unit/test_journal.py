@@ -1,5 +1,6 @@
 """The journal's housekeeping: its log, and rows that go when it is too long."""
 
+import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,6 +14,7 @@ from controller.service.checking import check
 from controller.service.entries import Known, Started
 from controller.service.journal import Journal, JournalFull
 from controller.service.terms import Terms
+from quantum.errors import RecordError
 
 TERMS = Terms(load_hz=20.0)
 
@@ -73,9 +75,14 @@ def test_who_writes_beside_the_chain_keeps_nobody_out(journal):
     for number in range(70):
         journal.append([Started(1, "net", 0, 0.0, 0.0)])
         other.execute(f"CREATE TABLE beside_{number}(x)")
-    journal.mark()
     other.close()
+    journal.close()
     assert len(list(read(journal.path))) == 70
+    # Which row is the last is noted all the same.
+    with contextlib.closing(sqlite3.connect(journal.path, isolation_level=None)) as db:
+        db.execute("DELETE FROM batch WHERE n = 70")
+    with pytest.raises(RecordError, match="row 70 is gone"):
+        list(read(journal.path))
 
 
 def test_a_journal_that_could_not_be_written_reads_nothing_on(journal):
