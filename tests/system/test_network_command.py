@@ -91,6 +91,8 @@ def test_a_network_that_is_changed_stands_after_a_kill(tmp_path):
         kept = tmp_path / "kept.json"
         words = ("network", "leave", "c", "--keep", str(kept), "--wait", "120")
         assert served.dpem(*words).stdout == "change 4 is made: 3 nodes, 2 links, 0 down\n"
+        # Once more: it is refused, and the file still says what had left.
+        assert "there is no node 'c'" in served.dpem(*words).stderr
         words = ("network", "join", "--file", str(kept), "--wait", "120", "--json", "-")
         assert json.loads(served.dpem(*words).stdout)["links"] == 3
         assert served.end() == 0
