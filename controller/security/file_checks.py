@@ -11,7 +11,9 @@ from typing import Any
 from controller.configuration import read_configuration, setting_of_values
 from controller.meeting import BROKER, read_run
 from controller.regions.config import load_regions
+from controller.rivals.allocator import find, known
 from controller.service.config import load_config
+from controller.setting import Setting, scenario_of
 from controller.site import RUN, SERVE
 from quantum.commands.findings import Check
 from quantum.errors import InputError
@@ -43,15 +45,24 @@ def check_file(path: Path) -> Iterator[Check]:
 def _readers(values: dict[str, Any]) -> Iterator[tuple[str, Callable[[str], Any]]]:
     """Yield the commands that a file of such values is for, and what reads it for them."""
     if _REGIONS in values:
-        yield "dpem region", load_regions
+        yield "dpem region", lambda path: _look_up(load_regions(path).setting)
         return
     parts = [part for part in (SERVE, RUN) if isinstance(values.get(part), dict)]
     if SERVE in parts or (not parts and values.keys() & _OF_A_SERVICE):
-        yield "dpem serve", lambda path: load_config(path).check().setting
+        yield "dpem serve", lambda path: _look_up(load_config(path).check().setting)
     if RUN in parts or (not parts and BROKER in values):
         yield "dpem run", _run
 
 
 def _run(path: str) -> None:
     options, _ = read_run(path)
-    setting_of_values(options, path).check()
+    _look_up(setting_of_values(options, path).check())
+
+
+def _look_up(setting: Setting) -> None:
+    """Find what a setting names: preset, topology, demand, files of these, and the allocator."""
+    if setting.allocator not in known():
+        # It says what there is; to load one that is there takes seconds.
+        find(setting.allocator)
+    # How much is asked for is no matter of the file where it does not say so.
+    scenario_of(setting, lambda *_, **__: 1.0)

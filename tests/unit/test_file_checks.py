@@ -44,6 +44,11 @@ def test_what_can_be_read_is_said_for_every_command(tmp_path):
     [
         (SERVICE + '[worker]\naddress = "tcp://127.0.0.1:7412"\n', "worker", "dpem serve"),
         (SERVICE + "load_hz = -1.0\n", "load_hz must be > 0", "dpem serve"),
+        (SERVICE.replace("surfnet", "mehs"), "topology 'mehs'", "dpem serve"),
+        (SERVICE + 'allocator = "nobody"\n', "allocator 'nobody'", "dpem serve"),
+        (SERVICE + 'demand = "often"\n', "often", "dpem serve"),
+        (SITE.replace('"mesh"', '"gone.json"'), "gone.json", "dpem run"),
+        (REGIONS.replace("ring-8", "rnig-8"), "rnig-8", "dpem region"),
         (SITE.replace("[run]", "[serve.worker]\n[run]"), "worker", "dpem serve"),
         (SITE.replace("seconds", "secnds"), "secnds", "dpem run"),
         (SITE + "[more]\n", "more", "dpem serve"),
