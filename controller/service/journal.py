@@ -11,7 +11,9 @@ closed, a journal notes beside the chain what its last row is (:meth:`Journal.ma
 
 A journal keeps a read of its own open. Without one SQLite takes and gives back the lock of a reader
 for every statement, which is a quarter of what a short row costs. The log can be moved only up to
-where the read began, so it begins anew every few rows.
+where the read began, so it begins anew every few rows. It also keeps the log from beginning anew
+by itself, as it does while few rows come, so it is open only while many do: otherwise every journal
+would need room for a long log.
 """
 
 import contextlib
@@ -46,6 +48,8 @@ _PAGE_BYTES = 2048
 _INSERT = "INSERT INTO batch VALUES(?,?,?)"
 #: The read that stays open begins anew after so many rows.
 _READ_ROWS = 32
+#: It does so while these rows came within so long; else there is none.
+_READ_S = 0.016
 _READ = "SELECT 1 FROM meta, (VALUES(1), (2))"
 #: Rows that may go are taken away so many at a time, and for so long at a stretch.
 _ROWS, _STRETCH_S = 64, 0.003
@@ -100,6 +104,7 @@ class Journal:
         self._stop = 0
         self._mover = Mover(path)
         self._read = self._db.cursor()
+        self._read_s = time.monotonic()
 
     def append(self, entries: list[Any]) -> int:
         """Write entries as one transaction and return its number.
@@ -108,9 +113,8 @@ class Journal:
         """
         if self._mover.nearly:
             self._mover.nearly = False
-            self._read.close()
+            self._let_go()
             move_rest(self._db)
-            self._read = self._db.cursor()
         body = encoder.encode(entries)
         head = hashlib.sha256(self.head + body).digest()
         # SQLite's module takes arrays as they are, and looks first whether bytes are to be adapted.
@@ -121,8 +125,7 @@ class Journal:
             raise JournalFull(f"{self.path}: {wrong}") from wrong
         self.number, self.head = self.number + 1, head
         if self.number % _READ_ROWS == 0:
-            with contextlib.suppress(sqlite3.Error):
-                self._read.execute(_READ)
+            self._read_anew()
         return self.number
 
     def _insert(self, row: tuple[int, bytearray, bytearray]) -> None:
@@ -131,11 +134,24 @@ class Journal:
         except sqlite3.Error as wrong:
             # Nobody writes in whose view of the file is older than what somebody else has written
             # there, and a full disk may have room again once the log begins anew.
-            self._read.close()
-            self._read = self._db.cursor()
+            self._let_go()
             if getattr(wrong, "sqlite_errorcode", 0) != sqlite3.SQLITE_BUSY_SNAPSHOT:
                 raise
             self._db.execute(_INSERT, row)
+
+    def _let_go(self) -> None:
+        """End the read that is open, until there is another one."""
+        self._read.close()
+        self._read = self._db.cursor()
+
+    def _read_anew(self) -> None:
+        """Begin the read anew while many rows come, keep none open while few do."""
+        then_s, self._read_s = self._read_s, time.monotonic()
+        if self._read_s - then_s > _READ_S:
+            self._let_go()
+        else:
+            with contextlib.suppress(sqlite3.Error):
+                self._read.execute(_READ)
 
     def begin(self, started: Started, lost: Iterable[Entry] = ()) -> None:
         """Note that a service starts, and what was lost with the one before it."""

@@ -1,6 +1,7 @@
 """The journal's housekeeping: its log, and rows that go when it is too long."""
 
 import contextlib
+import math
 import shutil
 import sqlite3
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from service_stage import ask, desk_on, session_of, settled
 
+from controller.service import journal as journals
 from controller.service import moving
 from controller.service.chain import read
 from controller.service.checking import check
@@ -42,6 +44,7 @@ def test_the_log_of_a_service_that_was_killed_is_moved_when_the_next_one_starts(
 
 def test_the_log_begins_anew_though_the_journal_is_written_meanwhile(tmp_path, monkeypatch):
     monkeypatch.setattr(moving, "_LONG", 64)
+    monkeypatch.setattr(journals, "_READ_S", math.inf)
     journal = Journal(tmp_path / "journal.db")
     mover, log = journal._mover, Path(f"{journal.path}-wal")
     mover.close()
@@ -69,7 +72,18 @@ def test_the_log_begins_anew_though_the_journal_is_written_meanwhile(tmp_path, m
     assert len(list(read(journal.path))) == 4 * 1011
 
 
-def test_who_writes_beside_the_chain_keeps_nobody_out(journal):
+@pytest.mark.parametrize("many", [True, False])
+def test_a_log_may_begin_anew_while_few_rows_come(journal, monkeypatch, many):
+    monkeypatch.setattr(journals, "_READ_S", math.inf if many else -1.0)
+    for _ in range(64):
+        journal.append([Started(1, "net", 0, 0.0, 0.0)])
+    with contextlib.closing(sqlite3.connect(journal.path, timeout=0.0)) as other:
+        busy, pages, moved = other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    assert (busy, pages) == (int(many), moved)
+
+
+def test_who_writes_beside_the_chain_keeps_nobody_out(journal, monkeypatch):
+    monkeypatch.setattr(journals, "_READ_S", math.inf)
     # Programs that copy databases as they grow do so.
     other = sqlite3.connect(journal.path, isolation_level=None)
     for number in range(70):
@@ -85,7 +99,8 @@ def test_who_writes_beside_the_chain_keeps_nobody_out(journal):
         list(read(journal.path))
 
 
-def test_a_journal_that_could_not_be_written_reads_nothing_on(journal):
+def test_a_journal_that_could_not_be_written_reads_nothing_on(journal, monkeypatch):
+    monkeypatch.setattr(journals, "_READ_S", math.inf)
     for _ in range(64):
         journal.append([Started(1, "net", 0, 0.0, 0.0)])
     other = sqlite3.connect(journal.path, isolation_level=None, timeout=0.0)
