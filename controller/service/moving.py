@@ -15,11 +15,12 @@ __all__ = ["Mover", "move_rest"]
 
 #: The thread looks so often whether the log should be moved.
 _MOVE_S = 2.0
-#: Pages of a log that is worth beginning anew, and the part of it that a writer moves himself: the
-#: longer it has become, the more is done at once.
-_LONG, _FEW = 32768, 1 / 16
-#: Whoever writes faster than this many passes can move is asked again later.
-_PASSES = 6
+#: Pages of a log that is worth beginning anew, and the part of it that a writer moves himself, but
+#: never more than so many: answers wait for it.
+_LONG, _FEW, _MOST = 32768, 1 / 16, 8192
+#: Whoever writes faster than this many passes can move is asked again later. Each pass moves what
+#: came during the one before, so they become shorter and shorter.
+_PASSES = 30
 
 
 class Mover:
@@ -49,9 +50,10 @@ class Mover:
             # Pages that came while the pass before this one was under way. Those that could not be
             # moved somebody reads: the writer himself only the newest few.
             left, held, moved = pages - moved, pages - now, now
-            if left <= _FEW * pages or held > _FEW * pages:
+            few = min(_FEW * pages, _MOST)
+            if left <= few or held > few:
                 break
-        self.nearly = pages >= _LONG and left <= _FEW * pages and held <= _FEW * pages
+        self.nearly = pages >= _LONG and left <= few and held <= few
 
     def close(self) -> None:
         """End the thread; safe to call twice."""
