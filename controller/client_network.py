@@ -102,7 +102,7 @@ class Operator(Client):
                     raise RequestError(code, detail)
         if busy:
             raise RequestError(Code.BUSY, busy)
-        why = f"no answer from {self.address} within {wait_s:g} s"
+        why = f"no answer from {self.address} within {max(0.0, wait_s):g} s"
         raise RequestError(Code.TIMEOUT, why)
 
 
