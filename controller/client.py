@@ -40,7 +40,7 @@ from quantum.requests import (
     encode_request,
 )
 
-__all__ = ["Client"]
+__all__ = ["Client", "rid_of"]
 
 #: A request without an answer is sent again after so long, later ones after twice as long.
 _RETRY_S, _LONGEST_RETRY_S = 0.25, 2.0
@@ -296,3 +296,14 @@ def _written(ask: Ask) -> bytes:
         raise InputError(f"pairs must be a number of pairs, got {ask.pairs}") from wrong
     except UnicodeEncodeError as wrong:
         raise InputError("source and destination must be text in UTF-8") from wrong
+
+
+def rid_of(text: str | None) -> bytes:
+    """Return the name of a request from its hexadecimal digits, a new one without any."""
+    try:
+        rid = os.urandom(16) if text is None else bytes.fromhex(text)
+    except ValueError:
+        rid = b""
+    if len(rid) != 16:
+        raise InputError(f"rid must be 32 hexadecimal digits, got {text!r}")
+    return rid

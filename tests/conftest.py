@@ -5,7 +5,9 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -49,3 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="run the examples of a checkout of QuTech-Delft/squidasm too (with =, not a blank)",
     )
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Any]:
+    """The journal of a service, in a file of its own."""
+    from controller.service.journal import Journal
+
+    kept = Journal(tmp_path / "journal.db")
+    yield kept
+    kept.close()

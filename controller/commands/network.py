@@ -241,16 +241,10 @@ def _change(
     rid: str | None,
     json_path: str | None,
 ) -> None:
-    import os
-
+    from controller.client import rid_of
     from quantum.errors import Code, InputError, RequestError
 
-    try:
-        name = os.urandom(16) if rid is None else bytes.fromhex(rid)
-    except ValueError:
-        name = b""
-    if len(name) != 16:
-        raise InputError(f"rid must be 32 hexadecimal digits, got {rid!r}")
+    name = rid_of(rid)
     try:
         done = operator.change(steps, wait_s=wait_s, rid=name)
     except RequestError as wrong:

@@ -44,20 +44,13 @@ def command(
 
     Exit code 1 where there are none by the deadline, or nobody answers.
     """
-    import os
-
-    from controller.client import HELLO_S, Client
+    from controller.client import HELLO_S, Client, rid_of
     from controller.service.config import load_config
     from quantum.errors import Code, InputError, RequestError
 
     if regions_path is not None and config_path is not None:
         raise InputError("give --config or --regions, not both")
-    try:
-        name = os.urandom(16) if rid is None else bytes.fromhex(rid)
-    except ValueError:
-        name = b""
-    if len(name) != 16:
-        raise InputError(f"rid must be 32 hexadecimal digits, got {rid!r}")
+    name = rid_of(rid)
     if regions_path is None:
         config = load_config(config_path)
         (server, own), listens = config.client_pair(), config.address

@@ -127,7 +127,7 @@ def _left(base: Scenario, network: Network) -> Trace:
 
 
 class _Plain(msgspec.Struct, frozen=True):
-    """A network as lists."""
+    """A network as lists; a topology file may not be in pieces, and a network that changes may."""
 
     name: str
     nodes: list[str]

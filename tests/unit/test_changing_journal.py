@@ -49,13 +49,6 @@ NEW_TO_N0 = msgspec.structs.replace(NEW, links=NEW.links[1:])
 
 
 @pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
 def desk(journal):
     return desk_on(journal, TERMS)
 

@@ -49,13 +49,6 @@ from quantum.seeding import generator
 
 
 @pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
-
-
-@pytest.fixture
 def desk(journal):
     return desk_on(journal, TERMS)
 

@@ -1,25 +1,16 @@
 """A service whose disk is full: what it says then, and what it knows afterwards."""
 
-import pytest
 from service_stage import ADA, FullDisk, ask, desk_on, said, session_of, settled
 
 from controller.security.limits import RateLimit
 from controller.service.answers import Answers, Party
 from controller.service.checking import check
 from controller.service.entries import Answered, Kept
-from controller.service.journal import Journal
 from controller.service.terms import Terms
 from quantum.errors import Code
 from quantum.requests import Granted
 
 TERMS = Terms(load_hz=20.0, credits=4, remembered=64, most_pairs=4, grace_s=1.0)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
 
 
 def test_a_full_disk_stops_handing_out_until_there_is_room(journal):

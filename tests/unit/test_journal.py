@@ -21,13 +21,6 @@ from quantum.errors import RecordError
 TERMS = Terms(load_hz=20.0)
 
 
-@pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
-
-
 def test_the_log_of_a_service_that_was_killed_is_moved_when_the_next_one_starts(journal, tmp_path):
     for epoch in range(1, 200):
         journal.append([Started(epoch, "net", 0, 0.0, 0.0)])

@@ -33,13 +33,6 @@ TERMS = Terms(load_hz=20.0, credits=4, remembered=64, most_pairs=4, grace_s=1.0)
 NODES = st.sampled_from(["n0", "n1", "n2", "n3"])
 
 
-@pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
-
-
 def test_a_request_is_granted_and_repeated_byte_for_byte(journal):
     desk = desk_on(journal, TERMS)
     session = session_of(desk)

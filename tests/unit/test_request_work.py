@@ -36,13 +36,6 @@ WORK = WorkTerms(patience_s=1.0, waiting=64)
 NODES = st.sampled_from(["n0", "n1", "n2", "n3"])
 
 
-@pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
-
-
 def staffed(journal, terms=TERMS, *, room=4, work=WORK, now_s=0.0):
     desk = desk_on(journal, terms, work=work, now_s=now_s)
     desk.work.workers, desk.work.room = 1, room

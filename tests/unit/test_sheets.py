@@ -43,13 +43,6 @@ def told(tail, story):
 # A service's journal.
 
 
-@pytest.fixture
-def journal(tmp_path):
-    kept = Journal(tmp_path / "journal.db")
-    yield kept
-    kept.close()
-
-
 def test_a_journal_tells_what_its_service_counted(journal):
     desk = stage.desk_on(journal, TERMS)
     tail, story = JournalTail(journal.path), ServiceStory()
