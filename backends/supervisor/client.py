@@ -3,6 +3,7 @@
 Not for two threads: a thread that renews a lease has a client of its own.
 """
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -36,6 +37,8 @@ __all__ = ["Client", "endpoint_of", "estop", "key_of", "new_rid", "status"]
 _PATIENCE_S = 60.0
 #: How often a client that waits looks whether the supervisor is there at all.
 _LOOK_S = 0.2
+#: A socket whose peer speaks something else takes nothing: nobody waits for it for longer.
+_SEND_MS = 2_000
 
 
 def new_rid() -> bytes:
@@ -67,6 +70,7 @@ class Client:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self.socket.linger, self.socket.maxmsgsize = 200, MAX_BYTES
+        self.socket.sndtimeo = _SEND_MS
         self.socket.curve_serverkey = server.encode()
         self.socket.curve_publickey = key.public.encode()
         self.socket.curve_secretkey = key.secret.encode()
@@ -80,8 +84,9 @@ class Client:
         """
         self._check_there()
         rid = getattr(message, "rid", NO_RID)
-        self.socket.send(encode(message))
         until = time.monotonic() + patience_s
+        if not self._send(message):
+            raise _silent(_SEND_MS / 1e3)
         while (left_s := until - time.monotonic()) > 0.0:
             if not self.socket.poll(max(1, int(min(left_s, _LOOK_S) * 1e3))):
                 self._check_there()
@@ -89,9 +94,7 @@ class Client:
             reply = decode_reply(self.socket.recv())
             if reply.rid in (rid, NO_RID):
                 return reply
-        raise DeviceTimeout(
-            f"the supervisor did not answer within {patience_s:g} s; is this key on its list?"
-        )
+        raise _silent(patience_s)
 
     def demand(self, message: Request, patience_s: float = _PATIENCE_S) -> Reply:
         """Like :meth:`ask`, but a refusal raises what it says."""
@@ -105,8 +108,14 @@ class Client:
         return reply
 
     def say(self, message: Request) -> None:
-        """Send something that has no answer."""
-        self.socket.send(encode(message))
+        """Send something that has no answer; what cannot be sent is not heard, and no more."""
+        self._send(message)
+
+    def _send(self, message: Request) -> bool:
+        with contextlib.suppress(zmq.Again):
+            self.socket.send(encode(message))
+            return True
+        return False
 
     def heard(self) -> Reply | None:
         """Return an answer that is there already."""
@@ -133,6 +142,12 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _silent(patience_s: float) -> DeviceTimeout:
+    return DeviceTimeout(
+        f"the supervisor did not answer within {patience_s:g} s; is this key on its list?"
+    )
 
 
 def estop(rack: Path, reason: str, key: Path | None = None) -> Stopped:

@@ -110,3 +110,14 @@ def test_a_caller_who_waits_hears_that_the_supervisor_is_gone() -> None:
             with pytest.raises(RequestError, match="REJECTED: the supervisor of the rack is gone"):
                 client.ask(Status(bytes(range(16))), 30.0)
         assert time.monotonic() - began < 5.0
+
+
+def test_a_caller_whom_something_else_answers_is_told_so() -> None:
+    pair = KeyPair(*(half.decode() for half in zmq.curve_keypair()))
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as plain:
+        port = plain.bind_to_random_port("tcp://127.0.0.1")
+        with Client(f"tcp://127.0.0.1:{port}", pair.public, pair) as client:
+            time.sleep(0.5)  # the handshake has failed, and the socket has nobody to send to
+            with pytest.raises(DeviceTimeout, match="did not answer within 2 s"):
+                client.ask(Status(bytes(range(16))), 30.0)
+            client.say(Status(bytes(range(16))))
