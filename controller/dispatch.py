@@ -10,7 +10,7 @@ import numpy as np
 
 from controller.admission import Admission
 from controller.decide import FEATURES
-from controller.entries import acts_of, note, rows_of, yields_of
+from controller.entries import acts_of, ahead_of, note, rows_of, yields_of
 from controller.gate import Verdict, judge
 from controller.learning_round import Rounds
 from controller.policy import from_parameters, initial_actor, parameters
@@ -164,7 +164,7 @@ class Dispatch:
         self._spoken.clear()
         if rules.central:
             act_by_rule(rules.world, ledger, rules.rule)
-        acts, yields = acts_of(ledger), yields_of(ledger)
+        acts, yields, ahead = acts_of(ledger), yields_of(ledger), ahead_of(ledger)
         generate(rules.world, ledger, rules.rule)
         self._admission.report()
         serve(rules.world, ledger, rules.rule)
@@ -185,6 +185,7 @@ class Dispatch:
                 "acts": acts,
                 "yields": yields,
                 "served": served,
+                **({"ahead": ahead} if ahead else {}),
             }
         )
         self.rounds.end_of_slot(self._journal, slot, ledger.node.up == 1)

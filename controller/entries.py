@@ -10,12 +10,24 @@ from quantum.kernels import Table
 from quantum.ledger import Ledger
 from quantum.record import Digest
 
-__all__ = ["Act", "Row", "Yielded", "acts_of", "note", "rows_of", "yields_of"]
+__all__ = [
+    "Act",
+    "Ahead",
+    "Row",
+    "Yielded",
+    "acts_of",
+    "ahead_of",
+    "note",
+    "rows_of",
+    "yields_of",
+]
 
 #: Node, number of its token, position of the link, urgency.
 Act = tuple[int, int, int, float]
 #: Node, position of the link, surplus.
 Yielded = tuple[int, int, float]
+#: Class for whose two nodes pairs should wait, and how many.
+Ahead = tuple[int, int]
 #: Kind, request (or node of a link test), attempt, hops, links, the slots that each pair waited.
 #: Where a swap ended the wait of one qubit before that of its partner there is a list more: the
 #: slots that the right qubits waited. Where pairs were distilled there is a list more, the last:
@@ -54,6 +66,12 @@ def yields_of(ledger: Ledger) -> list[Yielded]:
             strict=True,
         )
     )
+
+
+def ahead_of(ledger: Ledger) -> list[Ahead]:
+    """Return what is so sure to be asked for that it may be swapped ahead for in this slot."""
+    sure = ledger.ready[: ledger.now[0].soon]
+    return list(zip(sure["row"].tolist(), sure["soon"].tolist(), strict=True))
 
 
 def rows_of(events: Table) -> list[Row]:

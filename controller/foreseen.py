@@ -11,7 +11,7 @@ import numpy as np
 
 from controller.arrivals import Arrivals, Recurrent
 from quantum.ledger import Rule, World
-from quantum.ledger.expected import claims_of
+from quantum.ledger.expected import claims_of, sure_of
 from quantum.ledger.state import Floats, Ints
 
 __all__ = ["Foreseen", "collected", "foreseen", "nothing_foreseen"]
@@ -20,19 +20,23 @@ __all__ = ["Foreseen", "collected", "foreseen", "nothing_foreseen"]
 class Foreseen(NamedTuple):
     """Claims of expected requests, slot by slot: those of slot s are ``first[s]:first[s + 1]``.
 
-    ``rows`` are classes, ``whole`` the pairs of a batch, ``chances`` how likely it is.
+    ``rows`` are classes, ``whole`` the pairs of a batch, ``chances`` how likely it is. Classes for
+    whose two nodes ``most`` pairs should wait are ``sure``, those of slot s from ``begin[s]`` on.
     """
 
     first: Ints
     rows: Ints
     whole: Floats
     chances: Floats
+    begin: Ints
+    sure: Ints
+    most: Ints
 
 
 def nothing_foreseen(slots: int) -> Foreseen:
     """Return the forecasts of nodes that expect nothing."""
-    none = np.zeros(0)
-    return Foreseen(np.zeros(slots + 1, np.int64), np.zeros(0, np.int64), none, none)
+    first, rows, none = np.zeros(slots + 1, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    return Foreseen(first, rows, none, none, first, rows, rows)
 
 
 def foreseen(world: World, rule: Rule, arrivals: Arrivals | None = None) -> Foreseen:
@@ -40,7 +44,9 @@ def foreseen(world: World, rule: Rule, arrivals: Arrivals | None = None) -> Fore
     ahead = round(rule.horizon_s / world.slot_s)
     if ahead < 1 or rule.complete != 2:
         return nothing_foreseen(world.horizon)
-    return collected(rule, _expected(world, ahead, arrivals or Recurrent(world.cls, world.slot_s)))
+    return collected(
+        world, rule, _expected(world, ahead, arrivals or Recurrent(world.cls, world.slot_s))
+    )
 
 
 def _expected(world: World, ahead: int, arrivals: Arrivals) -> Iterable[tuple[Floats, Floats]]:
@@ -67,11 +73,17 @@ def _expected(world: World, ahead: int, arrivals: Arrivals) -> Iterable[tuple[Fl
         expected = arrivals.expected(slot, ahead)
 
 
-def collected(rule: Rule, slots: Iterable[tuple[Floats, Floats]]) -> Foreseen:
-    """Collect the claims of slots from the pairs expected of each class (C,) and its batch (C,)."""
-    parts = [claims_of(rule, expected, batch) for expected, batch in slots]
-    first = np.cumsum([0, *(len(rows) for rows, _, _ in parts)])
+def collected(world: World, rule: Rule, slots: Iterable[tuple[Floats, Floats]]) -> Foreseen:
+    """Collect what slots foresee from the pairs expected of each class (C,) and its batch (C,)."""
+    parts = [
+        (*claims_of(rule, expected, batch), *sure_of(world, rule, expected, batch))
+        for expected, batch in slots
+    ]
     if not parts:
         return nothing_foreseen(0)
-    rows, whole, chances = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Foreseen(first, rows, whole, chances)
+    first = np.cumsum([0, *(len(rows) for rows, _, _, _, _ in parts)])
+    begin = np.cumsum([0, *(len(sure) for _, _, _, sure, _ in parts)])
+    rows, whole, chances, sure, most = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    return Foreseen(first, rows, whole, chances, begin, sure, most)

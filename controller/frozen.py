@@ -13,7 +13,7 @@ from controller.policy import Actor
 from controller.rivals.allocator import Player
 from quantum.kernels import threaded
 from quantum.ledger import Ledger, Rule, World, close_slot, generate, open_slot, serve
-from quantum.ledger.expected import claim_expected, slack_of
+from quantum.ledger.expected import claim_expected, note_sure, slack_of
 from quantum.ledger.generate import NEVER
 from quantum.ledger.observe import gather
 from quantum.ledger.places import drop_expired
@@ -81,6 +81,8 @@ def _advance(
     while ledger.now[0].clock < stop:
         slot = ledger.now[0].clock
         open_slot(world, ledger, rule)
+        begin, end = soon.begin[slot], soon.begin[slot + 1]
+        note_sure(ledger, soon.sure[begin:end], soon.most[begin:end])
         begin, end = soon.first[slot], soon.first[slot + 1]
         if begin < end:
             rows, whole = soon.rows[begin:end], soon.whole[begin:end]

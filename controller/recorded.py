@@ -8,6 +8,7 @@ import msgspec
 from controller.setting import Setting, scenario_of
 from quantum.errors import RecordError
 from quantum.ledger import ACTION_TOKENS
+from quantum.ledger.expected import MOST_AHEAD
 from quantum.record import Record
 from quantum.scenario import Scenario
 from quantum.topology import load_topology
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+_Ahead = Annotated[int, msgspec.Meta(ge=0, le=MOST_AHEAD)]
 _Token = Annotated[int, msgspec.Meta(ge=0, lt=ACTION_TOKENS)]
 
 
@@ -36,7 +38,8 @@ class Slot(msgspec.Struct, frozen=True):
     """What was decided in a slot, and which pairs came of it.
 
     ``asked`` are numbers of requests; ``acts`` are (node, number of its token, position of the
-    link, urgency); ``yields`` are (node, position of the link, surplus).
+    link, urgency); ``yields`` are (node, position of the link, surplus). For the two nodes of the
+    classes in ``ahead``, so many pairs were to wait.
     """
 
     slot: _Count
@@ -44,6 +47,7 @@ class Slot(msgspec.Struct, frozen=True):
     acts: tuple[tuple[_Count, _Token, _Count, float], ...]
     yields: tuple[tuple[_Count, _Count, float], ...]
     served: list[list[Any]]
+    ahead: tuple[tuple[_Count, _Ahead], ...] = ()
 
 
 class Results(msgspec.Struct, frozen=True):

@@ -47,6 +47,7 @@ from quantum.ledger import (
     swaps_ahead,
 )
 from quantum.ledger.events import draw_tests, kinds_of, link_pairs, take_events
+from quantum.ledger.expected import note_sure
 from quantum.ledger.places import drop_expired, is_sound
 from quantum.ledger.state import DELIVERED, LINK_TESTED
 from quantum.record import Digest, Record
@@ -175,6 +176,10 @@ class _Again:
             if node >= world.n:
                 raise differs(slot, f"there is no node {node}")
             ledger.node[node].yields, ledger.node[node].surplus = position, surplus
+        ahead = np.array(event.ahead, dtype=np.int64).reshape(-1, 2)
+        if np.any(ahead[:, 0] >= len(world.cls)) or len(ahead) > len(ledger.ready):
+            raise differs(slot, "pairs were to wait for a class that there is not")
+        note_sure(ledger, ahead[:, 0].copy(), ahead[:, 1].copy())
         generate(world, ledger, rule)
         serve(world, ledger, rule)
         events = take_events(ledger)

@@ -21,7 +21,7 @@ Answer = Callable[[int, Ok | Err], None]
 
 def played_rule(rule: Rule, *, measured: bool) -> Rule:
     """Return the rule that a run plays: where pairs are only measured, none can wait."""
-    return rule._replace(ahead_s=0.0) if measured else rule
+    return rule._replace(ahead_s=0.0, sure=0.0) if measured else rule
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,8 @@ HORIZON_S = 0.3
 LEAST = 0.25
 #: Announced requests get pairs swapped so long before they start.
 AHEAD_S = 0.5
+#: And those two nodes, of which so much of a batch is expected.
+SURE = 0.4
 #: Share of mean-rate's targets that is kept; the demand that is expected claims beside it.
 UNDERNEATH = 1.0
 
@@ -61,18 +63,19 @@ LEVERS = {
     "soon": (0.5, 1.0, 2.0),
     "press": (0.0, 0.5, 1.0, 1e18),
     "ahead_s": (0.0, 0.3, 0.5, 1.0),
+    "sure": (0.0, 0.3, 0.4, 0.5, 0.6),
     "underneath": (0.5, 0.75, 1.0),
 }
 
 
 def rule_of(targets: Floats, **weights: float) -> Rule:
     """Return what the policy starts as: tuned mean-rate, with claims of what is expected and swaps
-    ahead for what is announced.
+    ahead for what is announced or as good as sure.
 
     ``weights`` are fields of the rule, by default those that tuning found.
     """
     known = {k: v for k, v in tuned("mean-rate").items() if k in Rule._fields}
-    start = {"horizon_s": HORIZON_S, "least": LEAST, "ahead_s": AHEAD_S}
+    start = {"horizon_s": HORIZON_S, "least": LEAST, "ahead_s": AHEAD_S, "sure": SURE}
     own = start | {k: v for k, v in tuned("dpem").items() if k in Rule._fields}
     return mean_rate.rule_of(targets, **{**known, **own, **weights})
 

@@ -109,7 +109,7 @@ def new_ledger(
         before=int,  # place of the previous and next pair as old as it, -1 none
         after=int,
         free=int,  # stack of free places; its height is now.free
-        owner=int,  # class that it was swapped ahead for, -1 none
+        owner=int,  # row of ``ready`` that it was swapped ahead for, -1 none
         **_HISTORY,
     )
     pair.u, pair.free = -1, np.arange(places + world.ghosts)
@@ -147,6 +147,7 @@ def new_ledger(
         row=int,  # whose ages count meanwhile
         haunting=int,  # first ghost that stands in a queue, -1 none
         least=float,  # what the path of the last search from both ends costs
+        soon=int,  # two nodes of which requests are as good as sure, see ``ready``
     )
     now.free, now.haunting = places, -1
     event = table(
@@ -210,10 +211,13 @@ def new_ledger(
         event=event,
         chain=np.zeros(MAX_HOPS, np.int64),
         lasting=np.zeros(MAX_HOPS, np.int64),
+        # Of a class; behind the classes, in the place of their first one, of all of two nodes.
         ready=table(
-            len(world.cls),
+            2 * len(world.cls),
             pairs=int,  # that wait
             free=int,  # of these, while requests share them out
+            row=int,  # strictest class of the k-th two nodes of which requests are as good as sure
+            soon=int,  # pairs that should wait for them
         ),
         # A line: all that searches by layers and breadth-first ones note of a node.
         fan=table(

@@ -24,6 +24,7 @@ __all__ = [
     "missing",
     "note_shares",
     "resume_shares",
+    "waiting",
 ]
 
 #: Paths that one request may claim; more change nothing (measured).
@@ -62,7 +63,7 @@ def resume_shares(world: World, ledger: Ledger) -> None:
 
 @lean
 def begin_ready(ledger: Ledger) -> None:
-    """Let requests share out the pairs that wait for their class, if any can."""
+    """Let requests share out the pairs that wait for them, if any can."""
     if len(ledger.leaf) == 0:
         return
     for row in range(len(ledger.ready)):
@@ -70,11 +71,24 @@ def begin_ready(ledger: Ledger) -> None:
 
 
 @small
-def missing(ledger: Ledger, row: int, left: int) -> int:
-    """Take of the pairs that wait for a class; return how many of ``left`` are still to come."""
+def missing(world: World, ledger: Ledger, row: int, left: int) -> int:
+    """Take of the pairs that wait for a class; return how many of ``left`` are still to come.
+
+    Its own come first, then those that wait for any class of its two nodes.
+    """
+    alike = len(world.cls) + world.cls[row].first
     taken = min(left, ledger.ready[row].free)
     ledger.ready[row].free -= taken
-    return int(left - taken)
+    more = min(left - taken, ledger.ready[alike].free)
+    ledger.ready[alike].free -= more
+    return int(left - taken - more)
+
+
+@small
+def waiting(world: World, ledger: Ledger, row: int) -> int:
+    """Count the pairs that a class could get at once and that nobody has taken a share of."""
+    alike = len(world.cls) + world.cls[row].first
+    return int(ledger.ready[row].free + ledger.ready[alike].free)
 
 
 @lean
@@ -84,7 +98,7 @@ def claim_share(world: World, ledger: Ledger, rule: Rule, request: int) -> None:
     Adds to ``ledger.link.wanted``.
     """
     row = world.request[request].cls
-    left = float(missing(ledger, row, ledger.request[request].left))
+    left = float(missing(world, ledger, row, ledger.request[request].left))
     slack = world.request[request].deadline - ledger.now[0].clock
     for _ in range(MOST_PARTS):
         if left <= 0.0:

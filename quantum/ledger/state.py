@@ -138,7 +138,7 @@ class Ledger(NamedTuple):
     event: Table  # (E,) assembled pairs and link tests since they were last taken
     chain: Ints  # (H,) result of the last search, destination first
     lasting: Ints  # (H,) scratch: stored pairs that may become a chain
-    ready: Table  # (C,) pairs swapped ahead that wait for requests of a class, see new_ledger
+    ready: Table  # (2 C,) pairs swapped ahead that wait for a class, or two nodes, see new_ledger
     fan: Table  # (n,) what searches note of a node, see new_ledger and quantum.ledger.fans
     lead: Table  # as ``World.lead``: where stored pairs lead, see quantum.ledger.fans
     vain: Table  # (C,) searches for stored pairs in vain, see quantum.ledger.paths.find_stored
@@ -183,11 +183,13 @@ class Rule(NamedTuple):
     soon: float = 1.0  # weight of the pairs that expected requests want, in targets
     press: float = 1e18  # such pairs that must be missing to go before all targets
     ahead_s: float = 0.0  # announced requests get pairs swapped so long before they start; 0: none
+    sure: float = 0.0  # share of a batch that must be expected to swap ahead for it, too; 0: never
 
 
 def swaps_ahead(world: World, rule: Rule) -> bool:
     """Tell whether a rule joins pairs before requests of a world start, so that composites wait."""
-    return rule.ahead_s > 0.0 and bool((world.request.told < world.request.arrival).any())
+    announced = rule.ahead_s > 0.0 and bool((world.request.told < world.request.arrival).any())
+    return announced or (rule.sure > 0.0 and rule.horizon_s > 0.0 and rule.complete == 2)
 
 
 @small
