@@ -264,6 +264,36 @@ def test_a_lie_with_a_good_seal_is_found(honest, tmp_path, name):
     assert "\n" not in str(found.value)
 
 
+def test_swaps_for_what_was_only_expected_play_again(tmp_path):
+    """Replay knows no forecasts: the record says for whose two nodes pairs were to wait."""
+    setting = msgspec.structs.replace(
+        SETTING, topology="mesh-20", demand="scheduled", warmup_s=21.0, learn=False
+    )
+    folder = record_run(tmp_path / "run", setting)
+    record = read(folder)
+    sure = [event["ahead"] for event in record.events if event.get("ahead")]
+    assert len(sure) > 20 and replay(record).pairs > 0
+
+    def nothing_ahead(events, _):
+        for event in events:
+            event.pop("ahead", None)
+
+    def another_class(events, _):
+        first(events, "slot", lambda e: "ahead" in e)["ahead"][0][0] = 10_000
+
+    def too_many(events, _):
+        first(events, "slot", lambda e: "ahead" in e)["ahead"][0][1] = 5
+
+    lies = {
+        nothing_ahead: "slot",
+        another_class: "a class that there is not",
+        too_many: "malformed",
+    }
+    for number, (lie, words) in enumerate(lies.items()):
+        with pytest.raises(RecordError, match=words):
+            replay(read(resealed(folder, tmp_path / f"run {number}", lie)))
+
+
 def test_a_record_resealed_without_a_lie_still_plays(honest, tmp_path):
     replay(read(resealed(honest, tmp_path / "run", lambda *_: None)))
 
