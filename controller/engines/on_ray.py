@@ -1,11 +1,9 @@
 """Work spread over a Ray cluster: the same functions, the same results, lost workers retried."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, NoReturn
 
 from controller.engines.carried import Carried, pack, unpack
@@ -82,51 +80,20 @@ def _hand_out(
     play = ray.remote(max_retries=_RETRIES, num_cpus=1)(_play)
     chunks = Chunks(range(len(tasks)))
     running: dict[Any, list[int]] = {}
-    with _interrupts() as check:
-        while chunks.left or running:
-            workers = _workers(ray, processes)
-            while chunks.left and len(running) < _AHEAD * workers:
-                places = chunks.take(workers=_AHEAD * workers)
-                running[play.remote(work, [tasks[place] for place in places], shared)] = places
-            done, _ = ray.wait(list(running), num_returns=1)
-            check()
-            places = running.pop(done[0])
-            try:
-                seconds, results = ray.get(done[0])
-            except ray.exceptions.RayError as wrong:
-                _tell(ray, wrong)
-            chunks.took(len(places), seconds)
-            for place, result in zip(places, results, strict=True):
-                finished(place, result)
-            check()
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], None]]:
-    """Yield what raises KeyboardInterrupt where the interrupt key was pressed and nothing came.
-
-    Rarely an interrupt reaches Python within Ray's compiled code, which goes on (seen with 2.60).
-    """
-    handler, heard = signal.getsignal(signal.SIGINT), threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        heard.set()
-        signal.default_int_handler(number, frame)
-
-    def check() -> None:
-        if heard.is_set():
-            raise KeyboardInterrupt
-
-    # Signals come to the first thread, and who has a handler of his own knows why.
-    ours = handler is signal.default_int_handler
-    if not ours or threading.current_thread() is not threading.main_thread():
-        yield check
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    while chunks.left or running:
+        workers = _workers(ray, processes)
+        while chunks.left and len(running) < _AHEAD * workers:
+            places = chunks.take(workers=_AHEAD * workers)
+            running[play.remote(work, [tasks[place] for place in places], shared)] = places
+        done, _ = ray.wait(list(running), num_returns=1)
+        places = running.pop(done[0])
+        try:
+            seconds, results = ray.get(done[0])
+        except ray.exceptions.RayError as wrong:
+            _tell(ray, wrong)
+        chunks.took(len(places), seconds)
+        for place, result in zip(places, results, strict=True):
+            finished(place, result)
 
 
 def _workers(ray: ModuleType, processes: int | None) -> int:
