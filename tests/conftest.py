@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ settings.load_profile("dpem")
 # Latches, tokens and logs of racks that tests play with are nobody else's.
 os.environ["DPEM_STATE"] = tempfile.mkdtemp(prefix="dpem-state-")
 atexit.register(shutil.rmtree, os.environ["DPEM_STATE"], ignore_errors=True)
+
+# A shell that starts the suite in the background has it ignore the interrupt key, and what tests
+# start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hypothesis also draws numbers that stand in the project's modules loaded so far. Examples would
 # depend on which tests ran before in the same process, and what fails in the suite pass alone.
