@@ -169,8 +169,10 @@ def _show(found: "Federated") -> None:
     for task, unit in found.units.items():
         title = f"{task}: {unit}, {len(found.seeds)} seed(s)"
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in ("scheme", "epsilon", "result", "loss", "95 %", "kept", "dropped"):
-            table.add_column(name, justify="left" if name == "scheme" else "right", no_wrap=True)
+        table.add_column("scheme")
+        # Numbers are whole in a narrow terminal; names are folded there.
+        for name in ("epsilon", "result", "loss", "95 %", "kept", "dropped"):
+            table.add_column(name, justify="right", no_wrap=True)
         for row in found.rows:
             if row.task == task:
                 table.add_row(
