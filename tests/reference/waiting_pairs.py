@@ -11,7 +11,7 @@ from quantum.network import Network
 from quantum.program import Gates, Memory
 from quantum.scenario import Scenario
 
-__all__ = ["RULE", "line", "until", "waiting"]
+__all__ = ["RULE", "line", "until", "waiting", "waiting_for"]
 
 RULE = Rule(fill=0, complete=2, targets=np.zeros(8), ahead_s=0.5)
 
@@ -69,3 +69,12 @@ def until(world, ledger, slot, rule=RULE):
 
 def waiting(ledger):
     return int(ledger.ready.pairs.sum())
+
+
+def waiting_for(world, ledger):
+    """Check the books, and return how many pairs wait for each row of ``ready``."""
+    assert is_sound(world, ledger)
+    here = ledger.pair.owner[ledger.pair.u >= 0]
+    counts = np.bincount(here[here >= 0], minlength=len(ledger.ready))
+    assert counts.tolist() == ledger.ready.pairs.tolist()
+    return counts
