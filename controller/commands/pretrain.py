@@ -43,7 +43,7 @@ _HELD_OUT = 4
 @click.command("pretrain")
 @click.option("--traces", default=100, show_default=True, help="Training traces, all kinds.")
 @click.option("--seconds", default=150.0, show_default=True, help="Network time of a trace.")
-@click.option("--epochs", default=8, show_default=True, help="Times that each look is used.")
+@click.option("--epochs", default=16, show_default=True, help="Times that each look is used.")
 @click.option("--few", default=30, show_default=True, help="Traces for the two that are compared.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the weights and batches.")
 @click.option(
@@ -68,8 +68,8 @@ def command(
         raise InputError(f"cannot write {folder}: it is no folder")
     plans = {
         "gru": (traces, 8, 16, None),
-        "small": (few, 2, 3, None),
-        "quantum": (few, WIDTH, 4, quantum_reader),
+        "small": (few, 2, 4, None),
+        "quantum": (few, WIDTH, 5, quantum_reader),
     }
     called = f"python -m controller.forecasting {' '.join(sys.argv[1:])}".strip()
     for name, (count, hidden, units, reader) in plans.items():

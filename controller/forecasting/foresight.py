@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from controller.checkpoint import load
 from controller.forecasting.kernels import foresee, improve
+from controller.forecasting.looks import note
 from controller.forecasting.recurrence import OUTPUTS, Weights
 from controller.forecasting.seasons import seasons
 from controller.forecasting.streams import (
@@ -30,7 +31,6 @@ from controller.forecasting.streams import (
     SIZES,
     new_streams,
     newest,
-    note,
     set_season,
 )
 from quantum.errors import InputError

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.forecasting.looks import flat_rate, look_ahead
 from controller.forecasting.recurrence import BOUND, OUTPUTS, Weights, read_node, see_bin
 from controller.forecasting.streams import (
     BIN_S,
@@ -12,8 +13,6 @@ from controller.forecasting.streams import (
     FEATURES,
     TIMES,
     Streams,
-    flat_rate,
-    look_ahead,
 )
 from quantum.kernels import kernel
 

@@ -7,16 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.forecasting.kernels import blocks_after
+from controller.forecasting.looks import flat_rate, look_ahead, note
 from controller.forecasting.streams import (
     BIN_S,
     BINS,
     FEATURES,
     Streams,
-    flat_rate,
-    look_ahead,
     new_streams,
     newest,
-    note,
 )
 from controller.forecasting.walked import SLOT_S
 from quantum.demand import Trace

@@ -6,7 +6,6 @@ are seconds. Nothing here looks ahead, everything is bounded, and a commodity's 
 depend on which others share the arrays.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +17,20 @@ __all__ = [
     "BINS",
     "BIN_S",
     "COLUMNS",
+    "FADE_SIZE",
     "FEATURES",
     "INPUTS",
     "LENGTH",
     "MERGE_S",
+    "RATES_S",
     "SEASON_S",
+    "SIZES",
+    "TIMES",
+    "WIDTHS_S",
     "Streams",
-    "flat_rate",
-    "look_ahead",
+    "advance",
     "new_streams",
     "newest",
-    "note",
     "set_season",
 ]
 
@@ -47,10 +49,6 @@ CELLS, CELL_S = 512, 0.1
 SHORTEST = 16
 #: Half widths over which a season's profile is averaged, seconds.
 WIDTHS_S = (0.1, 0.3, 0.7, 1.3)
-#: A block this near to the same time of the season is taken for the one that was due, seconds.
-NEAR_S = 0.8
-#: Cells that a look ahead needs at most: the shortest cell is a sixteenth of the shortest season.
-REACH = 96
 #: Time constants of decaying rates, seconds.
 RATES_S = (1.0, 5.0, 20.0)
 #: What is left of a season's weight when the next one comes, and of a block's size.
@@ -68,10 +66,15 @@ COLUMNS = (
     "seasons",
     "blocks",
     "ahead",
+    "due",
+    "due_late",
+    "due_scatter",
+    "due_blocks",
 )
 FEATURES = len(COLUMNS)
-#: Inputs of the recurrent network at a block: how the season, the level and the gap saw it coming.
-INPUTS = 8
+#: Inputs of the recurrent network at a block: how the season, the level, the gap and the due time
+#: saw it coming.
+INPUTS = 10
 
 
 class Streams(NamedTuple):
@@ -94,6 +97,7 @@ class Streams(NamedTuple):
     node_blocks: Ints  # (N,)
     node_size: Ints  # (N,) commodities of the node
     node_pairs: Floats  # (N,)
+    node_squares: Floats  # (N, 2) squares of how late blocks came, and their number, fading
     events: Floats  # (N, LENGTH, INPUTS) the newest blocks, a ring
 
 
@@ -119,6 +123,7 @@ def new_streams(owner: Ints, nodes: int) -> Streams:
         node_blocks=np.zeros(nodes, dtype=np.int64),
         node_size=np.bincount(owner, minlength=nodes).astype(np.int64),
         node_pairs=np.zeros(nodes),
+        node_squares=np.zeros((nodes, 2)),
         events=np.zeros((nodes, LENGTH, INPUTS)),
     )
     for k in range(size):
@@ -144,13 +149,13 @@ def set_season(streams: Streams, k: int, season_s: float, now_s: float) -> None:
     streams.clock[k] = int(start_s / streams.cell_s[k] + 1e-9)
     for number in range(streams.blocks[k] - known, streams.blocks[k]):
         time_s = streams.times[k, number % TIMES]
-        _advance(streams, k, time_s)
+        advance(streams, k, time_s)
         streams.recent[k, streams.clock[k] % cells] += 1.0
-    _advance(streams, k, now_s)
+    advance(streams, k, now_s)
 
 
 @kernel
-def _advance(streams: Streams, k: int, now_s: float) -> None:
+def advance(streams: Streams, k: int, now_s: float) -> None:
     """Move blocks that are half a season old into the profile, until ``now_s``."""
     cells = streams.cells[k]
     target = int(now_s / streams.cell_s[k] + 1e-9)
@@ -172,116 +177,3 @@ def _advance(streams: Streams, k: int, now_s: float) -> None:
                 streams.exposure[k, c] = left * streams.exposure[k, c] + gone
             streams.clock[k] += whole * cells
             whole = 0
-
-
-@kernel
-def flat_rate(streams: Streams, k: int, now_s: float) -> float:
-    """Return the blocks per second that commodity ``k`` had on average, drawn to its node's."""
-    n = streams.owner[k]
-    mean = (streams.node_blocks[n] + 0.5) / (streams.node_size[n] * (now_s + 10.0))
-    rate: float = (streams.blocks[k] + 1.0) / (now_s + 1.0 / mean)
-    return rate
-
-
-@kernel
-def _sums(streams: Streams, k: int, start_s: float, end_s: float, sums: Floats) -> int:
-    """Write running sums of profile, exposure and recent blocks (3, ...) from before ``start_s``.
-
-    They reach far enough to either side for the widest mean; returns the cell that they begin with.
-    """
-    cells, cell_s = streams.cells[k], streams.cell_s[k]
-    wide = round(WIDTHS_S[-1] / cell_s)
-    first: int = int(start_s / cell_s + 1e-9) - wide
-    last = int(end_s / cell_s + 1e-9) + wide
-    sums[:, 0] = 0.0
-    at = first % cells
-    for number in range(last - first + 1):
-        sums[0, number + 1] = sums[0, number] + streams.profile[k, at]
-        sums[1, number + 1] = sums[1, number] + streams.exposure[k, at]
-        sums[2, number + 1] = sums[2, number] + streams.recent[k, at]
-        at = at + 1 if at + 1 < cells else 0
-    return first
-
-
-@kernel
-def _seasonal(
-    streams: Streams, k: int, at_s: float, half_s: float, flat: float, sums: Floats, first: int
-) -> float:
-    """Return the log of the profile around the time ``at_s`` over the flat rate; 0 unknown."""
-    cell_s = streams.cell_s[k]
-    centre, half = int(at_s / cell_s + 1e-9) - first, max(0, round(half_s / cell_s))
-    came = sums[0, centre + half + 1] - sums[0, centre - half]
-    seen = (sums[1, centre + half + 1] - sums[1, centre - half]) * flat * cell_s
-    return 0.5 * math.log((came + 0.5) / (seen + 0.5))
-
-
-@kernel
-def _level(streams: Streams, k: int, number: int, now_s: float, flat: float) -> float:
-    """Return the log of a decaying rate over the flat rate."""
-    rate = 0.0
-    if streams.blocks[k] > 0:
-        passed = now_s - streams.last_s[k]
-        rate = streams.rate[k, number] * math.exp(-passed / RATES_S[number])
-    return math.log((rate + 0.3 * flat) / (1.3 * flat))
-
-
-@kernel
-def note(streams: Streams, k: int, now_s: float, pairs: float, fidelity: float) -> None:
-    """Remember a request of commodity ``k``; requests come in the order of time."""
-    n, number = streams.owner[k], streams.blocks[k]
-    streams.node_pairs[n] += pairs
-    if number > 0 and now_s - streams.last_s[k] < MERGE_S:
-        at = (number - 1) % SIZES
-        streams.sizes[k, at] += pairs
-        streams.size[k, 0] += pairs
-        if streams.node_blocks[n] - streams.place[k] < LENGTH:
-            column = streams.events[n, streams.place[k] % LENGTH]
-            column[6] = 0.5 * math.log1p(streams.sizes[k, at])
-        return
-    _advance(streams, k, now_s)
-    flat = flat_rate(streams, k, now_s)
-    since = now_s - max(streams.last_s[k], 0.0)
-    event = streams.events[n, streams.node_blocks[n] % LENGTH]
-    sums = np.empty((3, REACH))
-    first = _sums(streams, k, now_s, now_s, sums)
-    for w in range(len(WIDTHS_S)):
-        event[w] = _seasonal(streams, k, now_s, WIDTHS_S[w], flat, sums, first)
-    event[4] = 0.5 * _level(streams, k, 1, now_s, flat)
-    event[5] = 0.5 * math.log(max(since * flat, 1e-3))
-    event[6] = 0.5 * math.log1p(pairs)
-    event[7] = fidelity
-    for r in range(len(RATES_S)):
-        kept = streams.rate[k, r] * math.exp(-since / RATES_S[r]) if number > 0 else 0.0
-        streams.rate[k, r] = kept + 1.0 / RATES_S[r]
-    streams.recent[k, streams.clock[k] % streams.cells[k]] += 1.0
-    streams.size[k, 0] = FADE_SIZE * streams.size[k, 0] + pairs
-    streams.size[k, 1] = FADE_SIZE * streams.size[k, 1] + 1.0
-    streams.sizes[k, number % SIZES], streams.times[k, number % TIMES] = pairs, now_s
-    streams.place[k] = streams.node_blocks[n]
-    streams.blocks[k], streams.last_s[k] = number + 1, now_s
-    streams.node_blocks[n] += 1
-
-
-@kernel
-def look_ahead(streams: Streams, k: int, now_s: float, flat: float, out: Floats) -> None:
-    """Write what is known at ``now_s`` of each bin ahead into ``out`` (BINS, FEATURES)."""
-    _advance(streams, k, now_s)
-    last, cell_s = max(streams.last_s[k], 0.0), streams.cell_s[k]
-    sums, near = np.empty((3, REACH)), round(NEAR_S / cell_s)
-    first = _sums(streams, k, now_s, now_s + BINS * BIN_S, sums)
-    levels = np.empty(len(RATES_S))
-    for r in range(len(RATES_S)):
-        levels[r] = 0.5 * _level(streams, k, r, now_s, flat)
-    for j in range(BINS):
-        at_s = now_s + (j + 0.6) * BIN_S  # bins end with a slot: this is the middle of theirs
-        row, centre = out[j], int(at_s / cell_s + 1e-9) - first
-        for w in range(len(WIDTHS_S)):
-            row[w] = _seasonal(streams, k, at_s, WIDTHS_S[w], flat, sums, first)
-        row[4] = math.log1p(sums[2, centre + near + 1] - sums[2, centre - near])
-        row[5 : 5 + len(RATES_S)] = levels
-        row[8] = 0.5 * math.log(min(max(at_s - last, 0.05), 60.0))
-        row[9] = 0.5 * math.log1p((at_s - last) * flat)
-        row[10] = 0.3 * math.log(flat)
-        row[11] = math.log1p(sums[1, centre + 1] - sums[1, centre])
-        row[12] = 0.5 * math.log1p(streams.blocks[k])
-        row[13] = j / BINS

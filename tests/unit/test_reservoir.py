@@ -88,5 +88,5 @@ def test_the_quantum_forecaster_is_compared_with_a_gru_of_equal_size() -> None:
     own, small = rows["quantum"], rows["gru, as small"]
     assert own.judged and own.trained_parameters is not None
     assert small.trained_parameters is not None
-    assert abs(own.trained_parameters - small.trained_parameters) <= 2
+    assert 0 <= own.trained_parameters - small.trained_parameters <= 4
     assert own.crps > 0.0 and own.cost_ms > 0.0
