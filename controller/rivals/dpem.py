@@ -45,25 +45,25 @@ __all__ = [
 
 SENTENCE = "Decentralised: every node forecasts, decides by its own policy, learns and averages."
 #: Requests that are expected within this time claim links.
-HORIZON_S = 0.3
+HORIZON_S = 0.8
 #: Classes of which fewer pairs are expected claim nothing.
 LEAST = 0.25
 #: Announced requests get pairs swapped so long before they start.
 AHEAD_S = 0.5
 #: And those two nodes, of which so much of a batch is expected.
-SURE = 0.4
+SURE = 0.8
 #: Share of mean-rate's targets that is kept; the demand that is expected claims beside it.
 UNDERNEATH = 1.0
 
 
 #: What tuning may try; the weights of the heuristic underneath stay those of tuned mean-rate.
 LEVERS = {
-    "horizon_s": (0.0, 0.2, 0.3, 0.5),
+    "horizon_s": (0.0, 0.3, 0.8, 1.0),
     "least": (0.05, 0.1, 0.25, 1.0),
     "soon": (0.5, 1.0, 2.0),
     "press": (0.0, 0.5, 1.0, 1e18),
     "ahead_s": (0.0, 0.3, 0.5, 1.0),
-    "sure": (0.0, 0.3, 0.4, 0.5, 0.6),
+    "sure": (0.0, 0.4, 0.6, 0.8),
     "underneath": (0.5, 0.75, 1.0),
 }
 
