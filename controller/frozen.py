@@ -1,7 +1,7 @@
 """A policy that does not learn, played in one compiled loop.
 
 Decision by decision the same as :class:`controller.rivals.dpem.Twin` with ``learn=False`` (tested),
-without messages, records or rewards: fifteen times faster, so that a policy can be tried on
+without messages, records or rewards: over ten times faster, so that a policy can be tried on
 thousands of games. Evolution, the gate of live updates and comparisons play it.
 """
 
