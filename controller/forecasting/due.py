@@ -17,16 +17,17 @@ from quantum.kernels import kernel
 
 __all__ = [
     "NEAR_S",
+    "SUREST",
     "USUAL_SCATTER_S",
     "Due",
     "chance_by",
+    "hazard",
     "law",
     "learn_scatter",
     "scatter",
 ]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Blocks this near to the mean of their kind are folded, seconds.
 NEAR_S = 0.8
@@ -38,7 +39,7 @@ USUAL_SCATTER_S, USUAL_BLOCKS = 0.3, 2.0
 FADE_SCATTER = 0.98
 #: More blocks than this in a season near a time are no schedule.
 MOST = 1.5
-#: No block is surer than this.
+#: No block is surer than this. Where seasons bring more than one, one or more are expected.
 SUREST = 0.99
 
 
